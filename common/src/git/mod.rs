@@ -1,0 +1,12 @@
+//! The one wrapper around git.
+//!
+//! [`Git`] runs the command line tool with an environment nothing can leak into: no user or
+//! system configuration, no hooks, no prompts, no inherited `GIT_*`. [`Store`] reads and merges
+//! objects in process. What must be durable is made so by the caller with [`sync_objects`]: git
+//! itself fsyncs neither small imports nor folders (measured).
+
+mod command;
+mod store;
+
+pub use command::{Git, GitError, VERSION_MIN, sync_objects, version};
+pub use store::{Change, Conflict, Entry, EntryKind, Identity, MergeOutcome, NewCommit, Store, StoreError};

@@ -1,0 +1,14 @@
+//! What both sides of the wire need, and nothing else.
+//!
+//! Coordinator and worker never import each other; whatever they share is here: identifiers, the
+//! job file, the bus, the one wrapper around git, where files live, and how tokens are counted.
+
+pub mod bus;
+pub mod git;
+pub mod id;
+pub mod layout;
+pub mod spec;
+pub mod text;
+pub mod tokens;
+
+pub use id::{AttemptId, BatchId, GateId, JobId, NodeId, Oid, ParkId};

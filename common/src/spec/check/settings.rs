@@ -1,0 +1,138 @@
+//! Everything but the subtasks: head, repository, environment, gate, budget, policy.
+
+use std::collections::BTreeMap;
+
+use super::Check;
+use crate::JobId;
+use crate::spec::{At, BATCH_MAX, JobFile, PARALLEL_MAX, RepoTable, StringList};
+
+pub(super) fn check_head(file: &JobFile, check: &mut Check<'_>) {
+    check.text("goal", &file.goal);
+    if let Some(name) = &file.name
+        && let Err(error) = name.parse::<JobId>()
+    {
+        check.report(name.span(), error.to_string(), "write e.g. \"lazy-locks\"");
+    }
+    if file.repo.is_empty() {
+        check.report(0..0, "no repository: there is no [[repo]]", "add [[repo]] with path = \".\"");
+    }
+    if let Some(second) = file.repo.get(1) {
+        let help = "one repository for now: write one job file for each";
+        check.report(second.span(), "a second repository", help);
+    }
+}
+
+pub(super) fn check_repo(repo: &At<RepoTable>, check: &mut Check<'_>) {
+    if let Some(name) = &repo.name {
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if name.is_empty() || name.starts_with(['.', '-']) || !name.chars().all(fits) {
+            let help = "use letters, digits, dashes, dots and underscores";
+            check.report(name.span(), format!("not a name of a repository: {:?}", name.value), help);
+        }
+    }
+    for (key, text) in [("path", &repo.path), ("base", &repo.base)] {
+        if let Some(text) = text {
+            check.text(key, text);
+        }
+    }
+    let env = &repo.env;
+    check.globs(&env.cache);
+    if let Some(lockfiles) = &env.lockfiles {
+        check.globs(lockfiles);
+    }
+    for derived in &repo.derived {
+        check.globs(&derived.paths);
+        if derived.paths.is_empty() {
+            check.report(derived.span(), "derived files without a path", "name them in `paths`, or remove the table");
+        }
+    }
+    variables(&env.secrets, check);
+    variables(&env.pass, check);
+    let mut names: BTreeMap<&str, ()> = BTreeMap::new();
+    let mut ports: BTreeMap<&str, &str> = BTreeMap::new();
+    for service in &env.services {
+        check.text("name", &service.name);
+        if names.insert(&service.name, ()).is_some() {
+            check.report(service.name.span(), format!("two services are called `{}`", service.name.value), "rename one");
+        }
+        variables(&service.ports, check);
+        for port in service.ports.iter() {
+            if let Some(other) = ports.insert(port, &service.name) {
+                let message = format!("the port variable `{}` is taken by the service `{other}`", port.value);
+                check.report(port.span(), message, "use a variable of its own for each port");
+            }
+        }
+    }
+}
+
+fn variables(names: &StringList, check: &mut Check<'_>) {
+    for name in names.iter() {
+        let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(fits) {
+            let help = "write its name alone, e.g. \"NPM_TOKEN\"; the value stays in the environment";
+            check.report(name.span(), format!("not a name of an environment variable: {:?}", name.value), help);
+        }
+    }
+}
+
+/// A secret is for checks and gates; an agent that got it by another way could print it.
+pub(super) fn check_secrets(file: &JobFile, check: &mut Check<'_>) {
+    for env in file.repo.iter().map(|repo| &repo.env) {
+        for secret in env.secrets.iter() {
+            if let Some(pass) = env.pass.iter().find(|name| name.value == secret.value) {
+                let message = format!("`{}` is a secret, and `pass` gives it to agents", secret.value);
+                check.report(pass.span(), message, "remove it from `pass` or from `secrets`");
+            }
+            for (name, agent) in &file.agent {
+                let reference = [format!("${}", secret.value), format!("${{{}}}", secret.value)];
+                let given = agent.env.iter().find(|(key, value)| **key == secret.value || reference.contains(&value.value));
+                if let Some((_, value)) = given {
+                    let message = format!("`{}` is a secret, and the agent `{name}` gets it in its env", secret.value);
+                    check.report(value.span(), message, "secrets are for checks and gates; remove it from one of the two");
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn check_limits(file: &JobFile, check: &mut Check<'_>) {
+    if let Some(batch) = &file.gate.batch {
+        between("batch", batch, u64::from(batch.value), 1, u64::from(BATCH_MAX), check);
+    }
+    let budget = &file.budget;
+    if let Some(parallel) = &budget.parallel {
+        between("parallel", parallel, u64::from(parallel.value), 1, u64::from(PARALLEL_MAX), check);
+    }
+    for (key, number) in [("usd", &budget.usd), ("hours", &budget.hours)] {
+        if let Some(number) = number
+            && !(number.value > 0.0 && number.value <= 1e9)
+        {
+            let message = format!("`{key}` must be more than zero, not {}", number.value);
+            check.report(number.span(), message, "leave it out for no limit");
+        }
+    }
+    for (key, number) in [("tokens", &budget.tokens), ("attempts", &budget.attempts)] {
+        if let Some(number) = number {
+            between(key, number, number.value, 1, u64::MAX, check);
+        }
+    }
+    let policy = &file.policy;
+    if let Some(number) = &policy.max_files {
+        between("max_files", number, u64::from(number.value), 1, u64::from(u32::MAX), check);
+    }
+    if let Some(number) = &policy.capsule_tokens {
+        between("capsule_tokens", number, number.value, 500, 1_000_000, check);
+    }
+    if let Some(protect) = &policy.protect {
+        check.globs(protect);
+    }
+}
+
+/// Numbers with a smallest and a largest value.
+pub(super) fn between<T>(key: &str, at: &At<T>, value: u64, min: u64, max: u64, check: &mut Check<'_>) {
+    if value < min {
+        check.report(at.span(), format!("`{key}` must be at least {min}, not {value}"), "raise it, or leave it out");
+    } else if value > max {
+        check.report(at.span(), format!("`{key}` must be at most {max}, not {value}"), "lower it, or leave it out");
+    }
+}

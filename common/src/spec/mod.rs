@@ -1,0 +1,43 @@
+//! The job file, `longhaul.toml`: everything a job needs to know, in one file a person can read,
+//! edit and re-run.
+//!
+//! [`parse`] turns text into a [`JobFile`] or into every [`Problem`] it finds, each with file,
+//! line, column, cause and next step. What needs the repository (empty maps, submodules, a missing
+//! base) is found while the plan is expanded and reported as the same [`Problems`], with the same
+//! positions: every value an error may point at is an [`At`].
+//!
+//! The names of keys exist once, in [`model`]; the published JSON [`schema`](fn@schema) is derived
+//! from it and the check for unknown keys reads that schema.
+
+mod agents;
+mod check;
+mod cycle;
+mod glob;
+mod limits;
+mod model;
+mod parse;
+mod problem;
+mod quantity;
+mod schema;
+mod shape;
+mod suggest;
+mod table;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use cycle::find_cycle;
+pub use glob::{id_glob, is_glob, path_glob, path_globs};
+pub use limits::*;
+pub use model::{
+    AgentKind, AgentTable, BudgetTable, DerivedTable, EnvTable, GateTable, JobFile, MapTable, PolicyTable, RepoTable,
+    Sandbox, ServiceTable, TaskTable,
+};
+pub use parse::{load, parse};
+pub use problem::{Problem, Problems, Source, render};
+pub use quantity::{Group, Period, Size};
+pub use schema::schema;
+pub use suggest::{did_you_mean, listing};
+pub use table::{Table, Work, placeholders};
+pub use value::{At, CommandLine, StringList};

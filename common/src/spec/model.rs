@@ -1,0 +1,284 @@
+//! The tables of the job file. The doc comments here are what the published schema and the help of
+//! an error say, so they are written for the person who writes the file.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{At, CommandLine, Group, Period, Size, Source, StringList};
+
+/// A job of Longhaul: one goal, its plan, agents, gate, budget and policy.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JobFile {
+    /// What the job is for, in a sentence; every agent reads it.
+    pub goal: At<String>,
+    /// Name of the job: lower-case letters, digits and dashes; made from the goal when left out.
+    pub name: Option<At<String>>,
+    /// The repository the job works on. One for now.
+    #[serde(default)]
+    pub repo: Vec<At<RepoTable>>,
+    /// What does the work, by name.
+    #[serde(default)]
+    pub agent: BTreeMap<String, At<AgentTable>>,
+    /// Subtasks written out one by one.
+    #[serde(default)]
+    pub task: Vec<At<TaskTable>>,
+    /// Subtasks made from the files of the repository.
+    #[serde(default)]
+    pub map: Vec<At<MapTable>>,
+    /// What an integrated change must pass before it lands.
+    pub gate: At<GateTable>,
+    /// What the job may spend.
+    #[serde(default)]
+    pub budget: BudgetTable,
+    /// What subtasks may do.
+    #[serde(default)]
+    pub policy: PolicyTable,
+    /// Path and text, for the positions of errors.
+    #[serde(skip)]
+    pub source: Source,
+}
+
+/// A repository.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RepoTable {
+    /// Name of the repository; the last part of its path when left out.
+    pub name: Option<At<String>>,
+    /// Path of the repository, relative to the job file; the job file's folder when left out.
+    pub path: Option<At<String>>,
+    /// Branch, tag or commit the job starts from; pinned when the job is submitted. HEAD when left out.
+    pub base: Option<At<String>>,
+    /// Formatter run on changed files before checks.
+    pub fix: Option<CommandLine>,
+    /// How a workspace becomes able to build and test.
+    #[serde(default)]
+    pub env: EnvTable,
+    /// Files regenerated at landing; in no footprint and in no patch.
+    #[serde(default)]
+    pub derived: Vec<At<DerivedTable>>,
+}
+
+/// How a workspace becomes able to build and test.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EnvTable {
+    /// Run once in a new workspace, and again when a lockfile changed.
+    pub setup: Option<CommandLine>,
+    /// Folders kept between attempts, relative to the repository.
+    #[serde(default)]
+    pub cache: StringList,
+    /// Servers that checks need, on ports of their own.
+    #[serde(default)]
+    pub services: Vec<At<ServiceTable>>,
+    /// Names of environment variables given to checks and gates, never to agents.
+    #[serde(default)]
+    pub secrets: StringList,
+    /// Files whose content decides whether `setup` runs again; the usual lockfiles when left out.
+    pub lockfiles: Option<StringList>,
+    /// Names of further environment variables that agents, checks and gates may see.
+    #[serde(default)]
+    pub pass: StringList,
+}
+
+/// A server that checks need.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceTable {
+    /// Name of the service.
+    pub name: At<String>,
+    /// Starts it and stays in the foreground.
+    pub start: CommandLine,
+    /// Polled until it exits 0.
+    pub ready: Option<CommandLine>,
+    /// Run at the end; without it the process group is ended.
+    pub stop: Option<CommandLine>,
+    /// Names of environment variables that receive one free port each.
+    #[serde(default)]
+    pub ports: StringList,
+    /// How long it may take to become ready; "30s" when left out.
+    pub ready_timeout: Option<Period>,
+}
+
+/// Files made from others.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DerivedTable {
+    /// Globs of the files.
+    pub paths: StringList,
+    /// Makes them again.
+    pub regenerate: CommandLine,
+}
+
+/// What an agent is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AgentKind {
+    /// ast-grep rules, applied in process.
+    Codemod,
+    /// Any program.
+    Command,
+}
+
+/// Something that does work inside a workspace.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AgentTable {
+    /// "codemod" (ast-grep rules) or "command" (any program).
+    pub kind: At<AgentKind>,
+    /// For a codemod: the file of ast-grep rules, relative to the job file.
+    pub rules: Option<At<String>>,
+    /// For a command: the program; it gets the subtask as JSON on stdin. `{job_dir}` is the job file's folder.
+    pub run: Option<At<CommandLine>>,
+    /// For a command: wall time of one execution; the subtask's own limit when left out.
+    pub timeout: Option<At<Period>>,
+    /// For a command: environment variables set for it.
+    #[serde(default)]
+    pub env: BTreeMap<String, At<String>>,
+}
+
+/// One subtask.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TaskTable {
+    /// Name of the subtask, unique in the file.
+    pub id: At<String>,
+    /// Ids, globs of ids, or names of maps that must have landed before.
+    #[serde(default)]
+    pub after: StringList,
+    /// Globs of the paths it may write; the whole repository when left out.
+    pub write: Option<StringList>,
+    /// Names of agents, cheapest first; the next one gets what the last one left.
+    pub ladder: At<StringList>,
+    /// What to do, for agents that read.
+    pub instructions: Option<At<String>>,
+    /// Run on the result; must exit 0.
+    pub check: Option<At<CommandLine>>,
+    /// Several checks, in order.
+    #[serde(default)]
+    pub checks: Vec<At<CommandLine>>,
+    /// Wall time of one attempt; "30m" when left out.
+    pub timeout: Option<Period>,
+    /// How often it may be tried; 3 when left out.
+    pub attempts: Option<At<u32>>,
+    /// Name of a group whose members land together.
+    pub land_with: Option<At<String>>,
+    /// Sentences every agent must keep to.
+    #[serde(default)]
+    pub constraints: StringList,
+    /// Regular expression: while it matches in the subtask's files, an agent left work behind.
+    pub left: Option<At<String>>,
+}
+
+/// One subtask for each group of files.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MapTable {
+    /// Ids of the subtasks, with {stem}, {path}, {dir}, {file} of the group's first file, or {n}.
+    pub id: At<String>,
+    /// Name to select all of its subtasks by; the fixed start of the id when left out.
+    pub name: Option<At<String>>,
+    /// Globs of the files, relative to the repository.
+    pub files: At<StringList>,
+    /// Globs of files to leave out.
+    #[serde(default)]
+    pub exclude: StringList,
+    /// Regular expression a file must contain; `^` and `$` match at lines.
+    pub containing: Option<At<String>>,
+    /// "file" (default), "directory", a number of files, or "tokens:N".
+    #[serde(default)]
+    pub group: Group,
+    /// So many varied subtasks run first; the others wait for a person's yes.
+    pub pilot: Option<At<u32>>,
+    /// Ids, globs of ids, or names of maps that must have landed before.
+    #[serde(default)]
+    pub after: StringList,
+    /// Globs of paths each subtask may write besides its own files.
+    pub write: Option<StringList>,
+    /// Names of agents, cheapest first; the next one gets what the last one left.
+    pub ladder: At<StringList>,
+    /// What to do, for agents that read.
+    pub instructions: Option<At<String>>,
+    /// Run on the result; must exit 0.
+    pub check: Option<At<CommandLine>>,
+    /// Several checks, in order.
+    #[serde(default)]
+    pub checks: Vec<At<CommandLine>>,
+    /// Wall time of one attempt; "30m" when left out.
+    pub timeout: Option<Period>,
+    /// How often each may be tried; 3 when left out.
+    pub attempts: Option<At<u32>>,
+    /// Name of a group whose members land together.
+    pub land_with: Option<At<String>>,
+    /// Sentences every agent must keep to.
+    #[serde(default)]
+    pub constraints: StringList,
+    /// Regular expression: while it matches in a subtask's files, an agent left work behind.
+    pub left: Option<At<String>>,
+}
+
+/// What an integrated change must pass before it lands.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GateTable {
+    /// Run on the integrated tree; must exit 0. `{changed_files}` and `{base}` are filled in.
+    pub run: At<CommandLine>,
+    /// Run once more at the end of the job.
+    #[serde(rename = "final")]
+    pub last: Option<At<CommandLine>>,
+    /// Largest number of subtasks gated together; 8 when left out.
+    pub batch: Option<At<u32>>,
+    /// Wall time of one run; "30m" when left out.
+    pub timeout: Option<Period>,
+}
+
+/// What the job may spend. What is left out has no limit.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BudgetTable {
+    /// US dollars.
+    pub usd: Option<At<f64>>,
+    /// Model tokens.
+    pub tokens: Option<At<u64>>,
+    /// Hours of wall time.
+    pub hours: Option<At<f64>>,
+    /// Subtasks at once; one a core when left out.
+    pub parallel: Option<At<u32>>,
+    /// Attempts of all subtasks together.
+    pub attempts: Option<At<u64>>,
+}
+
+/// How far a subtask's processes are kept in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sandbox {
+    /// Writes only inside the workspace.
+    #[default]
+    WorkspaceWrite,
+    /// No sandbox.
+    Off,
+}
+
+/// What subtasks may do.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyTable {
+    /// "workspace-write" (default) or "off".
+    #[serde(default)]
+    pub sandbox: Sandbox,
+    /// Whether agents and checks may use the network; false when left out.
+    #[serde(default)]
+    pub network: bool,
+    /// Globs of paths no patch may touch outside its footprint; tests and CI when left out.
+    pub protect: Option<StringList>,
+    /// Largest file a patch may add or change; "5MB" when left out.
+    pub max_file: Option<Size>,
+    /// Largest number of files in a patch; 2000 when left out.
+    pub max_files: Option<At<u32>>,
+    /// Captured output of a command; "1MB" when left out.
+    pub max_output: Option<Size>,
+    /// Tokens of the context handed to an agent; 8000 when left out.
+    pub capsule_tokens: Option<At<u64>>,
+}

@@ -1,0 +1,34 @@
+//! Making folders and renames durable.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+
+use super::CheckpointError;
+
+/// Syncs a folder: new names and renames in it survive a power cut.
+pub(super) fn sync_folder(path: &Path) -> Result<(), CheckpointError> {
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(CheckpointError::io("sync the folder", path))
+}
+
+/// Makes a folder and syncs the one above it.
+pub(super) fn make_folder(path: &Path) -> Result<(), CheckpointError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(path).map_err(CheckpointError::io("make the folder", path))?;
+    path.parent().map_or(Ok(()), sync_folder)
+}
+
+/// Writes a whole file so that after a power cut it is there complete or not at all.
+pub(super) fn write_atomic(path: &Path, parts: &[&[u8]]) -> Result<(), CheckpointError> {
+    let temporary = path.with_extension("tmp");
+    let mut file = File::create(&temporary).map_err(CheckpointError::io("create", &temporary))?;
+    for part in parts {
+        file.write_all(part).map_err(CheckpointError::io("write", &temporary))?;
+    }
+    file.sync_all().map_err(CheckpointError::io("sync", &temporary))?;
+    drop(file);
+    std::fs::rename(&temporary, path).map_err(CheckpointError::io("rename into place", path))?;
+    path.parent().map_or(Ok(()), sync_folder)
+}

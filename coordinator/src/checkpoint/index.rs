@@ -1,0 +1,254 @@
+//! The sled index of a job: what a search would otherwise replay the journal for.
+//!
+//! sled 0.34.7 loses flushed data on a power cut (measured), so nothing is here that the journal
+//! does not hold: whenever the index is missing, damaged, of another format or behind, it is
+//! rebuilt. It holds attempts by subtask, receipts, node keys, the ledger, the snapshot catalogue
+//! and the job's row.
+
+use std::path::Path;
+
+use longhaul_common::layout::JobLayout;
+use longhaul_proto::{AttemptRow, Record, Usage};
+use prost::Message as _;
+
+use super::{CheckpointError, FILE_FORMAT, journal};
+use crate::core::{Event, State};
+
+/// Records applied in one sled batch.
+const BATCH: usize = 512;
+
+/// Why the index could not be used. It is never the end: the caller goes on without it.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// sled's word.
+    #[error("the index cannot be used: {0}")]
+    Sled(#[from] sled::Error),
+    /// The journal behind it could not be read.
+    #[error(transparent)]
+    Journal(#[from] CheckpointError),
+}
+
+/// The open index.
+#[derive(Clone)]
+pub struct Index {
+    db: sled::Db,
+    attempts: sled::Tree,
+    keys: sled::Tree,
+    landings: sled::Tree,
+    ledger: sled::Tree,
+    nodes: sled::Tree,
+}
+
+impl Index {
+    /// Opens the index and brings it up to the journal; a damaged or foreign one is thrown away.
+    pub fn open(layout: &JobLayout) -> Result<Self, IndexError> {
+        let path = layout.index();
+        let index = match Self::open_at(&path) {
+            Ok(index) if index.usable(layout) => index,
+            Ok(index) => {
+                drop(index);
+                Self::start_anew(&path)?
+            }
+            // Another process holds it: not damage.
+            Err(IndexError::Sled(sled::Error::Io(error))) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                return Err(IndexError::Sled(sled::Error::Io(error)));
+            }
+            Err(_) => Self::start_anew(&path)?,
+        };
+        index.catch_up(layout)?;
+        Ok(index)
+    }
+
+    fn start_anew(path: &Path) -> Result<Self, IndexError> {
+        if path.exists() {
+            std::fs::remove_dir_all(path).map_err(CheckpointError::io("remove", path))?;
+        }
+        Self::open_at(path)
+    }
+
+    fn open_at(path: &Path) -> Result<Self, IndexError> {
+        let db = sled::Config::new().path(path).cache_capacity(16 << 20).open()?;
+        Ok(Self {
+            attempts: db.open_tree("attempts")?,
+            keys: db.open_tree("keys")?,
+            landings: db.open_tree("landings")?,
+            ledger: db.open_tree("ledger")?,
+            nodes: db.open_tree("nodes")?,
+            db,
+        })
+    }
+
+    fn usable(&self, layout: &JobLayout) -> bool {
+        let number = |key: &str| self.number(key);
+        let format = number("format");
+        let ahead = number("seq").unwrap_or(0) > journal::read(&layout.journal(), u64::MAX, |_| Ok(())).map_or(0, |tail| tail.last_seq);
+        format.is_none_or(|format| format == u64::from(FILE_FORMAT)) && !ahead
+    }
+
+    fn number(&self, key: &str) -> Option<u64> {
+        let bytes = self.db.get(key).ok().flatten()?;
+        Some(u64::from_be_bytes(bytes.as_ref().try_into().ok()?))
+    }
+
+    /// The last record it contains.
+    pub fn seq(&self) -> u64 {
+        self.number("seq").unwrap_or(0)
+    }
+
+    fn catch_up(&self, layout: &JobLayout) -> Result<(), IndexError> {
+        self.db.insert("format", &u64::from(FILE_FORMAT).to_be_bytes())?;
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut failed = None;
+        journal::read(&layout.journal(), self.seq(), |record| {
+            batch.push(record);
+            if batch.len() == BATCH {
+                failed = failed.take().or(self.apply(&batch).err());
+                batch.clear();
+            }
+            Ok(())
+        })?;
+        failed.map_or(Ok(()), Err)?;
+        self.apply(&batch)
+    }
+
+    /// Notes records behind those it has; older ones are passed over.
+    pub fn apply(&self, records: &[Record]) -> Result<(), IndexError> {
+        let seq = self.seq();
+        for record in records.iter().filter(|record| record.seq > seq) {
+            if let Some(event) = &record.event {
+                self.note(record.at_ms, event)?;
+            }
+        }
+        if let Some(last) = records.last().filter(|last| last.seq > seq) {
+            self.db.insert("seq", &last.seq.to_be_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn note(&self, at_ms: i64, event: &Event) -> Result<(), IndexError> {
+        match event {
+            Event::PlanOpened(opened) => {
+                // Attempts are filed by subtask name: numbers change with the plan.
+                for (at, node) in opened.plan.iter().flat_map(|plan| &plan.nodes).enumerate() {
+                    self.nodes.insert((at as u64).to_be_bytes(), node.id.as_bytes())?;
+                    self.keys.insert(&node.key, node.id.as_bytes())?;
+                }
+            }
+            Event::Assigned(event) => {
+                let row = AttemptRow {
+                    attempt: event.attempt,
+                    at_ms,
+                    worker: event.worker.clone(),
+                    base: hex(&event.base),
+                    outcome: "running".to_owned(),
+                    ..AttemptRow::default()
+                };
+                self.put_attempt(event.node, &row)?;
+            }
+            Event::Delivered(event) => {
+                self.bill(event.attempt, event.usage.as_ref())?;
+                let commit = event.patch.as_ref().map(|patch| hex(&patch.commit)).unwrap_or_default();
+                self.end_attempt(event.node, event.attempt, |row| {
+                    ("delivered".clone_into(&mut row.outcome), row.commit = commit);
+                    row.timing = event.timing;
+                })?;
+            }
+            Event::SpareKept(event) => {
+                self.bill(event.attempt, event.usage.as_ref())?;
+                self.end_attempt(event.node, event.attempt, |row| "spare".clone_into(&mut row.outcome))?;
+            }
+            Event::Unchanged(event) => {
+                self.bill(event.attempt, event.usage.as_ref())?;
+                self.end_attempt(event.node, event.attempt, |row| {
+                    "unchanged".clone_into(&mut row.outcome);
+                    row.timing = event.timing;
+                })?;
+            }
+            Event::AttemptFailed(event) => {
+                self.bill(event.attempt, event.usage.as_ref())?;
+                let failure = event.failure.clone().unwrap_or_default();
+                self.end_attempt(event.node, event.attempt, |row| {
+                    "failed".clone_into(&mut row.outcome);
+                    row.class = crate::view::class_name(failure.class()).to_owned();
+                    row.message = failure.message;
+                    row.timing = event.timing;
+                })?;
+            }
+            Event::LeaseExpired(event) => {
+                self.end_attempt(event.node, event.attempt, |row| {
+                    ("lost".clone_into(&mut row.outcome), row.message.clone_from(&event.why));
+                })?;
+            }
+            Event::Landed(event) => {
+                self.landings.insert(event.batch.to_be_bytes(), event.commit.as_slice())?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn bill(&self, attempt: u64, usage: Option<&Usage>) -> Result<(), IndexError> {
+        if let Some(usage) = usage {
+            self.ledger.insert(attempt.to_be_bytes(), usage.encode_to_vec())?;
+        }
+        Ok(())
+    }
+
+    fn attempt_key(&self, node: u32, attempt: u64) -> Result<Vec<u8>, IndexError> {
+        let id = self.nodes.get(u64::from(node).to_be_bytes())?.unwrap_or_default();
+        Ok([id.as_ref(), b"\0", &attempt.to_be_bytes()].concat())
+    }
+
+    fn put_attempt(&self, node: u32, row: &AttemptRow) -> Result<(), IndexError> {
+        self.attempts.insert(self.attempt_key(node, row.attempt)?, row.encode_to_vec())?;
+        Ok(())
+    }
+
+    fn end_attempt(&self, node: u32, attempt: u64, change: impl FnOnce(&mut AttemptRow)) -> Result<(), IndexError> {
+        let key = self.attempt_key(node, attempt)?;
+        let old = self.attempts.get(&key)?;
+        let mut row = old.and_then(|bytes| AttemptRow::decode(bytes.as_ref()).ok()).unwrap_or_default();
+        row.attempt = attempt;
+        change(&mut row);
+        self.attempts.insert(key, row.encode_to_vec())?;
+        Ok(())
+    }
+
+    /// All attempts of a subtask over all generations, oldest first.
+    pub fn attempts_of(&self, subtask: &str) -> Result<Vec<AttemptRow>, IndexError> {
+        let prefix = [subtask.as_bytes(), b"\0"].concat();
+        let mut rows = Vec::new();
+        for item in self.attempts.scan_prefix(prefix) {
+            rows.extend(AttemptRow::decode(item?.1.as_ref()).ok());
+        }
+        Ok(rows)
+    }
+
+    /// The subtask that had this node key last.
+    pub fn subtask_of_key(&self, key: &[u8]) -> Result<Option<String>, IndexError> {
+        Ok(self.keys.get(key)?.map(|id| String::from_utf8_lossy(&id).into_owned()))
+    }
+
+    /// Files the job's row and the snapshot it was made with.
+    pub fn note_snapshot(&self, state: &State) -> Result<(), IndexError> {
+        let catalogue = self.db.open_tree("snapshots")?;
+        catalogue.insert(state.seq().to_be_bytes(), state.hash().as_bytes())?;
+        Ok(())
+    }
+
+    /// Snapshots with the state hash each was made at, oldest first.
+    pub fn snapshots(&self) -> Result<Vec<(u64, [u8; 32])>, IndexError> {
+        let mut found = Vec::new();
+        for item in self.db.open_tree("snapshots")?.iter() {
+            let (key, value) = item?;
+            if let (Ok(seq), Ok(hash)) = (key.as_ref().try_into(), value.as_ref().try_into()) {
+                found.push((u64::from_be_bytes(seq), hash));
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

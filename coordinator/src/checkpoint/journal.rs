@@ -1,0 +1,241 @@
+//! The append-only journal: segments of checksummed records.
+//!
+//! A segment begins with magic, format version and the sequence number of its first record. The
+//! last segment may end in a torn record after a crash: it is cut at the last whole one, and what
+//! was cut is kept beside it. Damage anywhere else is an error and changes nothing.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+
+use longhaul_proto::Record;
+
+use super::folder::{make_folder, sync_folder};
+use super::record::{RecordError, decode_frame, encode_frame};
+use super::{CheckpointError, FILE_FORMAT};
+
+/// A new segment begins beyond this many bytes.
+pub const SEGMENT_BYTES: u64 = 64 << 20;
+
+const MAGIC: &[u8; 4] = b"LHJ\n";
+const HEAD_BYTES: usize = 16;
+
+/// The journal, open for appending.
+#[derive(Debug)]
+pub struct Journal {
+    folder: PathBuf,
+    file: File,
+    bytes: u64,
+    /// Where the next append begins; what lies beyond a failed one is cut first.
+    good: u64,
+    next_seq: u64,
+    buffer: Vec<u8>,
+}
+
+/// What reading a journal found.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Tail {
+    /// Sequence number of the last whole record.
+    pub last_seq: u64,
+    /// Bytes of a torn tail behind it.
+    pub torn_bytes: u64,
+}
+
+struct Segment {
+    path: PathBuf,
+    first_seq: u64,
+}
+
+impl Journal {
+    /// Opens the journal for appending after `tail`, cutting what [`read`] found torn.
+    pub fn open(folder: &Path, tail: &Tail) -> Result<Self, CheckpointError> {
+        make_folder(folder)?;
+        match segments(folder)?.pop() {
+            None => Self::begin(folder, 1),
+            Some(last) => Self::continue_in(folder, &last, tail),
+        }
+    }
+
+    fn begin(folder: &Path, first_seq: u64) -> Result<Self, CheckpointError> {
+        let path = folder.join(format!("{first_seq:020}.lhj"));
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .open(&path)
+            .map_err(CheckpointError::io("create", &path))?;
+        let head = segment_head(first_seq);
+        file.write_all(&head).and_then(|()| file.sync_all()).map_err(CheckpointError::io("write", &path))?;
+        sync_folder(folder)?;
+        let bytes = HEAD_BYTES as u64;
+        Ok(Self { folder: folder.to_owned(), file, bytes, good: bytes, next_seq: first_seq, buffer: Vec::new() })
+    }
+
+    fn continue_in(folder: &Path, last: &Segment, tail: &Tail) -> Result<Self, CheckpointError> {
+        let path = &last.path;
+        let mut file =
+            OpenOptions::new().read(true).write(true).open(path).map_err(CheckpointError::io("open", path))?;
+        let len = file.metadata().map_err(CheckpointError::io("read", path))?.len();
+        let mut keep = len - tail.torn_bytes.min(len);
+        if tail.torn_bytes > 0 {
+            keep_torn(&mut file, path, keep)?;
+        }
+        if keep < HEAD_BYTES as u64 {
+            // The very head was torn: nothing of this segment was ever acknowledged.
+            file.set_len(0).map_err(CheckpointError::io("cut", path))?;
+            file.seek(SeekFrom::Start(0)).map_err(CheckpointError::io("seek in", path))?;
+            file.write_all(&segment_head(last.first_seq)).map_err(CheckpointError::io("write", path))?;
+            keep = HEAD_BYTES as u64;
+        } else if keep < len {
+            file.set_len(keep).map_err(CheckpointError::io("cut", path))?;
+        }
+        file.sync_all().map_err(CheckpointError::io("sync", path))?;
+        file.seek(SeekFrom::Start(keep)).map_err(CheckpointError::io("seek in", path))?;
+        let next_seq = tail.last_seq + 1;
+        Ok(Self { folder: folder.to_owned(), file, bytes: keep, good: keep, next_seq, buffer: Vec::new() })
+    }
+
+    /// The number the next record must have.
+    pub fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// Writes records behind the last one. They are durable after [`Journal::sync`] only. After an
+    /// error nothing of them counts, and the same call may be made again.
+    pub fn append(&mut self, records: &[Record]) -> Result<(), CheckpointError> {
+        let Some(first) = records.first() else { return Ok(()) };
+        assert_eq!(first.seq, self.next_seq, "records are numbered without gaps");
+        if self.bytes > SEGMENT_BYTES {
+            self.sync()?;
+            *self = Self::begin(&self.folder, self.next_seq)?;
+        }
+        if self.bytes > self.good {
+            self.file.set_len(self.good).map_err(CheckpointError::io("cut", &self.folder))?;
+            self.bytes = self.good;
+        }
+        self.file.seek(SeekFrom::Start(self.good)).map_err(CheckpointError::io("seek in", &self.folder))?;
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.clear();
+        records.iter().for_each(|record| encode_frame(record, &mut buffer));
+        let len = buffer.len() as u64;
+        // Counted as written before it is: a failed write may leave a part behind.
+        self.bytes = self.good + len;
+        let written = self.file.write_all(&buffer);
+        self.buffer = buffer;
+        written.map_err(CheckpointError::io("append to the journal in", &self.folder))?;
+        self.good += len;
+        self.next_seq += records.len() as u64;
+        Ok(())
+    }
+
+    /// Makes everything appended durable (`fdatasync`).
+    pub fn sync(&mut self) -> Result<(), CheckpointError> {
+        self.file.sync_data().map_err(CheckpointError::io("sync the journal in", &self.folder))
+    }
+}
+
+fn segment_head(first_seq: u64) -> [u8; HEAD_BYTES] {
+    let mut head = [0; HEAD_BYTES];
+    head[..4].copy_from_slice(MAGIC);
+    head[4..8].copy_from_slice(&FILE_FORMAT.to_le_bytes());
+    head[8..].copy_from_slice(&first_seq.to_le_bytes());
+    head
+}
+
+/// What is cut is evidence: it stays beside the segment.
+fn keep_torn(file: &mut File, path: &Path, keep: u64) -> Result<(), CheckpointError> {
+    let mut torn = Vec::new();
+    file.seek(SeekFrom::Start(keep))
+        .and_then(|_| file.read_to_end(&mut torn))
+        .map_err(CheckpointError::io("read", path))?;
+    let aside = path.with_extension(format!("torn-{keep}"));
+    std::fs::write(&aside, torn).map_err(CheckpointError::io("write", aside))
+}
+
+fn segments(folder: &Path) -> Result<Vec<Segment>, CheckpointError> {
+    let mut found = Vec::new();
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(found),
+        Err(error) => return Err(CheckpointError::io("read the folder", folder)(error)),
+    };
+    for entry in entries {
+        let path = entry.map_err(CheckpointError::io("read the folder", folder))?.path();
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
+        if let (Some(first_seq), Some("lhj")) = (stem, path.extension().and_then(|end| end.to_str())) {
+            found.push(Segment { path, first_seq });
+        }
+    }
+    found.sort_by_key(|segment| segment.first_seq);
+    Ok(found)
+}
+
+/// Gives every record after `after_seq` to `visit`, in order. Reads only; a torn tail is reported.
+pub fn read(
+    folder: &Path,
+    after_seq: u64,
+    mut visit: impl FnMut(Record) -> Result<(), CheckpointError>,
+) -> Result<Tail, CheckpointError> {
+    let all = segments(folder)?;
+    let mut tail = Tail { last_seq: all.first().map_or(0, |first| first.first_seq - 1), torn_bytes: 0 };
+    for (at, segment) in all.iter().enumerate() {
+        let next = all.get(at + 1);
+        if let Some(next) = next.filter(|next| next.first_seq <= after_seq + 1) {
+            tail.last_seq = next.first_seq - 1;
+            continue;
+        }
+        if segment.first_seq != tail.last_seq + 1 {
+            let cause = format!("it begins with record {}, expected {}", segment.first_seq, tail.last_seq + 1);
+            return Err(CheckpointError::Damaged { path: segment.path.clone(), offset: 8, cause });
+        }
+        read_segment(segment, next.is_none(), after_seq, &mut tail, &mut visit)?;
+    }
+    Ok(tail)
+}
+
+fn read_segment(
+    segment: &Segment,
+    last: bool,
+    after_seq: u64,
+    tail: &mut Tail,
+    visit: &mut impl FnMut(Record) -> Result<(), CheckpointError>,
+) -> Result<(), CheckpointError> {
+    let path = &segment.path;
+    let bytes = std::fs::read(path).map_err(CheckpointError::io("read", path))?;
+    let damaged = |offset: usize, cause: String| CheckpointError::Damaged { path: path.clone(), offset: offset as u64, cause };
+    if bytes.len() < HEAD_BYTES {
+        if last {
+            tail.torn_bytes = bytes.len() as u64;
+            return Ok(());
+        }
+        return Err(damaged(0, "its head is cut off".to_owned()));
+    }
+    if &bytes[..4] != MAGIC {
+        return Err(damaged(0, "it is no journal segment".to_owned()));
+    }
+    let format = u32::from_le_bytes(bytes[4..8].try_into().expect("four bytes"));
+    if format > FILE_FORMAT {
+        return Err(CheckpointError::Newer { path: path.clone(), found: format });
+    }
+    let mut at = HEAD_BYTES;
+    while at < bytes.len() {
+        let (record, len) = match decode_frame(&bytes[at..]) {
+            Ok(found) => found,
+            Err(RecordError::Unknown) => return Err(damaged(at, RecordError::Unknown.to_string())),
+            Err(_) if last => {
+                tail.torn_bytes = (bytes.len() - at) as u64;
+                return Ok(());
+            }
+            Err(error) => return Err(damaged(at, error.to_string())),
+        };
+        if record.seq != tail.last_seq + 1 {
+            return Err(damaged(at, format!("record {} stands where {} belongs", record.seq, tail.last_seq + 1)));
+        }
+        tail.last_seq = record.seq;
+        at += len;
+        if record.seq > after_seq {
+            visit(record)?;
+        }
+    }
+    Ok(())
+}

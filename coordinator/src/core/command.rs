@@ -1,0 +1,68 @@
+//! Side effects, as data. A command follows from the state: what has no outcome event yet is
+//! pending, and [`State::pending`] lists it again after a restart. Each is idempotent.
+
+use longhaul_common::{AttemptId, BatchId, GateId, NodeId, Oid};
+use serde::{Deserialize, Serialize};
+
+use super::state::State;
+use super::{JobPhase, Phase, Step};
+
+/// An effect to carry out.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum Command {
+    /// Send an attempt's assignment to its worker.
+    Assign(AttemptId),
+    /// Send a gate's assignment to its worker.
+    Gate(GateId),
+    /// End an assignment that is no longer wanted. Fire and forget.
+    Stop(u64),
+    /// Merge a batch's members onto the tip.
+    Merge(BatchId),
+    /// Merge a group member onto its group's staging head.
+    Stage(NodeId),
+    /// Put derived files into a batch's merge.
+    Seal(BatchId),
+    /// Write the receipt and move the branch.
+    Land(BatchId),
+}
+
+impl State {
+    /// Every command without an outcome yet, in order.
+    pub fn pending(&self) -> Vec<Command> {
+        let mut commands: Vec<Command> = self.attempts().keys().map(|&id| Command::Assign(id)).collect();
+        if matches!(self.job_phase(), JobPhase::Closed { .. }) {
+            return Vec::new();
+        }
+        commands.extend(self.landing.gates.keys().map(|&id| Command::Gate(id)));
+        commands.extend(self.landing.batch.as_ref().and_then(|batch| match batch.step {
+            Step::Merging => Some(Command::Merge(batch.id)),
+            Step::Sealing { .. } => Some(Command::Seal(batch.id)),
+            Step::Moving { .. } => Some(Command::Land(batch.id)),
+            _ => None,
+        }));
+        commands.extend(self.staging().map(Command::Stage));
+        commands.sort();
+        commands
+    }
+
+    /// Members of land groups to be merged onto their staging head: one a group at a time.
+    fn staging(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.groups().values().filter_map(|group| {
+            group.order.iter().copied().find(|&node| {
+                matches!(self.subtask(node).phase(), Phase::Delivered { staged: None, .. })
+            })
+        })
+    }
+
+    /// The commit an unstaged member of a group is merged onto.
+    pub fn staging_head(&self, node: NodeId) -> Oid {
+        self.group_of(node)
+            .and_then(|group| {
+                group.order.iter().rev().find_map(|&member| match self.subtask(member).phase() {
+                    Phase::Delivered { staged: Some(commit), .. } => Some(*commit),
+                    _ => None,
+                })
+            })
+            .unwrap_or(self.landing.tip)
+    }
+}

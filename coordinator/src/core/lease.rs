@@ -1,0 +1,147 @@
+//! Leases and presence: who is there, and which attempts are still being worked on.
+//!
+//! Presence is volatile: it is neither journaled nor hashed, and a restart begins without it. A
+//! lease is renewed by presence, so time in which this process could not hear anything (downtime,
+//! a suspended laptop) must count against no lease: see [`Fleet::forgive`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+
+use super::Millis;
+
+/// A worker not heard from for this long has lost its leases.
+pub const LEASE_MS: Millis = 30_000;
+
+/// An assignment its worker does not mention is sent again after this long.
+pub const RESEND_MS: Millis = 5_000;
+
+/// One worker as last heard.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct WorkerView {
+    /// Subtasks it can work on at once.
+    pub work_slots: u32,
+    /// Gates it can run at once.
+    pub gate_slots: u32,
+    /// Ids it is executing or whose result waits for an ack.
+    pub holding: BTreeSet<u64>,
+    /// When.
+    pub seen_ms: Millis,
+}
+
+/// All workers heard from since this process started.
+#[derive(Clone, Debug, Default)]
+pub struct Fleet {
+    workers: BTreeMap<String, WorkerView>,
+    /// When each live attempt or gate was last sent or heard of.
+    touched: BTreeMap<u64, Millis>,
+    /// Live before the restart: their worker has not yet said whether it still holds them.
+    reattach: BTreeSet<u64>,
+}
+
+impl Fleet {
+    /// Notes a presence and gives the ids of the worker's own that it turns out not to hold after
+    /// a restart.
+    pub fn hear(&mut self, worker: &str, mut view: WorkerView, theirs: &[u64]) -> Vec<u64> {
+        let now = view.seen_ms;
+        for id in &view.holding {
+            self.touched.insert(*id, now);
+        }
+        let gone: Vec<u64> =
+            theirs.iter().copied().filter(|id| self.reattach.remove(id) && !view.holding.contains(id)).collect();
+        view.seen_ms = now;
+        self.workers.insert(worker.to_owned(), view);
+        gone
+    }
+
+    /// Notes that an id was sent to its worker.
+    pub fn sent(&mut self, id: u64, now: Millis) {
+        self.touched.insert(id, now);
+    }
+
+    /// Forgets an id that ended.
+    pub fn forget(&mut self, id: u64) {
+        self.touched.remove(&id);
+        self.reattach.remove(&id);
+    }
+
+    /// After a restart: these were live, and their workers are still to be heard.
+    pub fn expect_back(&mut self, ids: impl IntoIterator<Item = u64>, now: Millis) {
+        for id in ids {
+            self.reattach.insert(id);
+            self.touched.insert(id, now);
+        }
+    }
+
+    /// Time in which nothing could be heard is added to every lease.
+    pub fn forgive(&mut self, gap: Millis) {
+        for at in self.touched.values_mut() {
+            *at += gap;
+        }
+        for worker in self.workers.values_mut() {
+            worker.seen_ms += gap;
+        }
+    }
+
+    /// Whether the lease on an id ran out.
+    pub fn expired(&self, id: u64, now: Millis) -> bool {
+        self.touched.get(&id).is_none_or(|&at| now - at > LEASE_MS)
+    }
+
+    /// Whether an id should be sent (again): never sent, or sent and not mentioned since.
+    pub fn unheard(&self, worker: &str, id: u64, now: Millis) -> bool {
+        let held = self.workers.get(worker).is_some_and(|view| view.holding.contains(&id));
+        !held && !self.reattach.contains(&id) && self.touched.get(&id).is_none_or(|&at| now - at > RESEND_MS)
+    }
+
+    /// Workers heard within the lease time, by name.
+    pub fn present(&self, now: Millis) -> impl Iterator<Item = (&str, &WorkerView)> {
+        self.workers
+            .iter()
+            .filter(move |(_, view)| now - view.seen_ms <= LEASE_MS)
+            .map(|(name, view)| (name.as_str(), view))
+    }
+
+    /// The earliest time at which a lease can run out.
+    pub fn next_expiry(&self) -> Option<Millis> {
+        self.touched.values().min().map(|at| at + LEASE_MS + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(holding: &[u64], seen_ms: Millis) -> WorkerView {
+        WorkerView { work_slots: 1, gate_slots: 1, holding: holding.iter().copied().collect(), seen_ms }
+    }
+
+    #[test]
+    fn presence_renews_and_silence_expires() {
+        let mut fleet = Fleet::default();
+        fleet.sent(1, 0);
+        assert!(!fleet.expired(1, LEASE_MS) && fleet.expired(1, LEASE_MS + 1));
+        fleet.hear("w", view(&[1], 20_000), &[1]);
+        assert!(!fleet.expired(1, LEASE_MS + 1));
+        fleet.forgive(3_600_000);
+        assert!(!fleet.expired(1, 3_600_000 + LEASE_MS), "a suspended laptop costs no lease");
+    }
+
+    #[test]
+    fn after_a_restart_the_worker_says_what_is_left() {
+        let mut fleet = Fleet::default();
+        fleet.expect_back([1, 2], 0);
+        assert!(!fleet.unheard("w", 1, RESEND_MS * 2), "not sent again before its worker spoke");
+        assert_eq!(fleet.hear("w", view(&[2], 10), &[1, 2]), [1]);
+        assert_eq!(fleet.hear("w", view(&[], 20), &[2]), [0_u64; 0]);
+    }
+
+    #[test]
+    fn a_lost_assignment_is_sent_again() {
+        let mut fleet = Fleet::default();
+        assert!(fleet.unheard("w", 9, 0));
+        fleet.sent(9, 0);
+        assert!(!fleet.unheard("w", 9, RESEND_MS) && fleet.unheard("w", 9, RESEND_MS + 1));
+        fleet.hear("w", view(&[9], RESEND_MS), &[9]);
+        assert!(!fleet.unheard("w", 9, RESEND_MS * 9));
+    }
+}

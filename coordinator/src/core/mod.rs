@@ -1,0 +1,50 @@
+//! The pure core: all policy and all state of a job. No IO, no clock, no randomness, no hash maps.
+//!
+//! [`decide`] and [`advance`] hold every policy and only read; [`State::apply`] holds none and is
+//! the only writer. What was decided is an [`Event`], journaled before any effect of it, so replay
+//! is `apply` over the journal, and a better policy never changes a running job's past.
+//! [`Command`]s (effects) follow from the state alone: whatever has no outcome yet is pending and
+//! is issued again after a restart.
+
+mod advance;
+mod apply;
+mod command;
+mod decide;
+mod explain;
+mod footprint;
+mod generation;
+mod graph;
+mod input;
+mod invariants;
+mod landing;
+mod lease;
+mod retry;
+mod schedule;
+mod spend;
+mod state;
+mod subtask;
+
+#[cfg(test)]
+mod tests;
+
+pub use advance::advance;
+pub use apply::ApplyError;
+pub use command::Command;
+pub use decide::{Refusal, decide};
+pub use explain::explain;
+pub use footprint::{Footprint, Held};
+pub use generation::open_generation;
+pub use graph::{Graph, GraphError};
+pub use input::{Input, MemberMerge, Merge, MoveResult, Request};
+pub use landing::{BaseGate, Batch, FinalGate, GateRun, Judged, Landing, Step};
+pub use lease::{Fleet, WorkerView};
+pub use retry::Limits;
+pub use spend::Spend;
+pub use state::{JobPhase, LiveAttempt, State};
+pub use subtask::{Candidate, Illegal, Landed, Move, Phase, PhaseKind, Subtask};
+
+/// A decided event, as the journal holds it.
+pub type Event = longhaul_proto::record::Event;
+
+/// Milliseconds since the Unix epoch. Inside the core it never goes back.
+pub type Millis = i64;

@@ -1,0 +1,414 @@
+//! The state of a job, and the questions asked of it.
+//!
+//! Everything durable is serialisable and hashed; what can be rebuilt from it (graph, ready set,
+//! held footprints, counts) and what is volatile (the fleet) is skipped. Only `apply` writes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use longhaul_common::{AttemptId, BatchId, NodeId, Oid};
+use longhaul_proto::{Budget, Counts, Outcome, Plan, Task};
+use serde::{Deserialize, Serialize};
+
+use super::footprint::{Footprint, Held};
+use super::graph::{Graph, GraphError};
+use super::landing::Landing;
+use super::lease::Fleet;
+use super::spend::Spend;
+use super::subtask::{Phase, Subtask};
+use super::Millis;
+
+/// Where the job as a whole stands.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum JobPhase {
+    /// No plan yet.
+    #[default]
+    Empty,
+    /// Working.
+    Open,
+    /// No new work is handed out; what runs is finished and landed.
+    Paused {
+        /// Why.
+        reason: String,
+        /// By a limit of the budget, not a person.
+        by_budget: bool,
+    },
+    /// Over.
+    Closed {
+        /// As `JobOutcome`.
+        outcome: i32,
+        /// In words.
+        reason: String,
+    },
+}
+
+/// An attempt under lease.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LiveAttempt {
+    /// Whose.
+    pub node: NodeId,
+    /// Who works on it.
+    pub worker: String,
+    /// What it starts from.
+    pub base: Oid,
+    /// Since when.
+    pub since_ms: Millis,
+}
+
+/// Members of a land group that were delivered, in that order.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Group {
+    /// All members, in plan order.
+    pub members: Vec<NodeId>,
+    /// Those delivered and not in a batch.
+    pub order: Vec<NodeId>,
+}
+
+/// Everything known of a job.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct State {
+    pub(super) job: String,
+    pub(super) seq: u64,
+    pub(super) now_ms: Millis,
+    pub(super) generation: u32,
+    pub(super) plan: Arc<Plan>,
+    pub(super) subtasks: Vec<Subtask>,
+    pub(super) last_id: u64,
+    pub(super) last_batch: u64,
+    pub(super) last_park: u64,
+    pub(super) attempts: BTreeMap<AttemptId, LiveAttempt>,
+    /// Attempts whose lease expired and whose node may still want their result.
+    pub(super) lost: BTreeMap<AttemptId, NodeId>,
+    pub(super) groups: BTreeMap<String, Group>,
+    pub(super) job_phase: JobPhase,
+    pub(super) limits: Budget,
+    pub(super) started_ms: Millis,
+    pub(super) idle_ms: u64,
+    pub(super) closed_ms: Millis,
+    pub(super) failures: BTreeMap<i32, u32>,
+    pub(super) retries: u64,
+    pub(super) restarts: u32,
+    /// Ledger.
+    pub spend: Spend,
+    /// The landing side.
+    pub landing: Landing,
+
+    #[serde(skip)]
+    pub(super) graph: Graph,
+    #[serde(skip)]
+    pub(super) derived: Derived,
+    /// Who is there; volatile.
+    #[serde(skip)]
+    pub fleet: Fleet,
+}
+
+/// What follows from the rest and is kept up to date by `apply`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Derived {
+    /// Ready nodes: longest way to the end first, then plan order.
+    pub ready: BTreeSet<(std::cmp::Reverse<u64>, NodeId)>,
+    /// Those that wait for a time.
+    pub backoff: BTreeSet<(Millis, NodeId)>,
+    /// Open nodes that wait for a closed one.
+    pub doomed: BTreeSet<NodeId>,
+    pub held: Held,
+    pub counts: Counts,
+}
+
+impl State {
+    /// The job's name.
+    pub fn job(&self) -> &str {
+        &self.job
+    }
+
+    /// Sequence number of the last applied record.
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// Time of the last applied record.
+    pub fn now_ms(&self) -> Millis {
+        self.now_ms
+    }
+
+    /// Number of the open plan, from 1.
+    pub fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// The open plan.
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// Limits in force.
+    pub fn limits(&self) -> &Budget {
+        &self.limits
+    }
+
+    /// Where the job stands.
+    pub fn job_phase(&self) -> &JobPhase {
+        &self.job_phase
+    }
+
+    /// First record's time.
+    pub fn started_ms(&self) -> Millis {
+        self.started_ms
+    }
+
+    /// When it closed; 0 before.
+    pub fn closed_ms(&self) -> Millis {
+        self.closed_ms
+    }
+
+    /// Time the job was worked on, up to `now`: without downtime and suspends.
+    pub fn active_ms(&self, now: Millis) -> u64 {
+        let end = if self.closed_ms > 0 { self.closed_ms } else { now.max(self.now_ms) };
+        u64::try_from(end - self.started_ms).unwrap_or(0).saturating_sub(self.idle_ms)
+    }
+
+    /// All nodes, in plan order.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeId> + use<> {
+        (0..self.subtasks.len()).map(NodeId::at)
+    }
+
+    /// A node's state.
+    ///
+    /// # Panics
+    /// For an id of another plan.
+    pub fn subtask(&self, node: NodeId) -> &Subtask {
+        &self.subtasks[node.index()]
+    }
+
+    /// A node of the plan.
+    pub fn node(&self, node: NodeId) -> &longhaul_proto::Node {
+        &self.plan.nodes[node.index()]
+    }
+
+    /// What the node shares with its map.
+    pub fn task(&self, node: NodeId) -> &Task {
+        &self.plan.tasks[self.node(node).task as usize]
+    }
+
+    /// The node with an id of the plan.
+    pub fn find(&self, id: &str) -> Option<NodeId> {
+        self.plan.nodes.iter().position(|node| node.id == id).map(NodeId::at)
+    }
+
+    /// Attempts under lease.
+    pub fn attempts(&self) -> &BTreeMap<AttemptId, LiveAttempt> {
+        &self.attempts
+    }
+
+    /// Land groups by name.
+    pub fn groups(&self) -> &BTreeMap<String, Group> {
+        &self.groups
+    }
+
+    /// The dependency graph.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// How many subtasks are where.
+    pub fn counts(&self) -> &Counts {
+        &self.derived.counts
+    }
+
+    /// Footprints taken.
+    pub fn held(&self) -> &Held {
+        &self.derived.held
+    }
+
+    /// Attempts that failed, by class.
+    pub fn failures(&self) -> &BTreeMap<i32, u32> {
+        &self.failures
+    }
+
+    /// How many plans had to start the branch again from the base.
+    pub fn restarts(&self) -> u32 {
+        self.restarts
+    }
+
+    /// Attempts and landings that were decided to be tried again.
+    pub fn retries(&self) -> u64 {
+        self.retries
+    }
+
+    /// Whether every rung of the ladder gives the same result on the same base.
+    pub fn deterministic(&self, node: NodeId) -> bool {
+        use longhaul_proto::agent::Kind;
+        self.task(node)
+            .ladder
+            .iter()
+            .all(|&agent| matches!(self.plan.agents[agent as usize].kind, Some(Kind::Codemod(_))))
+    }
+
+    /// The land group of a node.
+    pub fn group_of(&self, node: NodeId) -> Option<&Group> {
+        self.groups.get(&self.task(node).land_with)
+    }
+
+    pub(super) fn next_id(&self) -> u64 {
+        self.last_id + 1
+    }
+
+    pub(super) fn next_batch(&self) -> u64 {
+        self.last_batch + 1
+    }
+
+    pub(super) fn next_park(&self) -> u64 {
+        self.last_park + 1
+    }
+
+    /// A group whose open members are all delivered and staged, in delivery order.
+    pub(super) fn complete_group(&self) -> Option<Vec<NodeId>> {
+        self.groups.values().find_map(|group| {
+            let settled = |node: NodeId| match self.subtask(node).phase() {
+                Phase::Delivered { staged, .. } => staged.is_some(),
+                phase => phase.kind().is_terminal(),
+            };
+            let all = !group.order.is_empty() && group.members.iter().all(|&node| settled(node));
+            all.then(|| group.order.clone())
+        })
+    }
+
+    /// The attempt or gate behind an id, if it is live.
+    pub fn live_worker(&self, id: u64) -> Option<&str> {
+        let attempt = self.attempts.get(&AttemptId(id)).map(|attempt| attempt.worker.as_str());
+        attempt.or_else(|| self.landing.gates.get(&longhaul_common::GateId(id)).map(|gate| gate.worker.as_str()))
+    }
+
+    /// Ids of everything live on a worker.
+    pub fn live_on(&self, worker: &str) -> Vec<u64> {
+        let attempts = self.attempts.iter().filter(|(_, live)| live.worker == worker).map(|(id, _)| id.0);
+        let gates = self.landing.gates.iter().filter(|(_, run)| run.worker == worker).map(|(id, _)| id.0);
+        attempts.chain(gates).collect()
+    }
+
+    /// Whether nothing can happen any more without a person: neither live work, nor anything to
+    /// hand out, nor a time to wait for.
+    pub fn is_stuck(&self) -> bool {
+        let counts = self.counts();
+        let quiet = self.attempts.is_empty() && self.landing.gates.is_empty() && self.landing.batch.is_none();
+        let halted = self.landing.halted.is_some();
+        let paused = matches!(self.job_phase, JobPhase::Paused { .. });
+        let idle = counts.ready + counts.backoff == 0 && self.derived.doomed.is_empty();
+        let base_open = self.landing.base_gate == super::BaseGate::Open;
+        quiet && (halted || counts.landing == 0 || self.only_incomplete_groups()) && ((idle && !base_open) || paused)
+    }
+
+    fn only_incomplete_groups(&self) -> bool {
+        self.landing.queue.is_empty() && self.landing.segments.is_empty() && self.complete_group().is_none()
+    }
+
+    /// The earliest time at which something becomes due by itself.
+    pub fn next_due_ms(&self) -> Option<Millis> {
+        let backoff = self.derived.backoff.first().map(|(at, _)| *at);
+        let gate = self.landing.batch.as_ref().and_then(|batch| match batch.step {
+            super::Step::NeedsGate { not_before_ms } => Some(not_before_ms),
+            _ => None,
+        });
+        let lone = (self.landing.lone_tries > 0).then_some(self.landing.lone_not_before_ms);
+        [backoff, gate, lone, self.fleet.next_expiry()].into_iter().flatten().min()
+    }
+
+    /// Rebuilds what follows from the rest, after a snapshot was read.
+    pub fn rebuild(&mut self) -> Result<(), GraphError> {
+        self.graph = Graph::of(&self.plan)?;
+        self.derived = Derived::default();
+        for index in 0..self.subtasks.len() {
+            let node = NodeId::at(index);
+            let phase = self.subtasks[index].phase().clone();
+            self.enter(node, &phase);
+        }
+        for index in 0..self.subtasks.len() {
+            if self.dooms(&self.subtasks[index]) {
+                self.doom_dependents(NodeId::at(index));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn dooms(&self, subtask: &Subtask) -> bool {
+        matches!(subtask.phase(), Phase::Closed { outcome, .. } if *outcome != i32::from(Outcome::Reverted))
+    }
+
+    pub(super) fn doom_dependents(&mut self, node: NodeId) {
+        let open: Vec<NodeId> =
+            self.graph.dependents(node).filter(|&after| !self.subtask(after).phase().kind().is_terminal()).collect();
+        self.derived.doomed.extend(open);
+    }
+
+    /// Books a node into the derived sets of a phase.
+    pub(super) fn enter(&mut self, node: NodeId, phase: &Phase) {
+        self.count(phase, 1);
+        match phase {
+            Phase::Ready => {
+                let rank = self.graph.rank(node);
+                self.derived.ready.insert((std::cmp::Reverse(rank), node));
+            }
+            Phase::Backoff { until_ms } => {
+                self.derived.backoff.insert((*until_ms, node));
+            }
+            Phase::Running { .. } | Phase::Delivered { .. } | Phase::Landing { .. } => {
+                let footprint = Footprint::of(&self.plan, node);
+                self.derived.held.take(node, footprint);
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes a node out of the derived sets of a phase.
+    pub(super) fn leave(&mut self, node: NodeId, phase: &Phase, next: &Phase) {
+        self.count(phase, -1);
+        match phase {
+            Phase::Ready => {
+                let rank = self.graph.rank(node);
+                self.derived.ready.remove(&(std::cmp::Reverse(rank), node));
+            }
+            Phase::Backoff { until_ms } => {
+                self.derived.backoff.remove(&(*until_ms, node));
+            }
+            Phase::Running { .. } | Phase::Delivered { .. } | Phase::Landing { .. } => {
+                let keeps = matches!(next, Phase::Running { .. } | Phase::Delivered { .. } | Phase::Landing { .. });
+                if !keeps {
+                    self.derived.held.release(node);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn count(&mut self, phase: &Phase, by: i32) {
+        let counts = &mut self.derived.counts;
+        let slot = match phase.name() {
+            "waiting" => &mut counts.waiting,
+            "ready" => &mut counts.ready,
+            "backoff" => &mut counts.backoff,
+            "running" => &mut counts.running,
+            "landing" => &mut counts.landing,
+            "parked" => &mut counts.parked,
+            "landed" => &mut counts.landed,
+            "unchanged" => &mut counts.unchanged,
+            "skipped" => &mut counts.skipped,
+            "cancelled" => &mut counts.cancelled,
+            "reverted" => &mut counts.reverted,
+            _ => &mut counts.failed,
+        };
+        *slot = slot.saturating_add_signed(by);
+        counts.total = counts.total.saturating_add_signed(by);
+    }
+
+    /// A hash over everything durable: two states that came from the same journal are equal.
+    pub fn hash(&self) -> blake3::Hash {
+        // Writing to a vector cannot fail, and every type here is serialisable.
+        let bytes = postcard::to_stdvec(self).expect("the state is serialisable");
+        blake3::hash(&bytes)
+    }
+
+    /// Id of the current batch, if it is this one.
+    pub(super) fn batch(&self, id: BatchId) -> Option<&super::Batch> {
+        self.landing.batch.as_ref().filter(|batch| batch.id == id)
+    }
+}

@@ -1,0 +1,384 @@
+//! The life of one subtask: its transition table, then the data each phase carries.
+//!
+//! An illegal transition is a value ([`Illegal`]): a damaged or foreign journal is reported, not
+//! followed.
+
+use longhaul_common::{AttemptId, BatchId, GateId, NodeId, Oid, ParkId};
+use longhaul_proto::{Failure, Outcome, ParkReason, Patch};
+use serde::{Deserialize, Serialize};
+
+use super::Millis;
+
+/// Where a subtask may go from where it is. Everything absent is illegal.
+fn next(from: PhaseKind, by: Move) -> Option<PhaseKind> {
+    use Move as M;
+    use PhaseKind as P;
+    Some(match (from, by) {
+        (P::Waiting, M::Unblock) => P::Ready,
+        (P::Ready | P::Backoff, M::Assign) => P::Running,
+        (P::Running, M::Lose) => P::Ready,
+        // Ready or Backoff: a lost attempt that finished after all, before anyone else began.
+        (P::Running | P::Ready | P::Backoff, M::Deliver) => P::Delivered,
+        (P::Running, M::FindUnchanged) => P::Unchanged,
+        (P::Running | P::Landing, M::Postpone) => P::Backoff,
+        (P::Running | P::Landing, M::Park) => P::Parked,
+        (P::Parked, M::Wake) => P::Ready,
+        (P::Delivered, M::Batch) => P::Landing,
+        (P::Landing, M::Unbatch | M::Promote) => P::Delivered,
+        (P::Landing, M::Land) => P::Landed,
+        (P::Landing, M::KeepLanded) => P::Landed,
+        (P::Landing, M::FinishRevert) => P::Closed,
+        (P::Landed, M::Revert) => P::Delivered,
+        (P::Parked | P::Closed, M::Retry) => P::Ready,
+        (
+            P::Waiting | P::Ready | P::Backoff | P::Running | P::Delivered | P::Landing | P::Parked,
+            M::Close,
+        ) => P::Closed,
+        _ => return None,
+    })
+}
+
+/// What moves a subtask.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Move {
+    /// Its last dependency landed.
+    Unblock,
+    /// A worker got it.
+    Assign,
+    /// The lease ended without a result.
+    Lose,
+    /// A valid result arrived.
+    Deliver,
+    /// There was nothing to change.
+    FindUnchanged,
+    /// To be tried again, not before a time.
+    Postpone,
+    /// Waits for a person or a condition.
+    Park,
+    /// The park is over.
+    Wake,
+    /// Its result joined a batch.
+    Batch,
+    /// The batch ended without a verdict on it.
+    Unbatch,
+    /// The batch moved the branch.
+    Land,
+    /// Its candidate was rejected and a spare takes its place.
+    Promote,
+    /// A revert of it was rejected: it stays landed.
+    KeepLanded,
+    /// A revert of it landed.
+    FinishRevert,
+    /// A person asked to revert it.
+    Revert,
+    /// A person asked to try again.
+    Retry,
+    /// Failed, skipped or cancelled.
+    Close,
+}
+
+/// The name of a phase, without its data.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[expect(missing_docs, reason = "documented at the variants of Phase")]
+pub enum PhaseKind {
+    Waiting,
+    Ready,
+    Backoff,
+    Running,
+    Delivered,
+    Landing,
+    Parked,
+    Landed,
+    Unchanged,
+    Closed,
+}
+
+impl PhaseKind {
+    /// All of them, for tests that walk the table.
+    pub const ALL: [Self; 10] = [
+        Self::Waiting,
+        Self::Ready,
+        Self::Backoff,
+        Self::Running,
+        Self::Delivered,
+        Self::Landing,
+        Self::Parked,
+        Self::Landed,
+        Self::Unchanged,
+        Self::Closed,
+    ];
+
+    /// Whether nothing more will happen to it by itself.
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Landed | Self::Unchanged | Self::Closed)
+    }
+}
+
+impl Move {
+    /// All of them, for tests that walk the table.
+    pub const ALL: [Self; 17] = [
+        Self::Unblock,
+        Self::Assign,
+        Self::Lose,
+        Self::Deliver,
+        Self::FindUnchanged,
+        Self::Postpone,
+        Self::Park,
+        Self::Wake,
+        Self::Batch,
+        Self::Unbatch,
+        Self::Land,
+        Self::Promote,
+        Self::KeepLanded,
+        Self::FinishRevert,
+        Self::Revert,
+        Self::Retry,
+        Self::Close,
+    ];
+}
+
+/// A transition that is not in the table.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("subtask {node} is {from:?} and cannot be moved by {by:?}")]
+pub struct Illegal {
+    /// Which one.
+    pub node: NodeId,
+    /// Where it is.
+    pub from: PhaseKind,
+    /// What was to move it.
+    pub by: Move,
+}
+
+/// A result on its way to the branch.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Candidate {
+    /// The attempt that made it; 0 for a revert.
+    pub attempt: AttemptId,
+    /// The result. For a revert the landed change turned around.
+    pub patch: Box<Patch>,
+    /// Set when this takes back a landing: what to return to if it is rejected.
+    pub reverts: Option<Box<Landed>>,
+}
+
+/// Where and by what proof a result is on the branch.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Landed {
+    /// What landed.
+    pub candidate: Candidate,
+    /// The batch; 0 when carried from an earlier generation.
+    pub batch: BatchId,
+    /// Its own commit on the branch.
+    pub commit: Oid,
+    /// The gated first-parent merge that contains it.
+    pub merge: Oid,
+    /// The green gate.
+    pub gate: GateId,
+    /// The gate was also red once on the same tree.
+    pub flaky: bool,
+    /// When.
+    pub at_ms: Millis,
+}
+
+/// Where a subtask stands.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Phase {
+    /// For dependencies that have not landed.
+    Waiting,
+    /// Can run as soon as a slot and its footprint are free.
+    Ready,
+    /// Ready again at a time.
+    Backoff {
+        /// Not before.
+        until_ms: Millis,
+    },
+    /// An attempt holds the lease.
+    Running {
+        /// Which.
+        attempt: AttemptId,
+    },
+    /// Checked and durable, waiting for a batch.
+    Delivered {
+        /// The result.
+        candidate: Candidate,
+        /// For a member of a land group: its commit on the group's staging head.
+        staged: Option<Oid>,
+    },
+    /// In a batch.
+    Landing {
+        /// Which.
+        batch: BatchId,
+        /// The result.
+        candidate: Candidate,
+    },
+    /// Waits for a person or a condition, holding neither slot nor footprint.
+    Parked {
+        /// Consumed by the first wake.
+        park: ParkId,
+        /// Why, as [`ParkReason`].
+        reason: i32,
+        /// Why, in words.
+        text: String,
+    },
+    /// On the branch, with its proof.
+    Landed(Box<Landed>),
+    /// Closed: its checks pass and there is nothing to change.
+    Unchanged,
+    /// Closed without a result.
+    Closed {
+        /// As [`Outcome`].
+        outcome: i32,
+        /// In words a person can act on.
+        reason: String,
+    },
+}
+
+impl Phase {
+    /// The name of the phase.
+    pub fn kind(&self) -> PhaseKind {
+        match self {
+            Self::Waiting => PhaseKind::Waiting,
+            Self::Ready => PhaseKind::Ready,
+            Self::Backoff { .. } => PhaseKind::Backoff,
+            Self::Running { .. } => PhaseKind::Running,
+            Self::Delivered { .. } => PhaseKind::Delivered,
+            Self::Landing { .. } => PhaseKind::Landing,
+            Self::Parked { .. } => PhaseKind::Parked,
+            Self::Landed(_) => PhaseKind::Landed,
+            Self::Unchanged => PhaseKind::Unchanged,
+            Self::Closed { .. } => PhaseKind::Closed,
+        }
+    }
+
+    /// The state's name in reports and `--json`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Ready => "ready",
+            Self::Backoff { .. } => "backoff",
+            Self::Running { .. } => "running",
+            Self::Delivered { .. } | Self::Landing { .. } => "landing",
+            Self::Parked { .. } => "parked",
+            Self::Landed(_) => "landed",
+            Self::Unchanged => "unchanged",
+            Self::Closed { outcome, .. } => match Outcome::try_from(*outcome) {
+                Ok(Outcome::Skipped) => "skipped",
+                Ok(Outcome::Cancelled) => "cancelled",
+                Ok(Outcome::Reverted) => "reverted",
+                _ => "failed",
+            },
+        }
+    }
+
+    /// The result it holds, landed or not.
+    pub fn candidate(&self) -> Option<&Candidate> {
+        match self {
+            Self::Delivered { candidate, .. } | Self::Landing { candidate, .. } => Some(candidate),
+            Self::Landed(landed) => Some(&landed.candidate),
+            _ => None,
+        }
+    }
+
+    /// Why it is parked.
+    pub fn park_reason(&self) -> Option<ParkReason> {
+        match self {
+            Self::Parked { reason, .. } => ParkReason::try_from(*reason).ok(),
+            _ => None,
+        }
+    }
+}
+
+/// A node of the plan in the state.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Subtask {
+    phase: Phase,
+    /// Dependencies that have not landed.
+    pub missing: u32,
+    /// Executions begun, for people.
+    pub attempts: u32,
+    /// Executions that count against the limit since the last retry by a person.
+    pub tries: u32,
+    /// Infrastructure failures in a row.
+    pub infra: u32,
+    /// Rejections by merge or gate since the last retry by a person.
+    pub rejections: u32,
+    /// Time spent in attempts.
+    pub spent_ms: u64,
+    /// Tokens used by all attempts.
+    pub tokens: u64,
+    /// Money used by all attempts.
+    pub usd_micros: u64,
+    /// First assignment; 0 before.
+    pub started_ms: Millis,
+    /// End of the last attempt; 0 before.
+    pub finished_ms: Millis,
+    /// Since when it could have run; 0 when it cannot.
+    pub ready_ms: Millis,
+    /// What the next attempt is told.
+    pub last_failure: Option<Box<Failure>>,
+    /// Later valid results, oldest first.
+    pub spares: Vec<Candidate>,
+    /// A person's remarks, newest last.
+    pub remarks: Vec<String>,
+    /// What a closed or landed attempt said about itself.
+    pub summary: String,
+}
+
+impl Subtask {
+    /// A subtask before anything happened to it.
+    pub fn new(phase: Phase, missing: u32) -> Self {
+        Self {
+            phase,
+            missing,
+            attempts: 0,
+            tries: 0,
+            infra: 0,
+            rejections: 0,
+            spent_ms: 0,
+            tokens: 0,
+            usd_micros: 0,
+            started_ms: 0,
+            finished_ms: 0,
+            ready_ms: 0,
+            last_failure: None,
+            spares: Vec::new(),
+            remarks: Vec::new(),
+            summary: String::new(),
+        }
+    }
+
+    /// Where it stands.
+    pub fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// The same subtask in another phase: for opening a plan, where there is no phase before.
+    pub(super) fn with_phase(mut self, phase: Phase) -> Self {
+        self.phase = phase;
+        self
+    }
+
+    /// For data inside a phase that changes without leaving it.
+    pub(super) fn phase_mut(&mut self) -> &mut Phase {
+        &mut self.phase
+    }
+
+    /// Moves it along the table and gives the phase it left. `to` must be the phase the table
+    /// names; `Ready` turns into `Waiting` while dependencies are missing.
+    pub fn transition(&mut self, node: NodeId, by: Move, to: Phase) -> Result<Phase, Illegal> {
+        let from = self.phase.kind();
+        let illegal = || Illegal { node, from, by };
+        let target = next(from, by).ok_or_else(illegal)?;
+        let to = if matches!(to, Phase::Ready) && self.missing > 0 { Phase::Waiting } else { to };
+        let fits = to.kind() == target || (target == PhaseKind::Ready && to.kind() == PhaseKind::Waiting);
+        if !fits {
+            return Err(illegal());
+        }
+        Ok(std::mem::replace(&mut self.phase, to))
+    }
+}
+
+/// The table, for tests.
+#[cfg(test)]
+pub(super) fn table(from: PhaseKind, by: Move) -> Option<PhaseKind> {
+    next(from, by)
+}

@@ -1,0 +1,274 @@
+//! The loop around the engine: a thread of its own, so that a commit never waits for a runtime.
+//!
+//! Everything that arrived while the last commit ran is decided together and made durable by one
+//! sync (group commit); only then are commands performed and answers sent. A disk that cannot be
+//! written holds everything back and is tried again until it can.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::Duration;
+
+use longhaul_proto::Record;
+use tokio::sync::oneshot;
+
+use crate::checkpoint::{CheckpointError, Store};
+use crate::core::{Command, Input, JobPhase, Millis, Request, State};
+use crate::engine::{Disposition, Engine, FeedError};
+
+/// Inputs decided together at most.
+pub const GROUP_MAX: usize = 4_096;
+
+/// Longest wait without looking at the time.
+pub const TICK: Duration = Duration::from_millis(1_000);
+
+/// A turn later than this means that this process could not run: a suspended machine, SIGSTOP.
+pub const GAP_MS: Millis = 5_000;
+
+/// Wait before a failed commit is tried again.
+pub const COMMIT_RETRY: Duration = Duration::from_millis(1_000);
+
+/// The wall clock, in milliseconds since the Unix epoch.
+pub trait Clock: Send {
+    /// Now.
+    fn now_ms(&self) -> Millis;
+}
+
+/// What the driver does to the world. Calls must not block for long.
+pub trait Effects: Send {
+    /// Carries out a command; its outcome comes back as a message.
+    fn perform(&mut self, command: &Command, state: &State);
+
+    /// Durable records, in order.
+    fn committed(&mut self, records: Vec<Record>, state: &State);
+
+    /// Truth could not be written; the driver tries again.
+    fn cannot_commit(&mut self, error: &CheckpointError);
+
+    /// After every turn.
+    fn turned(&mut self, state: &State, now: Millis);
+}
+
+/// A question to the state, answered on the driver's thread.
+pub type Query = Box<dyn FnOnce(&State, Millis) + Send>;
+
+/// What can be sent to the driver.
+pub enum Message {
+    /// An outcome or a presence.
+    Input(Input),
+    /// A durable result; the answer comes when its record is durable.
+    Deliver(Input, oneshot::Sender<Disposition>),
+    /// A person's request; answered with the number of events it led to.
+    Request(Request, oneshot::Sender<Result<usize, String>>),
+    /// A question.
+    Query(Query),
+    /// Finish the turn, write a snapshot, end.
+    Stop,
+}
+
+enum Answer {
+    Disposition(oneshot::Sender<Disposition>, Disposition),
+    Request(oneshot::Sender<Result<usize, String>>, Result<usize, String>),
+}
+
+/// How the driver ended.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// A defect of the core; the journal holds everything decided before.
+    #[error(transparent)]
+    Core(#[from] FeedError),
+    /// Truth could not be written and the end was asked for.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+}
+
+/// The engine, its clock and its effects.
+pub struct Driver<S, E, C> {
+    engine: Engine<S>,
+    effects: E,
+    clock: C,
+    last_turn: Millis,
+    stopping: bool,
+}
+
+impl<S: Store, E: Effects, C: Clock> Driver<S, E, C> {
+    /// Ready to run.
+    pub fn new(engine: Engine<S>, effects: E, clock: C) -> Self {
+        let last_turn = clock.now_ms();
+        Self { engine, effects, clock, last_turn, stopping: false }
+    }
+
+    /// Runs until told to stop or every sender is gone; gives the last state.
+    pub fn run(mut self, messages: &Receiver<Message>) -> Result<State, DriverError> {
+        self.engine.set_now(self.clock.now_ms());
+        self.turn(Vec::new())?;
+        while !self.stopping {
+            let first = match messages.recv_timeout(self.patience()) {
+                Ok(message) => Some(message),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            let mut group: Vec<Message> = first.into_iter().collect();
+            group.extend(messages.try_iter().take(GROUP_MAX));
+            self.turn(group)?;
+        }
+        if !matches!(self.engine.state().job_phase(), JobPhase::Empty) {
+            self.engine.snapshot(true)?;
+        }
+        Ok(self.engine.state().clone())
+    }
+
+    fn patience(&self) -> Duration {
+        let due = self.engine.state().next_due_ms().map(|at| at - self.engine.now());
+        let due = due.and_then(|ms| u64::try_from(ms.max(1)).ok()).map_or(TICK, Duration::from_millis);
+        due.min(TICK)
+    }
+
+    fn turn(&mut self, group: Vec<Message>) -> Result<(), DriverError> {
+        self.tell_time()?;
+        let mut answers = Vec::new();
+        let mut queries = Vec::new();
+        for message in group {
+            match message {
+                Message::Input(input) => {
+                    self.engine.feed(&input)?;
+                }
+                Message::Deliver(input, reply) => {
+                    let disposition = self.engine.feed(&input)?;
+                    answers.push(Answer::Disposition(reply, disposition));
+                }
+                Message::Request(request, reply) => answers.push(self.request(request, reply)?),
+                Message::Query(query) => queries.push(query),
+                Message::Stop => self.stopping = true,
+            }
+            if !self.stopping {
+                self.engine.settle()?;
+            }
+        }
+        if !self.stopping {
+            self.engine.settle()?;
+        }
+        self.commit_and_release(answers)?;
+        for query in queries {
+            query(self.engine.state(), self.engine.now());
+        }
+        self.effects.turned(self.engine.state(), self.engine.now());
+        Ok(())
+    }
+
+    fn tell_time(&mut self) -> Result<(), DriverError> {
+        let now = self.clock.now_ms();
+        let gap = now - self.last_turn;
+        self.last_turn = now;
+        self.engine.set_now(now);
+        if gap > GAP_MS {
+            let ms = u64::try_from(gap).unwrap_or(0);
+            self.engine.feed(&Input::Gap { ms })?;
+        }
+        Ok(())
+    }
+
+    fn request(
+        &mut self,
+        request: Request,
+        reply: oneshot::Sender<Result<usize, String>>,
+    ) -> Result<Answer, DriverError> {
+        let before = self.engine.state().seq();
+        match self.engine.feed(&Input::Request(request)) {
+            Ok(_) => {
+                let events = usize::try_from(self.engine.state().seq() - before).unwrap_or(usize::MAX);
+                Ok(Answer::Request(reply, Ok(events)))
+            }
+            Err(FeedError::Refused(refusal)) => Ok(Answer::Request(reply, Err(refusal.0))),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn commit_and_release(&mut self, answers: Vec<Answer>) -> Result<(), DriverError> {
+        let records = loop {
+            match self.engine.commit() {
+                Ok(records) => break records,
+                Err(error) if self.stopping => return Err(error.into()),
+                Err(error) => {
+                    self.effects.cannot_commit(&error);
+                    std::thread::sleep(COMMIT_RETRY);
+                }
+            }
+        };
+        if !records.is_empty() {
+            self.effects.committed(records, self.engine.state());
+        }
+        for answer in answers {
+            // Whoever asked may have left.
+            match answer {
+                Answer::Disposition(reply, disposition) => drop(reply.send(disposition)),
+                Answer::Request(reply, result) => drop(reply.send(result)),
+            }
+        }
+        if !self.stopping {
+            for command in self.engine.take_commands() {
+                self.effects.perform(&command, self.engine.state());
+            }
+        }
+        if let Err(error) = self.engine.snapshot(false) {
+            self.effects.cannot_commit(&error);
+        }
+        Ok(())
+    }
+}
+
+/// The sending side of a driver.
+#[derive(Clone)]
+pub struct Handle {
+    sender: Sender<Message>,
+}
+
+/// The driver is gone: it ended or failed, and said why to whoever started it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the coordinator of this job has ended")]
+pub struct Gone;
+
+impl Handle {
+    /// Over the channel a driver reads.
+    pub fn new(sender: Sender<Message>) -> Self {
+        Self { sender }
+    }
+
+    /// Sends an outcome; a driver that is gone does not miss it, it is derived anew at restart.
+    pub fn input(&self, input: Input) {
+        drop(self.sender.send(Message::Input(input)));
+    }
+
+    /// Delivers a durable result and waits for its durable record.
+    pub async fn deliver(&self, input: Input) -> Result<Disposition, Gone> {
+        let (reply, answer) = oneshot::channel();
+        self.sender.send(Message::Deliver(input, reply)).map_err(|_| Gone)?;
+        answer.await.map_err(|_| Gone)
+    }
+
+    /// Makes a request and waits for its durable record.
+    pub async fn request(&self, request: Request) -> Result<Result<usize, String>, Gone> {
+        let (reply, answer) = oneshot::channel();
+        self.sender.send(Message::Request(request, reply)).map_err(|_| Gone)?;
+        answer.await.map_err(|_| Gone)
+    }
+
+    /// Asks the state something.
+    pub async fn query<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&State, Millis) -> T + Send + 'static,
+    ) -> Result<T, Gone> {
+        let (reply, answer) = oneshot::channel();
+        let query: Query = Box::new(move |state, now| drop(reply.send(question(state, now))));
+        self.sender.send(Message::Query(query)).map_err(|_| Gone)?;
+        answer.await.map_err(|_| Gone)
+    }
+
+    /// Asks the state something from a thread; the question sends its own answer.
+    pub fn input_query(&self, question: Query) {
+        drop(self.sender.send(Message::Query(question)));
+    }
+
+    /// Asks the driver to end after its turn.
+    pub fn stop(&self) {
+        drop(self.sender.send(Message::Stop));
+    }
+}

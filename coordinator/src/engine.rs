@@ -1,0 +1,229 @@
+//! One turn of the coordinator, without threads or IO of its own: input → decide → apply →
+//! journal → what to perform. The driver turns it in the product, the simulator in tests.
+//!
+//! Events are applied in memory before they are durable, but nothing leaves the engine
+//! (commands, answers, records) before [`Engine::commit`] succeeded.
+
+use std::collections::BTreeSet;
+
+use longhaul_proto::Record;
+
+use crate::checkpoint::{CheckpointError, Store};
+use crate::core::{Command, Event, Input, JobPhase, Millis, Refusal, State, advance, decide};
+
+/// What became of a delivered result.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Disposition {
+    /// Recorded.
+    Kept,
+    /// Recorded as a later result of its subtask.
+    Spare,
+    /// Not wanted any more.
+    Closed,
+}
+
+impl Disposition {
+    /// The word in the ack.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Kept => "kept",
+            Self::Spare => "spare",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// The state, its store, and what is between them.
+pub struct Engine<S> {
+    state: State,
+    store: S,
+    uncommitted: Vec<Record>,
+    issued: BTreeSet<Command>,
+    /// Commands whose outcome arrived as a report: nothing is left to stop.
+    reported: BTreeSet<u64>,
+    now: Millis,
+}
+
+impl<S: Store> Engine<S> {
+    /// Over a recovered (or empty) state.
+    pub fn new(state: State, store: S) -> Self {
+        let now = state.now_ms();
+        Self { state, store, uncommitted: Vec::new(), issued: BTreeSet::new(), reported: BTreeSet::new(), now }
+    }
+
+    /// The state, uncommitted events included.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The store.
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// Gives the parts back, for tests that crash.
+    pub fn into_store(self) -> S {
+        self.store
+    }
+
+    /// Time as the engine counts it: never going back.
+    pub fn now(&self) -> Millis {
+        self.now
+    }
+
+    /// Sets the time, unless it would go back.
+    pub fn set_now(&mut self, now: Millis) {
+        self.now = self.now.max(now);
+    }
+
+    /// After a restart: live work waits for its worker to say what it still holds.
+    pub fn begin_recovered(&mut self, downtime_ms: u64) -> Result<(), crate::core::ApplyError> {
+        let live: Vec<u64> = self
+            .state
+            .attempts()
+            .keys()
+            .map(|id| id.0)
+            .chain(self.state.landing.gates.keys().map(|id| id.0))
+            .collect();
+        self.state.fleet.expect_back(live.iter().copied(), self.now);
+        self.issued = self.state.pending().into_iter().filter(|command| is_assignment(command)).collect();
+        let open = !matches!(self.state.job_phase(), JobPhase::Closed { .. } | JobPhase::Empty);
+        if open && self.state.seq() > 0 {
+            self.record(Event::Recovered(longhaul_proto::Recovered {
+                lost_attempts: live,
+                lost_gates: Vec::new(),
+                downtime_ms,
+            }))?;
+        }
+        Ok(())
+    }
+
+    /// Applies an event and puts it into the next commit.
+    pub fn record(&mut self, event: Event) -> Result<(), crate::core::ApplyError> {
+        let seq = self.state.seq() + 1;
+        self.state.apply(seq, self.now, &event)?;
+        self.uncommitted.push(Record { seq, at_ms: self.now, event: Some(event) });
+        Ok(())
+    }
+
+    /// Takes an input in. Say what it led to with [`Engine::disposition_since`].
+    pub fn feed(&mut self, input: &Input) -> Result<Disposition, FeedError> {
+        if let Input::Presence { worker, view } = input {
+            self.hear(worker, view)?;
+        }
+        if let Input::Gap { ms } = input {
+            self.state.fleet.forgive(i64::try_from(*ms).unwrap_or(i64::MAX));
+        }
+        if let Input::Finished { id, .. } = input {
+            self.reported.insert(*id);
+        }
+        let events = decide(&self.state, self.now, input)?;
+        let disposition = match events.first() {
+            None => Disposition::Closed,
+            Some(Event::SpareKept(_)) => Disposition::Spare,
+            Some(_) => Disposition::Kept,
+        };
+        for event in events {
+            self.record(event)?;
+        }
+        Ok(disposition)
+    }
+
+    /// A worker's presence; after a restart it may show that live work is gone.
+    fn hear(&mut self, worker: &str, view: &crate::core::WorkerView) -> Result<(), FeedError> {
+        let theirs = self.state.live_on(worker);
+        let mut view = view.clone();
+        view.seen_ms = self.now;
+        for id in self.state.fleet.hear(worker, view, &theirs) {
+            let why = format!("{worker} came back without it");
+            let attempt = self.state.attempts().get(&longhaul_common::AttemptId(id)).map(|live| live.node);
+            self.record(match attempt {
+                Some(node) => Event::LeaseExpired(longhaul_proto::LeaseExpired { attempt: id, node: node.0, why }),
+                None => Event::GateLost(longhaul_proto::GateLost { gate: id, why }),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Decides everything that follows from the state and the time.
+    pub fn settle(&mut self) -> Result<(), FeedError> {
+        while let Some(event) = advance(&self.state, self.now) {
+            self.record(event)?;
+        }
+        Ok(())
+    }
+
+    /// Makes all decided events durable and gives them out. After an error nothing is given out,
+    /// nothing is lost, and the call may be made again.
+    pub fn commit(&mut self) -> Result<Vec<Record>, CheckpointError> {
+        if self.uncommitted.is_empty() {
+            return Ok(Vec::new());
+        }
+        if !self.uncommitted.is_empty() {
+            self.store.append(&self.uncommitted)?;
+            self.store.sync()?;
+        }
+        Ok(std::mem::take(&mut self.uncommitted))
+    }
+
+    /// A snapshot where one is due (or asked for). Only after a commit.
+    pub fn snapshot(&mut self, force: bool) -> Result<bool, CheckpointError> {
+        let due = self.uncommitted.is_empty() && (force || self.store.wants_snapshot(self.state.seq()));
+        if due {
+            self.store.snapshot(&self.state)?;
+        }
+        Ok(due)
+    }
+
+    /// Commands to perform now: new ones, and assignments their worker has not heard of.
+    pub fn take_commands(&mut self) -> Vec<Command> {
+        let pending: BTreeSet<Command> = self.state.pending().into_iter().collect();
+        let mut commands: Vec<Command> = Vec::new();
+        for gone in self.issued.difference(&pending) {
+            if let Some(id) = assignment_id(gone).filter(|id| !self.reported.contains(id)) {
+                commands.push(Command::Stop(id));
+            }
+        }
+        self.reported.clear();
+        for command in &pending {
+            let fresh = !self.issued.contains(command);
+            let unheard = || {
+                assignment_id(command).is_some_and(|id| {
+                    let worker = self.state.live_worker(id).unwrap_or_default();
+                    self.state.fleet.unheard(worker, id, self.now)
+                })
+            };
+            if fresh || unheard() {
+                commands.push(command.clone());
+            }
+        }
+        for id in commands.iter().filter_map(assignment_id) {
+            self.state.fleet.sent(id, self.now);
+        }
+        self.issued = pending;
+        commands
+    }
+}
+
+fn is_assignment(command: &Command) -> bool {
+    assignment_id(command).is_some()
+}
+
+fn assignment_id(command: &Command) -> Option<u64> {
+    match command {
+        Command::Assign(attempt) => Some(attempt.0),
+        Command::Gate(gate) => Some(gate.0),
+        _ => None,
+    }
+}
+
+/// Why an input was not taken in.
+#[derive(Debug, thiserror::Error)]
+pub enum FeedError {
+    /// A person's request that cannot be met.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// A defect: a decided event that does not apply.
+    #[error("the core decided what cannot be: {0}")]
+    Apply(#[from] crate::core::ApplyError),
+}

@@ -1,0 +1,247 @@
+//! The control plane of a running coordinator: the gRPC service `Jobs` over a unix socket.
+//!
+//! The socket is in a folder only its user can enter. Requests are decided like everything else
+//! and answered when their events are durable.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::{Stream, StreamExt as _};
+use longhaul_common::layout::JobLayout;
+use longhaul_common::{NodeId, ParkId};
+use longhaul_proto as pb;
+use longhaul_proto::jobs_server::{Jobs, JobsServer};
+use tokio::net::UnixListener;
+use tokio::sync::broadcast;
+use tokio_stream::wrappers::{BroadcastStream, UnixListenerStream};
+use tonic::{Request, Response, Status};
+
+use crate::checkpoint::Index;
+use crate::core::{self, State, explain};
+use crate::coordinator::Coordinator;
+use crate::driver::{Gone, Handle};
+use crate::effects::Records;
+use crate::select::{self, SelectError};
+use crate::view::{self, ProgressMap};
+
+/// The service over one running job.
+#[derive(Clone)]
+pub struct JobsService {
+    job: String,
+    handle: Handle,
+    progress: Arc<Mutex<ProgressMap>>,
+    records: broadcast::Sender<Records>,
+    layout: JobLayout,
+    store: PathBuf,
+    index: Option<Index>,
+}
+
+/// Serves the control plane of a coordinator on a unix socket until `stop` resolves.
+pub async fn serve(
+    job: String,
+    coordinator: &Coordinator,
+    socket: PathBuf,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<tokio::task::JoinHandle<()>> {
+    let service = JobsService {
+        job,
+        handle: coordinator.handle.clone(),
+        progress: Arc::clone(&coordinator.progress),
+        records: coordinator.records.clone(),
+        layout: coordinator.layout.clone(),
+        store: coordinator.store.clone(),
+        index: coordinator.index.clone(),
+    };
+    let listener = listen(&socket)?;
+    Ok(tokio::spawn(async move {
+        let server = tonic::transport::Server::builder().add_service(JobsServer::new(service));
+        if let Err(error) = server.serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop).await {
+            tracing::error!(%error, "the control plane ended");
+        }
+        drop(std::fs::remove_file(&socket));
+    }))
+}
+
+/// A socket left by a killed process is replaced: the job's lock says that nobody serves it.
+fn listen(socket: &Path) -> std::io::Result<UnixListener> {
+    if let Some(folder) = socket.parent() {
+        std::fs::create_dir_all(folder)?;
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))?;
+    }
+    match std::fs::remove_file(socket) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    UnixListener::bind(socket)
+}
+
+fn gone(_: Gone) -> Status {
+    Status::unavailable("the coordinator of this job is ending")
+}
+
+fn not_found(error: SelectError) -> Status {
+    Status::not_found(error.to_string())
+}
+
+impl JobsService {
+    async fn query<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&State, core::Millis) -> T + Send + 'static,
+    ) -> Result<T, Status> {
+        self.handle.query(question).await.map_err(gone)
+    }
+
+    fn words(&self) -> ProgressMap {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn right_job(&self, job: &str) -> Result<(), Status> {
+        if job.is_empty() || job == self.job {
+            Ok(())
+        } else {
+            Err(Status::not_found(format!("this coordinator runs {}, not {job}", self.job)))
+        }
+    }
+
+    async fn request(&self, request: core::Request, lines: Vec<String>) -> Result<Response<pb::ControlReply>, Status> {
+        let events = self.handle.request(request).await.map_err(gone)?.map_err(Status::failed_precondition)?;
+        let affected = u32::try_from(events).unwrap_or(u32::MAX);
+        let lines = if events == 0 { Vec::new() } else { lines };
+        Ok(Response::new(pb::ControlReply { lines, affected }))
+    }
+
+    async fn select(&self, wanted: select::Selection) -> Result<Vec<(NodeId, String)>, Status> {
+        let found = self.query(move |state, _| {
+            let nodes = select::nodes(state, &wanted)?;
+            Ok(nodes.into_iter().map(|node| (node, state.node(node).id.clone())).collect())
+        });
+        found.await?.map_err(not_found)
+    }
+}
+
+fn split(found: Vec<(NodeId, String)>) -> (Vec<NodeId>, Vec<String>) {
+    found.into_iter().unzip()
+}
+
+#[tonic::async_trait]
+impl Jobs for JobsService {
+    async fn get(&self, request: Request<pb::GetRequest>) -> Result<Response<pb::JobStatus>, Status> {
+        self.right_job(&request.get_ref().job)?;
+        let words = self.words();
+        self.query(move |state, now| view::job_status(state, now, &words, true)).await.map(Response::new)
+    }
+
+    async fn subtasks(&self, request: Request<pb::SubtasksRequest>) -> Result<Response<pb::SubtaskList>, Status> {
+        self.right_job(&request.get_ref().job)?;
+        let request = request.into_inner();
+        self.query(move |state, _| view::subtask_list(state, &request)).await.map(Response::new)
+    }
+
+    async fn show(&self, request: Request<pb::ShowRequest>) -> Result<Response<pb::SubtaskDetail>, Status> {
+        self.right_job(&request.get_ref().job)?;
+        let wanted = request.into_inner().subtask;
+        let (layout, index, store) = (self.layout.clone(), self.index.clone(), self.store.clone());
+        let detail = self.query(move |state, _| {
+            let node = select::one(state, &wanted)?;
+            Ok(view::subtask_detail(state, node))
+        });
+        let mut detail = detail.await?.map_err(not_found)?;
+        view::complete_detail(&mut detail, &self.job, &layout, &store, index.as_ref());
+        Ok(Response::new(detail))
+    }
+
+    async fn explain(&self, request: Request<pb::ExplainRequest>) -> Result<Response<pb::Explanation>, Status> {
+        self.right_job(&request.get_ref().job)?;
+        let wanted = request.into_inner().subtask;
+        let found = self.query(move |state, now| Ok(explain(state, select::one(state, &wanted)?, now)));
+        found.await?.map(Response::new).map_err(not_found)
+    }
+
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<pb::WatchEvent, Status>> + Send>>;
+
+    async fn watch(&self, request: Request<pb::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        self.right_job(&request.get_ref().job)?;
+        let after = request.get_ref().after_seq;
+        // Subscribed before the journal is read, so that nothing falls between.
+        let live = BroadcastStream::new(self.records.subscribe());
+        let folder = self.layout.clone();
+        let old = tokio::task::spawn_blocking(move || crate::checkpoint::read_records(&folder, after))
+            .await
+            .map_err(|error| Status::internal(error.to_string()))?
+            .map_err(|error| Status::data_loss(error.to_string()))?;
+        let handle = self.handle.clone();
+        let old = futures::stream::once(std::future::ready(Arc::new(old)));
+        let batches = old.chain(live.filter_map(|batch| std::future::ready(batch.ok())));
+        let mut seen = after;
+        let events = batches.then(move |batch| {
+            let from = seen;
+            seen = batch.last().map_or(seen, |record| record.seq).max(seen);
+            let handle = handle.clone();
+            async move {
+                let described = handle.query(move |state, _| {
+                    let fresh = batch.iter().filter(|record| record.seq > from);
+                    fresh.filter_map(|record| view::watch_event(state, record)).collect::<Vec<_>>()
+                });
+                described.await.unwrap_or_default()
+            }
+        });
+        let stream = events.flat_map(|events| futures::stream::iter(events.into_iter().map(Ok)));
+        Ok(Response::new(Box::pin(stream)))
+    }
+
+    async fn pause(&self, request: Request<pb::PauseRequest>) -> Result<Response<pb::ControlReply>, Status> {
+        self.right_job(&request.get_ref().job)?;
+        let reason = select::reason(&request.get_ref().reason, "paused on request");
+        self.request(core::Request::Pause { reason }, vec!["no new work is handed out".to_owned()]).await
+    }
+
+    async fn resume(&self, request: Request<pb::ResumeRequest>) -> Result<Response<pb::ControlReply>, Status> {
+        self.right_job(&request.get_ref().job)?;
+        let limits = request.into_inner().limits;
+        self.request(core::Request::Resume { limits }, vec!["going on".to_owned()]).await
+    }
+
+    async fn cancel(&self, request: Request<pb::CancelRequest>) -> Result<Response<pb::ControlReply>, Status> {
+        self.right_job(&request.get_ref().job)?;
+        let request = request.into_inner();
+        let whole_job = request.subtasks.is_empty();
+        let (nodes, names) = if whole_job {
+            (Vec::new(), Vec::new())
+        } else {
+            split(self.select(select::Selection { subtasks: request.subtasks, ..select::Selection::default() }).await?)
+        };
+        let reason = select::reason(&request.reason, "cancelled on request");
+        self.request(core::Request::Cancel { nodes, whole_job, reason }, names).await
+    }
+
+    async fn retry(&self, request: Request<pb::RetryRequest>) -> Result<Response<pb::ControlReply>, Status> {
+        self.right_job(&request.get_ref().job)?;
+        let request = request.into_inner();
+        let wanted = select::Selection { subtasks: request.subtasks, map: request.map, states: request.states };
+        let (nodes, names) = split(self.select(wanted).await?);
+        self.request(core::Request::Retry { nodes, remark: request.remark }, names).await
+    }
+
+    async fn approve(&self, request: Request<pb::ApproveRequest>) -> Result<Response<pb::ControlReply>, Status> {
+        self.right_job(&request.get_ref().job)?;
+        let request = request.into_inner();
+        let by = select::reason(&request.by, "request");
+        let parks: Vec<ParkId> = self.query(move |state, _| select::parks(state, &request)).await?;
+        let line = format!("{} subtasks may go on", parks.len());
+        self.request(core::Request::Approve { parks, by }, vec![line]).await
+    }
+
+    async fn revert(&self, request: Request<pb::RevertRequest>) -> Result<Response<pb::ControlReply>, Status> {
+        self.right_job(&request.get_ref().job)?;
+        let request = request.into_inner();
+        let wanted = request.subtask.clone();
+        let landed = self.query(move |state, _| select::landed_commit(state, &wanted)).await?.map_err(not_found)?;
+        let store = self.store.clone();
+        let prepared = tokio::task::spawn_blocking(move || select::revert(&store, landed, &request.reason));
+        let prepared = prepared.await.map_err(|error| Status::internal(error.to_string()))?;
+        let prepared = prepared.map_err(|error| Status::internal(error.to_string()))?;
+        self.request(prepared, vec![request.subtask]).await
+    }
+}

@@ -1,0 +1,200 @@
+//! Results on their way in: objects first, then the record, then the ack.
+//!
+//! Deliveries that arrive together are imported one after the other and made durable by one
+//! barrier, before any of their records is written (invariant 1).
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use longhaul_common::git::sync_objects;
+use longhaul_common::layout::JobLayout;
+use longhaul_common::{AttemptId, GateId, Oid};
+use longhaul_proto::{Ack, Failure, FailureClass, Finished, Report, finished, report};
+use tokio::sync::oneshot;
+
+use crate::core::Input;
+use crate::driver::{Gone, Handle};
+use crate::repos::{Incoming, import};
+
+/// Deliveries made durable by one barrier at most.
+pub const GROUP_MAX: usize = 64;
+
+/// A finished assignment as its worker hands it over.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The report; its body is `finished`.
+    pub report: Report,
+    /// The thin pack, where there are new objects.
+    pub pack: Option<PathBuf>,
+    /// Name and file of each log.
+    pub logs: Vec<(String, PathBuf)>,
+}
+
+/// Why a delivery was not taken. The worker keeps it and tries again.
+#[derive(Debug, thiserror::Error)]
+pub enum DeliverError {
+    /// The coordinator is gone.
+    #[error(transparent)]
+    Gone(#[from] Gone),
+    /// The result could not be stored: disk or a damaged store.
+    #[error("the result cannot be stored: {0}")]
+    Store(String),
+}
+
+struct Waiting {
+    delivery: Delivery,
+    reply: oneshot::Sender<Result<Input, DeliverError>>,
+}
+
+/// The receiving side of the data plane.
+#[derive(Clone)]
+pub struct Results {
+    handle: Handle,
+    imports: Sender<Waiting>,
+    job: String,
+}
+
+impl Results {
+    /// Starts the importing thread over a job's store.
+    pub fn start(handle: Handle, layout: JobLayout, store: PathBuf, job: String) -> std::io::Result<Self> {
+        let (imports, waiting) = channel();
+        let bases = handle.clone();
+        std::thread::Builder::new().name("longhaul-import".to_owned()).spawn(move || {
+            import_all(&waiting, &Importer { layout, store, handle: bases });
+        })?;
+        Ok(Self { handle, imports, job })
+    }
+
+    /// Takes a result in; returns when its record is durable.
+    pub async fn deliver(&self, delivery: Delivery) -> Result<Ack, DeliverError> {
+        if delivery.report.job != self.job {
+            // Another job's store answers for its attempts.
+            return Err(DeliverError::Store(format!("it is a result of the job {:?}", delivery.report.job)));
+        }
+        let (reply, imported) = oneshot::channel();
+        self.imports.send(Waiting { delivery, reply }).map_err(|_| Gone)?;
+        let input = imported.await.map_err(|_| Gone)??;
+        let disposition = self.handle.deliver(input).await?;
+        Ok(Ack { disposition: disposition.as_str().to_owned() })
+    }
+}
+
+struct Importer {
+    layout: JobLayout,
+    store: PathBuf,
+    handle: Handle,
+}
+
+fn import_all(waiting: &Receiver<Waiting>, importer: &Importer) {
+    while let Ok(first) = waiting.recv() {
+        let mut group = vec![first];
+        group.extend(waiting.try_iter().take(GROUP_MAX - 1));
+        let results: Vec<_> = group
+            .into_iter()
+            .map(|Waiting { delivery, reply }| {
+                let result = importer.take(delivery);
+                (reply, result)
+            })
+            .collect();
+        let synced = sync_objects(&importer.store.join("objects")).map_err(|error| error.to_string());
+        for (reply, result) in results {
+            let result = match &synced {
+                Ok(()) => result,
+                Err(error) => Err(DeliverError::Store(error.clone())),
+            };
+            // The worker may be gone; its outbox still has the result.
+            drop(reply.send(result));
+        }
+    }
+}
+
+impl Importer {
+    fn take(&self, delivery: Delivery) -> Result<Input, DeliverError> {
+        let id = delivery.report.id;
+        self.keep_logs(id, &delivery.logs)?;
+        let mut finished = match delivery.report.body {
+            Some(report::Body::Finished(finished)) => finished,
+            _ => Finished::default(),
+        };
+        if let Some((commit, tree, base)) = self.new_commit(id, &finished) {
+            let imported = match (&delivery.pack, Oids::of(&commit, &tree, &base)) {
+                (Some(pack), Some(oids)) => self.import(id, pack, &oids),
+                _ => Err("it names a commit and brings no pack".to_owned()),
+            };
+            if let Err(cause) = imported {
+                if is_full(&cause) {
+                    return Err(DeliverError::Store(cause));
+                }
+                finished.outcome = Some(finished::Outcome::Failure(Failure {
+                    class: FailureClass::Infrastructure.into(),
+                    message: "its result could not be taken into the store".to_owned(),
+                    detail: cause,
+                    paths: Vec::new(),
+                }));
+            }
+        }
+        Ok(Input::Finished { id, finished: Box::new(finished) })
+    }
+
+    /// The commit a report brings, with its tree and parent.
+    fn new_commit(&self, id: u64, finished: &Finished) -> Option<(Vec<u8>, Vec<u8>, Vec<u8>)> {
+        match finished.outcome.as_ref()? {
+            finished::Outcome::Patch(patch) => Some((patch.commit.clone(), patch.tree.clone(), patch.base.clone())),
+            finished::Outcome::Gate(result) if !result.derived_commit.is_empty() => {
+                let (reply, answer) = channel();
+                let question = move |state: &crate::core::State, _| {
+                    let gated = state.landing.gates.get(&GateId(id)).map(|run| run.commit);
+                    let _asker_left = reply.send(gated);
+                };
+                self.handle.input_query(Box::new(question));
+                let gated = answer.recv().ok().flatten()?;
+                Some((result.derived_commit.clone(), result.derived_tree.clone(), gated.to_vec()))
+            }
+            _ => None,
+        }
+    }
+
+    fn import(&self, id: u64, pack: &Path, oids: &Oids) -> Result<(), String> {
+        let name = format!("{}-{id}", AttemptId(id).0 % 1_000_000);
+        let incoming = Incoming { name, pack, commit: oids.commit, tree: oids.tree, base: oids.base };
+        import(&self.store, &incoming).map_err(|error| error.to_string())
+    }
+
+    fn keep_logs(&self, id: u64, logs: &[(String, PathBuf)]) -> Result<(), DeliverError> {
+        let folder = self.layout.logs(id);
+        let failed = |error: std::io::Error| DeliverError::Store(format!("{}: {error}", folder.display()));
+        if !logs.is_empty() {
+            std::fs::create_dir_all(&folder).map_err(failed)?;
+        }
+        for (name, file) in logs {
+            // A name is a file name, never a path.
+            let Some(name) = Path::new(name).file_name() else { continue };
+            match std::fs::copy(file, folder.join(name)) {
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Oids {
+    commit: Oid,
+    tree: Oid,
+    base: Oid,
+}
+
+impl Oids {
+    fn of(commit: &[u8], tree: &[u8], base: &[u8]) -> Option<Self> {
+        Some(Self {
+            commit: Oid::from_bytes(commit).ok()?,
+            tree: Oid::from_bytes(tree).ok()?,
+            base: Oid::from_bytes(base).ok()?,
+        })
+    }
+}
+
+fn is_full(cause: &str) -> bool {
+    cause.contains("No space left on device") || cause.contains("Disk quota exceeded")
+}

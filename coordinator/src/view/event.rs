@@ -1,0 +1,210 @@
+//! One journal record as a line for people and as an event for programs.
+
+use longhaul_common::Oid;
+use longhaul_proto::{BatchEnd, Next, Outcome, Record, Verdict, WatchEvent};
+
+use super::{class_name, outcome_name, purpose_name};
+use crate::core::{Event, State};
+
+/// Describes a record with the names of the open plan. `None` for records only programs need.
+pub fn watch_event(state: &State, record: &Record) -> Option<WatchEvent> {
+    let mut out = WatchEvent { seq: record.seq, at_ms: record.at_ms, ..WatchEvent::default() };
+    describe(state, record.event.as_ref()?, &mut out);
+    out.counts = Some(*state.counts());
+    Some(out)
+}
+
+fn describe(state: &State, event: &Event, out: &mut WatchEvent) {
+    let name = |node: u32| {
+        let plan = state.plan();
+        plan.nodes.get(node as usize).map_or_else(|| format!("#{node}"), |node| node.id.clone())
+    };
+    let short = |bytes: &[u8]| Oid::from_bytes(bytes).map(Oid::short).unwrap_or_default();
+    let (kind, text) = match event {
+        Event::JobOpened(event) => ("job_opened", format!("job {}", event.job)),
+        Event::PlanOpened(event) => {
+            let nodes = event.plan.as_ref().map_or(0, |plan| plan.nodes.len());
+            let carried = event.carried.len();
+            ("plan_opened", format!("generation {} with {nodes} subtasks, {carried} of them carried over", event.generation))
+        }
+        Event::GateAsked(event) => {
+            (out.gate, out.batch) = (event.gate, event.batch);
+            ("gate_asked", format!("gate {} ({}) on {}", event.gate, purpose_name(event.purpose), short(&event.commit)))
+        }
+        Event::GateDone(event) => {
+            out.gate = event.gate;
+            let result = event.result.clone().unwrap_or_default();
+            let verdict = match result.verdict() {
+                Verdict::Green => "green".to_owned(),
+                Verdict::Red => format!("red (exit {})", result.exit_code),
+                _ => format!("inconclusive: {}", result.reason),
+            };
+            ("gate_done", format!("gate {} is {verdict} after {:.1} s", event.gate, event.duration_ms as f64 / 1000.0))
+        }
+        Event::GateLost(event) => {
+            out.gate = event.gate;
+            ("gate_lost", format!("gate {} was lost: {}", event.gate, event.why))
+        }
+        Event::Assigned(event) => {
+            (out.attempt, out.subtasks) = (event.attempt, vec![name(event.node)]);
+            ("assigned", format!("{} to {} (attempt {})", name(event.node), event.worker, event.attempt))
+        }
+        Event::LeaseExpired(event) => {
+            (out.attempt, out.subtasks) = (event.attempt, vec![name(event.node)]);
+            ("lease_expired", format!("{}: {}", name(event.node), event.why))
+        }
+        Event::Delivered(event) => {
+            (out.attempt, out.subtasks) = (event.attempt, vec![name(event.node)]);
+            let patch = event.patch.clone().unwrap_or_default();
+            out.commit = super::hex(&patch.commit);
+            let seconds = event.timing.map_or(0, |timing| timing.total_ms) as f64 / 1000.0;
+            let size = format!("{} files, +{} −{}", patch.files.len(), patch.lines_added, patch.lines_removed);
+            ("delivered", format!("{} in {seconds:.1} s ({size})", name(event.node)))
+        }
+        Event::SpareKept(event) => {
+            (out.attempt, out.subtasks) = (event.attempt, vec![name(event.node)]);
+            ("spare_kept", format!("{}: a later result is kept as a spare", name(event.node)))
+        }
+        Event::Unchanged(event) => {
+            (out.attempt, out.subtasks) = (event.attempt, vec![name(event.node)]);
+            ("unchanged", format!("{}: nothing to change", name(event.node)))
+        }
+        Event::AttemptFailed(event) => {
+            (out.attempt, out.subtasks) = (event.attempt, vec![name(event.node)]);
+            out.next = next_name(event.next()).to_owned();
+            let failure = event.failure.clone().unwrap_or_default();
+            let class = class_name(failure.class());
+            ("attempt_failed", format!("{} ({class}): {}", name(event.node), failure.message))
+        }
+        Event::Parked(event) => {
+            out.subtasks = vec![name(event.node)];
+            ("parked", format!("{}: {}", name(event.node), event.text))
+        }
+        Event::Woken(event) => {
+            out.subtasks = vec![name(event.node)];
+            ("woken", format!("{} by {}", name(event.node), event.by))
+        }
+        other => return describe_landing(state, other, out),
+    };
+    kind.clone_into(&mut out.event);
+    out.text = text;
+}
+
+fn describe_landing(state: &State, event: &Event, out: &mut WatchEvent) {
+    let name = |node: u32| {
+        let plan = state.plan();
+        plan.nodes.get(node as usize).map_or_else(|| format!("#{node}"), |node| node.id.clone())
+    };
+    let short = |bytes: &[u8]| Oid::from_bytes(bytes).map(Oid::short).unwrap_or_default();
+    let (kind, text) = match event {
+        Event::BatchOpened(event) => {
+            out.batch = event.batch;
+            out.subtasks = event.members.iter().map(|&node| name(node)).collect();
+            ("batch_opened", format!("batch {} of {}: {}", event.batch, event.members.len(), listed(&out.subtasks)))
+        }
+        Event::BatchMerged(event) => {
+            out.batch = event.batch;
+            ("batch_merged", format!("batch {} as {}", event.batch, short(&event.merge)))
+        }
+        Event::MemberConflicted(event) => {
+            (out.batch, out.subtasks) = (event.batch, vec![name(event.node)]);
+            out.next = next_name(event.next()).to_owned();
+            ("conflicted", format!("{} in {}", name(event.node), listed(&event.paths)))
+        }
+        Event::MemberRejected(event) => {
+            (out.batch, out.subtasks) = (event.batch, vec![name(event.node)]);
+            out.next = next_name(event.next()).to_owned();
+            ("rejected", format!("{}: the gate is red with it and green without it", name(event.node)))
+        }
+        Event::BatchClosed(event) => {
+            out.batch = event.batch;
+            let why = match event.end() {
+                BatchEnd::Split => "is red and is tried in halves",
+                BatchEnd::Rejected => "was rejected",
+                BatchEnd::Empty => "has nothing left to land",
+                BatchEnd::Halted => "waits: landing is halted",
+                _ => "was cancelled",
+            };
+            ("batch_closed", format!("batch {} {why}", event.batch))
+        }
+        Event::BatchSealed(event) => {
+            out.batch = event.batch;
+            ("batch_sealed", format!("batch {} with its derived files as {}", event.batch, short(&event.merge)))
+        }
+        Event::LandIntent(event) => {
+            out.batch = event.batch;
+            ("land_intent", format!("batch {} moves the branch to {}", event.batch, short(&event.new)))
+        }
+        Event::Landed(event) => {
+            (out.batch, out.commit) = (event.batch, super::hex(&event.commit));
+            ("landed", format!("batch {} as {}", event.batch, short(&event.commit)))
+        }
+        Event::Staged(event) => {
+            out.subtasks = vec![name(event.node)];
+            ("staged", format!("{} for its group", name(event.node)))
+        }
+        other => return describe_rest(state, other, out),
+    };
+    kind.clone_into(&mut out.event);
+    out.text = text;
+}
+
+fn describe_rest(state: &State, event: &Event, out: &mut WatchEvent) {
+    let name = |node: u32| {
+        let plan = state.plan();
+        plan.nodes.get(node as usize).map_or_else(|| format!("#{node}"), |node| node.id.clone())
+    };
+    let (kind, text) = match event {
+        Event::NodeClosed(event) => {
+            out.subtasks = vec![name(event.node)];
+            let kind = match event.outcome() {
+                Outcome::Skipped => "skipped",
+                Outcome::Cancelled => "cancelled",
+                _ => "failed",
+            };
+            (kind, format!("{}: {}", name(event.node), event.reason))
+        }
+        Event::Retried(event) => {
+            out.subtasks = vec![name(event.node)];
+            ("retried", format!("{} on request {}", name(event.node), event.remark))
+        }
+        Event::RevertAsked(event) => {
+            out.subtasks = vec![name(event.node)];
+            ("revert_asked", format!("{} on request {}", name(event.node), event.reason))
+        }
+        Event::JobPaused(event) => ("job_paused", event.reason.clone()),
+        Event::JobResumed(_) => ("job_resumed", "going on".to_owned()),
+        Event::LimitsChanged(_) => ("limits_changed", "new limits".to_owned()),
+        Event::LandingHalted(event) => ("landing_halted", event.reason.clone()),
+        Event::Recovered(event) => {
+            let seconds = event.downtime_ms as f64 / 1000.0;
+            ("recovered", format!("going on after {seconds:.0} s, with {} attempts in question", event.lost_attempts.len()))
+        }
+        Event::JobClosed(event) => {
+            let outcome = outcome_name(event.outcome);
+            let text = if event.reason.is_empty() { outcome.to_owned() } else { format!("{outcome}: {}", event.reason) };
+            ("job_closed", text)
+        }
+        _ => ("event", String::new()),
+    };
+    kind.clone_into(&mut out.event);
+    out.text = text;
+}
+
+fn next_name(next: Next) -> &'static str {
+    match next {
+        Next::Retry => "retry",
+        Next::Park => "park",
+        Next::PromoteSpare => "spare",
+        Next::Fail | Next::Unspecified => "fail",
+    }
+}
+
+fn listed(names: &[String]) -> String {
+    match names {
+        [] => "nothing".to_owned(),
+        names if names.len() <= 3 => names.join(", "),
+        [first, second, rest @ ..] => format!("{first}, {second} and {} more", rest.len()),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,100 @@
+//! The codemod agent: ast-grep rules over the files of a subtask, in process.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use longhaul_proto::CodemodAgent;
+
+use super::rules::{RuleError, Rules};
+
+/// Files above this many bytes are generated or data; parsing them would take minutes.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// What a codemod did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CodemodDone {
+    /// Files it changed, in order.
+    pub changed: Vec<String>,
+    /// Files that rules cover and that were passed over, with the reason.
+    pub skipped: Vec<String>,
+}
+
+/// Why a codemod could not be applied.
+#[derive(Debug, thiserror::Error)]
+pub enum CodemodError {
+    /// The rules themselves.
+    #[error(transparent)]
+    Rules(#[from] RuleError),
+    /// A file of the workspace.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The operating system's word.
+        source: std::io::Error,
+    },
+}
+
+/// Applies the rules to each of `files` below `workspace`. Blocks.
+pub fn apply(agent: &CodemodAgent, workspace: &Path, files: &[String]) -> Result<CodemodDone, CodemodError> {
+    let rules = Rules::parse(&agent.rules_path, &agent.rules_yaml)?;
+    let mut done = CodemodDone::default();
+    for file in files {
+        if !rules.cover(file) {
+            continue;
+        }
+        let path = workspace.join(file);
+        match read(&path)? {
+            Content::Text(text) => {
+                if let Some(text) = rules.apply(file, &text)? {
+                    replace(&path, &text)?;
+                    done.changed.push(file.clone());
+                }
+            }
+            Content::Skipped(why) => done.skipped.push(format!("{file}: {why}")),
+        }
+    }
+    Ok(done)
+}
+
+enum Content {
+    Text(String),
+    Skipped(&'static str),
+}
+
+fn read(path: &Path) -> Result<Content, CodemodError> {
+    let failed = |source| CodemodError::Io { action: "read", path: path.to_owned(), source };
+    let found = match fs::symlink_metadata(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Content::Skipped("does not exist")),
+        Err(error) => return Err(failed(error)),
+    };
+    if !found.is_file() {
+        return Ok(Content::Skipped("not a regular file"));
+    }
+    if found.len() > FILE_BYTES_MAX {
+        return Ok(Content::Skipped("too large"));
+    }
+    let bytes = fs::read(path).map_err(failed)?;
+    if bytes.contains(&0) {
+        return Ok(Content::Skipped("binary"));
+    }
+    Ok(String::from_utf8(bytes).map_or(Content::Skipped("not UTF-8"), Content::Text))
+}
+
+/// Replaces a file by a new one of the same mode: a half-written file is never seen, and a hard
+/// link to the old content (package managers make them) is not written through.
+fn replace(path: &Path, text: &str) -> Result<(), CodemodError> {
+    let failed = |source| CodemodError::Io { action: "write", path: path.to_owned(), source };
+    let mode = fs::symlink_metadata(path).map_err(failed)?.permissions().mode();
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut new = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    new.write_all(text.as_bytes()).map_err(failed)?;
+    new.as_file().set_permissions(fs::Permissions::from_mode(mode)).map_err(failed)?;
+    new.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}

@@ -1,0 +1,7 @@
+//! Agents: what does the work inside a workspace.
+
+pub mod codemod;
+pub mod command;
+mod rules;
+
+pub use rules::{RuleError, Rules};

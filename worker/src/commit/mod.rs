@@ -1,0 +1,15 @@
+//! The result of an attempt, built from outside: what changed, whether it may be a patch, the
+//! commit, and the thin pack that carries it.
+//!
+//! Everything is read with the worker's own index and git directory. Output of git is parsed with
+//! `-z`; nothing an agent can name breaks a record.
+
+mod changes;
+mod pack;
+mod stage;
+mod validate;
+
+pub use changes::{FileChange, changes};
+pub use pack::{NewResult, commit, write_pack};
+pub use stage::{Exclusions, Snapshot, StageError, set_entries, snapshot};
+pub use validate::{Declared, validate};

@@ -1,0 +1,127 @@
+//! From a workspace somebody else wrote to a tree.
+
+use std::fs;
+use std::path::Path;
+
+use longhaul_common::Oid;
+use longhaul_common::git::GitError;
+use longhaul_proto::{Failure, FailureClass};
+
+use super::changes::{FileChange, changes};
+use crate::failure::{failure, with_paths};
+use crate::paths::{PathSet, is_at_or_below};
+use crate::workspace::{Slot, WorkspaceError};
+
+/// What is never part of a patch.
+#[derive(Clone, Debug, Default)]
+pub struct Exclusions {
+    /// Files that are regenerated at landing.
+    pub derived: PathSet,
+    /// Cache folders and what the set-up left behind.
+    pub folders: Vec<String>,
+}
+
+impl Exclusions {
+    fn cover(&self, path: &str) -> bool {
+        self.derived.contains(path) || self.folders.iter().any(|folder| is_at_or_below(path, folder))
+    }
+}
+
+/// A state of the workspace, written as a tree.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The tree.
+    pub tree: Oid,
+    /// Its difference to the base, without what is excluded.
+    pub changes: Vec<FileChange>,
+}
+
+/// Why there is no snapshot.
+#[derive(Debug)]
+pub enum StageError {
+    /// The workspace holds something no tree can hold.
+    Refused(Box<Failure>),
+    /// The machine failed.
+    Broken(WorkspaceError),
+}
+
+impl<E: Into<WorkspaceError>> From<E> for StageError {
+    fn from(error: E) -> Self {
+        Self::Broken(error.into())
+    }
+}
+
+/// Stages everything but what is excluded and writes the tree. Blocks.
+pub fn snapshot(slot: &Slot, base: Oid, exclusions: &Exclusions) -> Result<Snapshot, StageError> {
+    let git = slot.git();
+    if let Err(error) = git.run(["add", "-A"]) {
+        return Err(explain(slot, error));
+    }
+    let all = changes(&git, &base.to_string())?;
+    let (dropped, kept): (Vec<_>, Vec<_>) = all.into_iter().partition(|change| exclusions.cover(&change.path));
+    let back: Vec<_> = dropped.iter().map(|change| (change.old_mode, change.old, change.raw.as_slice())).collect();
+    set_entries(slot, &back)?;
+    let tree = git.oid(["write-tree"])?;
+    Ok(Snapshot { tree, changes: kept })
+}
+
+/// Sets entries of the index; mode 0 removes one.
+pub fn set_entries(slot: &Slot, entries: &[(u32, Oid, &[u8])]) -> Result<(), GitError> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let mut input = Vec::new();
+    for (mode, oid, path) in entries {
+        input.extend(format!("{mode:06o} {oid}\t").into_bytes());
+        input.extend_from_slice(path);
+        input.push(0);
+    }
+    slot.git().run_with_input(["update-index", "-z", "--index-info"], &input)?;
+    Ok(())
+}
+
+/// `git add` stops at a folder with an empty repository in it and at a file it cannot read: both are
+/// the agent's doing. Anything else is the machine's.
+fn explain(slot: &Slot, error: GitError) -> StageError {
+    let error = WorkspaceError::from(error);
+    if error.is_disk_full() {
+        return StageError::Broken(error);
+    }
+    let (nested, closed) = obstacles(&slot.ws());
+    let refused = |message: &str, paths| {
+        StageError::Refused(Box::new(with_paths(failure(FailureClass::Result, message), paths)))
+    };
+    if !nested.is_empty() {
+        refused("the workspace holds repositories inside the repository", nested)
+    } else if !closed.is_empty() {
+        refused("the workspace holds files that cannot be read", closed)
+    } else {
+        StageError::Broken(error)
+    }
+}
+
+/// Folders with a `.git` of their own, and files and folders that cannot be opened.
+fn obstacles(ws: &Path) -> (Vec<String>, Vec<String>) {
+    let (mut nested, mut closed) = (Vec::new(), Vec::new());
+    let relative = |path: &Path| path.strip_prefix(ws).unwrap_or(path).to_string_lossy().into_owned();
+    let mut open = vec![ws.to_owned()];
+    while let Some(folder) = open.pop() {
+        let Ok(entries) = fs::read_dir(&folder) else {
+            closed.push(relative(&folder));
+            continue;
+        };
+        for entry in entries.flatten() {
+            let (path, kind) = (entry.path(), entry.file_type());
+            if entry.file_name() == ".git" {
+                if folder != ws {
+                    nested.push(relative(&folder));
+                }
+            } else if kind.as_ref().is_ok_and(fs::FileType::is_dir) {
+                open.push(path);
+            } else if kind.is_ok_and(|kind| kind.is_file()) && fs::File::open(&path).is_err() {
+                closed.push(relative(&path));
+            }
+        }
+    }
+    (nested, closed)
+}

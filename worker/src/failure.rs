@@ -1,0 +1,68 @@
+//! Failures as the coordinator hears of them.
+
+use longhaul_common::text::clip_middle;
+use longhaul_proto::{Failure, FailureClass};
+
+use crate::process::{CapturedLog, ProcessEnd, ProcessError, ProcessOutcome};
+use crate::workspace::WorkspaceError;
+
+/// Largest detail in a report, in bytes: it travels in a message and ends up in a capsule.
+pub const DETAIL_BYTES_MAX: usize = 8 << 10;
+
+/// Most paths named in one failure.
+pub const PATHS_MAX: usize = 200;
+
+/// Makes a failure.
+pub fn failure(class: FailureClass, message: impl Into<String>) -> Failure {
+    Failure { class: class.into(), message: message.into(), ..Failure::default() }
+}
+
+/// Adds the output that shows the cause.
+pub fn with_detail(mut failure: Failure, detail: &str) -> Failure {
+    failure.detail = clip_middle(detail.trim_end(), DETAIL_BYTES_MAX);
+    failure
+}
+
+/// Adds the paths concerned.
+pub fn with_paths(mut failure: Failure, mut paths: Vec<String>) -> Failure {
+    paths.truncate(PATHS_MAX);
+    failure.paths = paths;
+    failure
+}
+
+/// A failure of the machine.
+pub fn infrastructure(message: impl Into<String>) -> Failure {
+    failure(FailureClass::Infrastructure, message)
+}
+
+impl From<WorkspaceError> for Failure {
+    fn from(error: WorkspaceError) -> Self {
+        let class = if error.is_disk_full() { FailureClass::DiskFull } else { FailureClass::Infrastructure };
+        failure(class, error.to_string())
+    }
+}
+
+impl From<ProcessError> for Failure {
+    fn from(error: ProcessError) -> Self {
+        let (ProcessError::Output { source, .. } | ProcessError::Shim { source, .. }) = &error;
+        let full = matches!(source.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded);
+        failure(if full { FailureClass::DiskFull } else { FailureClass::Infrastructure }, error.to_string())
+    }
+}
+
+/// The failure a finished run stands for, `None` when it succeeded. `class` is the one of a program
+/// that ran and said no; what the machine or the user did has its own.
+pub fn of_run(what: &str, outcome: &ProcessOutcome, class: FailureClass) -> Option<Failure> {
+    let CapturedLog { tail, disk_full, .. } = &outcome.log;
+    let found = match &outcome.end {
+        _ if *disk_full => failure(FailureClass::DiskFull, format!("the disk is full; the log of {what} could not be kept")),
+        ProcessEnd::Exited(0) => return None,
+        ProcessEnd::Exited(code) => failure(class, format!("{what} exited with {code}")),
+        ProcessEnd::Signalled(signal) => failure(class, format!("{what} was ended by signal {signal}")),
+        ProcessEnd::TimedOut => failure(class, format!("{what} ran into its time limit")),
+        ProcessEnd::Cancelled => failure(FailureClass::Cancelled, format!("cancelled during {what}")),
+        ProcessEnd::NotStarted(why) => failure(class, format!("{what} could not be started: {why}")),
+        ProcessEnd::Lost => infrastructure(format!("the process shim of {what} was killed from outside")),
+    };
+    Some(with_detail(found, tail))
+}

@@ -1,0 +1,195 @@
+//! Results kept until the coordinator has made them durable.
+//!
+//! An entry is a folder `<job>-<id>` with `report.pb`, `result.pack` (for a commit) and `logs/`. It
+//! is filled under a temporary name, synced file by file and folder by folder, and renamed; so an
+//! entry that exists is whole. A crash before the rename loses an attempt, after it nothing.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use longhaul_common::JobId;
+use longhaul_proto::Report;
+use prost::Message as _;
+
+use crate::config::Delivery;
+
+/// Prefix of an entry that is not sealed yet.
+const STAGING: &str = ".staging-";
+
+/// Prefix of an entry that is acknowledged and being removed.
+const DONE: &str = ".done-";
+
+/// The outbox of one worker folder.
+#[derive(Clone, Debug)]
+pub struct Outbox {
+    root: PathBuf,
+}
+
+/// An entry that is being filled. Dropped without being sealed, it is removed.
+#[derive(Debug)]
+pub struct Staging {
+    path: PathBuf,
+    name: String,
+    sealed: bool,
+}
+
+impl Outbox {
+    /// Opens the outbox below a worker's folder, creating it, and removes what earlier processes
+    /// of this job left unsealed.
+    pub fn open(root: &Path, job: &JobId) -> io::Result<Self> {
+        let outbox = Self { root: root.join("outbox") };
+        fs::create_dir_all(&outbox.root)?;
+        for name in outbox.names()? {
+            let unfinished = name.strip_prefix(STAGING).or_else(|| name.strip_prefix(DONE));
+            if unfinished.is_some_and(|entry| parse_name(entry, job).is_some()) {
+                crate::workspace::remove_tree(&outbox.root.join(&name))?;
+            }
+        }
+        Ok(outbox)
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.root)? {
+            names.extend(entry?.file_name().into_string());
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Ids of the job's sealed entries, in order.
+    pub fn sealed(&self, job: &JobId) -> io::Result<Vec<u64>> {
+        let mut ids: Vec<u64> = self.names()?.iter().filter_map(|name| parse_name(name, job)).collect();
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// Starts an entry, with its `logs` folder.
+    pub fn stage(&self, job: &str, id: u64) -> io::Result<Staging> {
+        let name = format!("{job}-{id}");
+        let path = self.root.join(format!("{STAGING}{name}"));
+        crate::workspace::remove_tree(&path)?;
+        fs::create_dir_all(path.join("logs"))?;
+        Ok(Staging { path, name, sealed: false })
+    }
+
+    /// Reads a sealed entry.
+    pub fn read(&self, job: &str, id: u64) -> io::Result<Delivery> {
+        let path = self.root.join(format!("{job}-{id}"));
+        let report = Report::decode(fs::read(path.join("report.pb"))?.as_slice()).map_err(io::Error::other)?;
+        let pack = Some(path.join("result.pack")).filter(|pack| pack.exists());
+        let mut logs = Vec::new();
+        for entry in fs::read_dir(path.join("logs"))? {
+            let entry = entry?;
+            logs.push((entry.file_name().to_string_lossy().into_owned(), entry.path()));
+        }
+        logs.sort();
+        Ok(Delivery { report, pack, logs })
+    }
+
+    /// Removes an entry after its durable ack. A crash in the middle leaves a folder that the next
+    /// start removes.
+    pub fn remove(&self, job: &str, id: u64) -> io::Result<()> {
+        let path = self.root.join(format!("{job}-{id}"));
+        let done = self.root.join(format!("{DONE}{job}-{id}"));
+        crate::workspace::remove_tree(&done)?;
+        match fs::rename(&path, &done) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other?,
+        }
+        crate::workspace::remove_tree(&done)
+    }
+}
+
+impl Staging {
+    /// Where logs go.
+    pub fn logs(&self) -> PathBuf {
+        self.path.join("logs")
+    }
+
+    /// Where the pack goes.
+    pub fn pack(&self) -> PathBuf {
+        self.path.join("result.pack")
+    }
+
+    /// Makes the entry durable and visible. Blocks on the disk.
+    pub fn seal(mut self, report: &Report) -> io::Result<()> {
+        let mut file = File::create(self.path.join("report.pb"))?;
+        file.write_all(&report.encode_to_vec())?;
+        sync_below(&self.path)?;
+        let root = self.path.parent().unwrap_or(Path::new("/")).to_owned();
+        let sealed = root.join(&self.name);
+        // A result of the same id is the same result; the later one replaces it.
+        crate::workspace::remove_tree(&sealed)?;
+        fs::rename(&self.path, &sealed)?;
+        self.sealed = true;
+        File::open(root)?.sync_all()
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        if !self.sealed {
+            // What stays behind is removed at the next start.
+            let _left = crate::workspace::remove_tree(&self.path);
+        }
+    }
+}
+
+fn sync_below(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_below(&entry.path())?;
+        } else {
+            File::open(entry.path())?.sync_all()?;
+        }
+    }
+    File::open(folder)?.sync_all()
+}
+
+fn parse_name(name: &str, job: &JobId) -> Option<u64> {
+    name.strip_prefix(job.as_str())?.strip_prefix('-')?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_exists_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let (job, other): (JobId, JobId) = ("a".parse().expect("a name"), "a-1".parse().expect("a name"));
+        let outbox = Outbox::open(dir.path(), &job).expect("opened");
+        let report = Report { job: "a".into(), id: 7, ..Report::default() };
+
+        // A crash while it is filled.
+        let staging = outbox.stage("a", 6).expect("staged");
+        fs::write(staging.logs().join("x"), "x").expect("written");
+        std::mem::forget(staging);
+        assert_eq!(outbox.sealed(&job).expect("listed"), Vec::<u64>::new());
+
+        let staging = outbox.stage("a", 7).expect("staged");
+        fs::write(staging.pack(), "pack").expect("written");
+        fs::write(staging.logs().join("01-check"), "log").expect("written");
+        staging.seal(&report).expect("sealed");
+
+        // Another job in the same folder is left alone, also one whose name starts the same.
+        let staging = outbox.stage("a-1", 7).expect("staged");
+        let outbox = Outbox::open(dir.path(), &job).expect("opened again");
+        assert!(staging.logs().exists());
+        assert_eq!((outbox.sealed(&job).expect("listed"), outbox.sealed(&other).expect("listed")), (vec![7], vec![]));
+        let delivery = outbox.read("a", 7).expect("read");
+        assert_eq!(delivery.report, report);
+        assert!(delivery.pack.is_some() && delivery.logs.len() == 1);
+
+        // A crash after the ack, in the middle of the removal.
+        fs::rename(dir.path().join("outbox/a-7"), dir.path().join("outbox/.done-a-7")).expect("renamed");
+        let outbox = Outbox::open(dir.path(), &job).expect("opened again");
+        assert_eq!(outbox.sealed(&job).expect("listed"), Vec::<u64>::new());
+        outbox.remove("a", 7).expect("removing what is gone is fine");
+        drop(staging);
+        assert_eq!(fs::read_dir(dir.path().join("outbox")).expect("listed").count(), 0);
+    }
+}

@@ -1,0 +1,104 @@
+//! What a program may see of the worker's environment: an allow-list, never the whole.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+use longhaul_proto::RepoEnv;
+
+/// Variables every program may see: where tools are, who the user is, how the network is reached.
+const ALLOWED: &[&str] = &[
+    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ",
+    "CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN", "GOPATH", "GOROOT", "GOMODCACHE", "GOPROXY", "GOFLAGS",
+    "NVM_DIR", "NODE_PATH", "VOLTA_HOME", "FNM_DIR", "PYENV_ROOT", "VIRTUAL_ENV", "UV_CACHE_DIR", "PIP_CACHE_DIR",
+    "JAVA_HOME", "MAVEN_HOME", "GRADLE_USER_HOME", "ANDROID_HOME", "DOTNET_ROOT", "RBENV_ROOT", "SDKMAN_DIR",
+    "ASDF_DIR", "ASDF_DATA_DIR", "MISE_DATA_DIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME",
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO",
+    "CARGO_HTTP_CAINFO", "PIP_CERT", "PIP_INDEX_URL", "NPM_CONFIG_REGISTRY", "npm_config_registry",
+    "LD_LIBRARY_PATH", "PKG_CONFIG_PATH", "NIX_PATH", "NIX_PROFILES",
+];
+
+/// What a program is run for; it decides what it sees.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// It writes the change: no secrets.
+    Agent,
+    /// It formats or prepares: no secrets either, for it may run code an agent wrote.
+    Prepare,
+    /// It judges the change on the worker's own result.
+    Check,
+    /// It judges the integrated tree.
+    Gate,
+}
+
+impl Purpose {
+    /// Checks and gates get the declared secrets and know that they run unattended.
+    fn judges(self) -> bool {
+        matches!(self, Self::Check | Self::Gate)
+    }
+}
+
+/// The environment of a program, from this process's own variables.
+pub fn variables(purpose: Purpose, repo: &RepoEnv, tmp: &Path) -> BTreeMap<OsString, OsString> {
+    select(std::env::vars_os(), purpose, repo, tmp)
+}
+
+fn select(
+    own: impl Iterator<Item = (OsString, OsString)>,
+    purpose: Purpose,
+    repo: &RepoEnv,
+    tmp: &Path,
+) -> BTreeMap<OsString, OsString> {
+    let named = |names: &[String], key: &OsStr| names.iter().any(|name| OsStr::new(name) == key);
+    let mut env: BTreeMap<OsString, OsString> = own
+        .filter(|(key, _)| {
+            let secret = named(&repo.secrets, key);
+            let allowed = ALLOWED.iter().any(|name| OsStr::new(name) == key)
+                || key.as_encoded_bytes().starts_with(b"LC_")
+                || named(&repo.pass_env, key);
+            // A name that is both passed and secret stays a secret.
+            if secret { purpose.judges() } else { allowed }
+        })
+        .collect();
+    env.insert("TERM".into(), "dumb".into());
+    env.insert("TMPDIR".into(), tmp.into());
+    env.insert("GIT_TERMINAL_PROMPT".into(), "0".into());
+    // A test that looks for a repository must not find one above the workspace.
+    if let Some(slot) = tmp.parent() {
+        env.insert("GIT_CEILING_DIRECTORIES".into(), slot.into());
+    }
+    if purpose.judges() {
+        env.insert("CI".into(), "true".into());
+    }
+    env
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(purpose: Purpose) -> Vec<String> {
+        let own = ["PATH", "AWS_KEY", "TOKEN", "LC_TIME", "EXTRA", "BOTH", "GIT_DIR", "LD_PRELOAD"]
+            .map(|key| (OsString::from(key), OsString::from("x")));
+        let repo = RepoEnv {
+            secrets: vec!["TOKEN".into(), "BOTH".into()],
+            pass_env: vec!["EXTRA".into(), "BOTH".into()],
+            ..RepoEnv::default()
+        };
+        let env = select(own.into_iter(), purpose, &repo, Path::new("/slot/tmp"));
+        env.into_keys().map(|key| key.into_string().expect("UTF-8")).collect()
+    }
+
+    #[test]
+    fn secrets_reach_only_what_judges() {
+        let agent = ["EXTRA", "GIT_CEILING_DIRECTORIES", "GIT_TERMINAL_PROMPT", "LC_TIME", "PATH", "TERM", "TMPDIR"];
+        assert_eq!(seen(Purpose::Agent), agent);
+        assert_eq!(seen(Purpose::Prepare), agent);
+        for purpose in [Purpose::Check, Purpose::Gate] {
+            let seen = seen(purpose);
+            assert!(["TOKEN", "BOTH", "CI"].iter().all(|name| seen.iter().any(|key| key == name)), "{seen:?}");
+            assert!(!seen.iter().any(|key| key == "AWS_KEY" || key == "GIT_DIR"));
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Progress of an assignment, as watchers see it: volatile, throttled, never waited for.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use longhaul_common::bus::{Bus, Subject};
+use longhaul_common::text::clip_head;
+use longhaul_proto::{FromWorker, Progress, Report, from_worker, report};
+use prost::Message as _;
+
+use crate::process::OnLine;
+
+/// Shortest time between two lines of one assignment; changes of step are always sent.
+const LINE_EVERY: Duration = Duration::from_millis(500);
+
+/// Longest line sent, in bytes.
+const LINE_BYTES_MAX: usize = 200;
+
+/// Sends the progress of one assignment.
+#[derive(Clone)]
+pub struct Reporter {
+    bus: Arc<dyn Bus>,
+    subject: Subject,
+    job: String,
+    id: u64,
+    worker: String,
+    now: Arc<Mutex<(String, Option<Instant>)>>,
+}
+
+impl Reporter {
+    /// For one assignment.
+    pub fn new(bus: Arc<dyn Bus>, subject: Subject, job: &str, id: u64, worker: &str) -> Self {
+        Self { bus, subject, job: job.to_owned(), id, worker: worker.to_owned(), now: Arc::default() }
+    }
+
+    /// A new step began.
+    pub fn step(&self, step: &str) {
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner) = (step.to_owned(), None);
+        self.send(step, "");
+    }
+
+    /// A callback for the lines of the current step's output.
+    pub fn lines(&self) -> OnLine {
+        let reporter = self.clone();
+        Arc::new(move |line| {
+            let step = {
+                let mut now = reporter.now.lock().unwrap_or_else(PoisonError::into_inner);
+                if now.1.is_some_and(|last| last.elapsed() < LINE_EVERY) {
+                    return;
+                }
+                now.1 = Some(Instant::now());
+                now.0.clone()
+            };
+            reporter.send(&step, line);
+        })
+    }
+
+    fn send(&self, step: &str, line: &str) {
+        let progress = Progress { step: step.to_owned(), line: clip_head(line, LINE_BYTES_MAX).to_owned() };
+        let report = Report {
+            job: self.job.clone(),
+            id: self.id,
+            worker: self.worker.clone(),
+            body: Some(report::Body::Progress(progress)),
+        };
+        publish(&*self.bus, &self.subject, from_worker::Message::Report(report));
+    }
+}
+
+/// Publishes a message of a worker. Losing one is within the bus's contract.
+pub fn publish(bus: &dyn Bus, subject: &Subject, message: from_worker::Message) {
+    let payload = FromWorker { message: Some(message) }.encode_to_vec();
+    if let Err(error) = bus.publish(subject, Bytes::from(payload)) {
+        tracing::warn!(%error, "message of the worker was not taken");
+    }
+}

@@ -1,0 +1,7 @@
+//! One attempt at a subtask as a pure machine: what comes next, and what a failure means.
+//!
+//! No files, no clock, no processes: `execute` does what [`Do`] says and tells what happened.
+
+mod machine;
+
+pub use machine::{Do, End, Session, Shape, Told};
