@@ -147,10 +147,16 @@ impl<S: Store> Engine<S> {
 
     /// Decides everything that follows from the state and the time.
     pub fn settle(&mut self) -> Result<(), FeedError> {
-        while let Some(event) = advance(&self.state, self.now) {
-            self.record(event)?;
+        // Each node can be closed, handed out or landed in one turn; more is a loop in the core.
+        let most = 1_000 + self.state.counts().total as usize * 8;
+        for _ in 0..most {
+            match advance(&self.state, self.now) {
+                Some(event) => self.record(event)?,
+                None => return Ok(()),
+            }
         }
-        Ok(())
+        let last: Vec<_> = self.uncommitted.iter().rev().take(4).filter_map(|record| record.event.as_ref()).collect();
+        Err(FeedError::Loop(format!("{last:?}")))
     }
 
     /// Makes all decided events durable and gives them out. After an error nothing is given out,
@@ -226,4 +232,7 @@ pub enum FeedError {
     /// A defect: a decided event that does not apply.
     #[error("the core decided what cannot be: {0}")]
     Apply(#[from] crate::core::ApplyError),
+    /// A defect: decisions that lead to each other without end.
+    #[error("the core decides in a circle: {0}")]
+    Loop(String),
 }

@@ -1,14 +1,29 @@
 //! The worker: executes subtasks and gates in workspaces of its own.
+//!
+//! It takes assignments from the bus, brings a warm slot to the base, runs the ladder of agents,
+//! builds the patch from outside, checks it, and keeps the result in its outbox until the
+//! coordinator has made it durable. It never trusts what an agent left in a workspace, and no
+//! process outlives its assignment.
 
-pub mod agent;
-pub mod commit;
-pub mod config;
-pub mod environment;
-pub mod failure;
-pub mod fix;
-pub mod outbox;
-pub mod paths;
+mod agent;
+mod carry;
+mod commit;
+mod config;
+mod environment;
+mod execute;
+mod execution;
+mod failure;
+mod fix;
+mod gate;
+mod inbox;
+mod outbox;
+mod paths;
 pub mod process;
-pub mod report;
-pub mod session;
+mod report;
+mod services;
+mod session;
 pub mod workspace;
+
+pub use config::{Delivery, ResultSink, SinkError, WorkerConfig, WorkerError};
+pub use inbox::run;
+pub use process::shim_main;

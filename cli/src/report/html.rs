@@ -4,7 +4,7 @@
 //! The page is a template with automatic escaping; a content policy in its head refuses scripts
 //! and anything external should escaping ever fail.
 
-use minijinja::{AutoEscape, Environment, context, syntax::SyntaxConfig, value::Value};
+use minijinja::{AutoEscape, Environment, context, syntax::SyntaxConfig, value::Serde};
 
 use super::{ReportInput, digest::Digest, timeline::Timeline};
 
@@ -23,8 +23,8 @@ pub fn html(input: &ReportInput) -> String {
         "page.html",
         include_str!("page.html"),
         context! {
-            page => Value::from_serialize(&digest),
-            timeline => Value::from_serialize(Timeline::of(input)),
+            page => Serde(&digest),
+            timeline => Serde(Timeline::of(input)),
             landed_open,
         },
     );

@@ -143,13 +143,11 @@ impl State {
             old.into_iter().enumerate().map(|(at, subtask)| (old_plan.nodes[at].id.as_str(), (at, subtask))).collect();
         let plan = Arc::clone(&self.plan);
         for node in &plan.nodes {
-            let missing = u32::try_from(node.deps.len()).unwrap_or(u32::MAX);
+            let missing = 0;
             let phase = if node.behind_pilot {
                 self.last_park += 1;
                 let text = "waits for a yes to the pilot of its map".to_owned();
                 Phase::Parked { park: ParkId(self.last_park), reason: ParkReason::Pilot.into(), text }
-            } else if missing > 0 {
-                Phase::Waiting
             } else {
                 Phase::Ready
             };
@@ -168,15 +166,12 @@ impl State {
         }
         // The graph is rebuilt by the caller; only the counts of missing dependencies are settled here.
         for index in 0..self.subtasks.len() {
-            let missing = plan.nodes[index]
-                .deps
-                .iter()
-                .filter(|&&dep| !self.subtasks[dep as usize].phase().kind().is_terminal())
-                .count();
+            let open = |dep: &NodeId| !self.subtask(*dep).phase().kind().is_terminal();
+            let missing = self.outside_deps(NodeId::at(index)).filter(open).count();
             let missing = u32::try_from(missing).unwrap_or(u32::MAX);
             self.subtasks[index].missing = missing;
-            if missing == 0 && matches!(self.subtasks[index].phase(), Phase::Waiting) {
-                self.subtasks[index] = self.subtasks[index].clone().with_phase(Phase::Ready);
+            if missing > 0 && matches!(self.subtasks[index].phase(), Phase::Ready) {
+                self.subtasks[index] = self.subtasks[index].clone().with_phase(Phase::Waiting);
             }
         }
         Ok(())
@@ -270,7 +265,8 @@ impl State {
             self.doom_dependents(node);
             return Ok(());
         }
-        let after: Vec<NodeId> = self.graph.dependents(node).collect();
+        let after: Vec<NodeId> =
+            self.graph.dependents(node).filter(|&dependent| !self.same_group(node, dependent)).collect();
         for dependent in after {
             let subtask = &mut self.subtasks[dependent.index()];
             subtask.missing = subtask.missing.saturating_sub(1);
@@ -441,14 +437,8 @@ impl State {
 
     fn retried(&mut self, event: &pb::Retried) -> Result<(), ApplyError> {
         let node = self.known(event.node)?;
-        let missing = self.plan.nodes[node.index()]
-            .deps
-            .iter()
-            .filter(|&&dep| {
-                let dep = &self.subtasks[dep as usize];
-                !dep.phase().kind().is_terminal() || self.dooms(dep)
-            })
-            .count();
+        let open = |dep: &NodeId| !self.subtask(*dep).phase().kind().is_terminal() || self.dooms(self.subtask(*dep));
+        let missing = self.outside_deps(node).filter(open).count();
         let subtask = &mut self.subtasks[node.index()];
         (subtask.tries, subtask.infra, subtask.rejections) = (0, 0, 0);
         subtask.missing = u32::try_from(missing).unwrap_or(u32::MAX);
@@ -675,7 +665,8 @@ impl State {
 
     /// Dependents counted a landed node already; entering `Landed` again would count it twice.
     fn missing_again(&mut self, node: NodeId, by: u32) {
-        let after: Vec<NodeId> = self.graph.dependents(node).collect();
+        let after: Vec<NodeId> =
+            self.graph.dependents(node).filter(|&dependent| !self.same_group(node, dependent)).collect();
         for dependent in after {
             self.subtasks[dependent.index()].missing += by;
         }

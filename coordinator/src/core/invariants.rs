@@ -79,11 +79,10 @@ impl State {
             if !matches!(kind, PhaseKind::Running | PhaseKind::Ready | PhaseKind::Landed) {
                 continue;
             }
-            for &dep in &self.node(node).deps {
-                let dep = self.subtask(NodeId(dep)).phase();
+            for dep in self.outside_deps(node) {
+                let dep = self.subtask(dep).phase();
                 let reverting = dep.candidate().is_some_and(|candidate| candidate.reverts.is_some());
-                let grouped = matches!(dep, Phase::Delivered { .. } | Phase::Landing { .. });
-                let fine = dep.kind().is_terminal() || reverting || grouped || matches!(kind, PhaseKind::Ready);
+                let fine = dep.kind().is_terminal() || reverting;
                 assert!(fine, "{node} is {kind:?} while its dependency is {dep:?}");
             }
         }

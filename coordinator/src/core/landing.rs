@@ -147,7 +147,7 @@ pub struct Landing {
     pub base_gate: BaseGate,
     /// The gate at the end.
     pub final_gate: FinalGate,
-    /// Inconclusive or red runs of the base or final gate in a row.
+    /// Runs of the base or final gate that were not green, in a row; a red one counts twice.
     pub lone_tries: u32,
     /// Not before this time may the base or final gate be asked again.
     pub lone_not_before_ms: Millis,
@@ -299,7 +299,9 @@ impl Landing {
                 self.control_green = Some(run.commit);
                 self.lone_tries = 0;
             }
-            _ => self.retry_lone(now, |landing| landing.base_gate = BaseGate::Red(cause(&judged.result))),
+            verdict => {
+                self.retry_lone(verdict, now, |landing| landing.base_gate = BaseGate::Red(cause(&judged.result)));
+            }
         }
     }
 
@@ -309,15 +311,17 @@ impl Landing {
                 self.final_gate = FinalGate::Green(run.commit);
                 self.lone_tries = 0;
             }
-            _ => self.retry_lone(now, |landing| landing.final_gate = FinalGate::Red(run.commit, cause(&judged.result))),
+            verdict => self.retry_lone(verdict, now, |landing| {
+                landing.final_gate = FinalGate::Red(run.commit, cause(&judged.result));
+            }),
         }
     }
 
-    /// Twice is enough for a gate that nobody can be blamed for.
-    fn retry_lone(&mut self, now: Millis, give_up: impl FnOnce(&mut Self)) {
-        self.lone_tries += 1;
+    /// A gate that nobody can be blamed for is given up after two reds, or four inconclusive runs.
+    fn retry_lone(&mut self, verdict: Verdict, now: Millis, give_up: impl FnOnce(&mut Self)) {
+        self.lone_tries += if verdict == Verdict::Red { 2 } else { 1 };
         self.lone_not_before_ms = now + INCONCLUSIVE_WAIT_MS;
-        if self.lone_tries >= 2 {
+        if self.lone_tries >= INCONCLUSIVE_MAX {
             self.lone_tries = 0;
             give_up(self);
         }

@@ -82,9 +82,9 @@ impl Fleet {
         }
     }
 
-    /// Whether the lease on an id ran out.
+    /// Whether the lease on an id ran out. It begins when the id is sent.
     pub fn expired(&self, id: u64, now: Millis) -> bool {
-        self.touched.get(&id).is_none_or(|&at| now - at > LEASE_MS)
+        self.touched.get(&id).is_some_and(|&at| now - at > LEASE_MS)
     }
 
     /// Whether an id should be sent (again): never sent, or sent and not mentioned since.

@@ -54,10 +54,15 @@ fn free_worker(state: &State, now: Millis) -> Option<String> {
 }
 
 fn pick(state: &State, now: Millis) -> Option<NodeId> {
+    // Footprints serve speed; when only results that wait for others hold them, they must not
+    // hold up those others. Landing catches what then overlaps.
+    if state.attempts.is_empty() && state.landing_idle() {
+        return candidates(state, now).find(|&node| state.group_ready(node));
+    }
     let mut reserved = Held::default();
-    for node in candidates(state, now).take(SCAN_MAX) {
+    for node in candidates(state, now).filter(|&node| state.group_ready(node)).take(SCAN_MAX) {
         let footprint = Footprint::of(&state.plan, node);
-        if !state.derived.held.blocks(&footprint) && !reserved.blocks(&footprint) {
+        if !blocked(state, node, &footprint) && !reserved.blocks(&footprint) {
             return Some(node);
         }
         if now - state.subtask(node).ready_ms > AGE_MS {
@@ -67,21 +72,27 @@ fn pick(state: &State, now: Millis) -> Option<NodeId> {
     None
 }
 
+/// Whether somebody else may be writing there. What the own group has staged is in the base.
+fn blocked(state: &State, node: NodeId, footprint: &Footprint) -> bool {
+    let held = &state.derived.held;
+    if !held.blocks(footprint) {
+        return false;
+    }
+    let staged = |holder: NodeId| {
+        state.same_group(node, holder)
+            && matches!(state.subtask(holder).phase(), Phase::Delivered { staged: Some(_), .. })
+    };
+    held.blockers(footprint, usize::MAX).into_iter().any(|holder| !staged(holder))
+}
+
 /// Those whose backoff is over, then the ready ones in order.
 fn candidates(state: &State, now: Millis) -> impl Iterator<Item = NodeId> + '_ {
     let due = state.derived.backoff.iter().take_while(move |(at, _)| *at <= now).map(|(_, node)| *node);
     due.chain(state.derived.ready.iter().map(|(_, node)| *node))
 }
 
-/// The tip contains the landing of everything a node depends on; a group member also needs what
+/// The tip contains the landing of everything a node depends on; a group member also gets what
 /// its group has staged.
 fn base_of(state: &State, node: NodeId) -> Oid {
-    let group = &state.task(node).land_with;
-    let needs_group = state.node(node).deps.iter().any(|&dep| {
-        let dep = NodeId(dep);
-        !group.is_empty()
-            && state.task(dep).land_with == *group
-            && matches!(state.subtask(dep).phase(), Phase::Delivered { .. })
-    });
-    if needs_group { state.staging_head(node) } else { state.landing.tip }
+    if state.task(node).land_with.is_empty() { state.landing.tip } else { state.staging_head(node) }
 }

@@ -249,6 +249,32 @@ impl State {
         self.groups.get(&self.task(node).land_with)
     }
 
+    /// Whether two nodes land as one: they do not wait for each other's landing.
+    pub(super) fn same_group(&self, a: NodeId, b: NodeId) -> bool {
+        let name = &self.task(a).land_with;
+        !name.is_empty() && self.task(b).land_with == *name
+    }
+
+    /// Dependencies a node waits for the landing of; those of its own group are not among them.
+    pub(super) fn outside_deps(&self, node: NodeId) -> impl Iterator<Item = NodeId> + '_ {
+        self.node(node).deps.iter().map(|&dep| NodeId(dep)).filter(move |&dep| !self.same_group(node, dep))
+    }
+
+    /// Whether what a node needs of its own group is staged (or landed already).
+    pub(super) fn group_ready(&self, node: NodeId) -> bool {
+        let inside = self.node(node).deps.iter().map(|&dep| NodeId(dep)).filter(|&dep| self.same_group(node, dep));
+        inside.into_iter().all(|dep| match self.subtask(dep).phase() {
+            Phase::Delivered { staged, .. } => staged.is_some(),
+            phase => phase.kind().is_terminal(),
+        })
+    }
+
+    /// Ready or waiting for a time, and not held back by their own group.
+    fn any_can_run(&self) -> bool {
+        let ready = self.derived.ready.iter().map(|(_, node)| *node);
+        ready.chain(self.derived.backoff.iter().map(|(_, node)| *node)).any(|node| self.group_ready(node))
+    }
+
     pub(super) fn next_id(&self) -> u64 {
         self.last_id + 1
     }
@@ -293,13 +319,21 @@ impl State {
         let quiet = self.attempts.is_empty() && self.landing.gates.is_empty() && self.landing.batch.is_none();
         let halted = self.landing.halted.is_some();
         let paused = matches!(self.job_phase, JobPhase::Paused { .. });
-        let idle = counts.ready + counts.backoff == 0 && self.derived.doomed.is_empty();
+        let idle = self.derived.doomed.is_empty() && !self.any_can_run();
         let base_open = self.landing.base_gate == super::BaseGate::Open;
-        quiet && (halted || counts.landing == 0 || self.only_incomplete_groups()) && ((idle && !base_open) || paused)
+        quiet && (halted || counts.landing == 0 || self.landing_idle()) && ((idle && !base_open) || paused)
     }
 
-    fn only_incomplete_groups(&self) -> bool {
-        self.landing.queue.is_empty() && self.landing.segments.is_empty() && self.complete_group().is_none()
+    /// Whether there is nothing to land: only incomplete groups wait.
+    pub(super) fn landing_idle(&self) -> bool {
+        let landing = &self.landing;
+        let empty = landing.batch.is_none() && landing.queue.is_empty() && landing.segments.is_empty();
+        empty && self.complete_group().is_none() && !self.pending_stage()
+    }
+
+    fn pending_stage(&self) -> bool {
+        let order = self.groups.values().flat_map(|group| &group.order);
+        order.into_iter().any(|&node| matches!(self.subtask(node).phase(), Phase::Delivered { staged: None, .. }))
     }
 
     /// The earliest time at which something becomes due by itself.

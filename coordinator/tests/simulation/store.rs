@@ -45,7 +45,8 @@ impl MemoryStore {
             state = postcard::from_bytes(&bytes).expect("readable");
             state.rebuild().expect("a graph");
         }
-        for record in self.records().0.into_iter().filter(|record| record.seq > state.seq()) {
+        let from = state.seq();
+        for record in self.records().0.into_iter().filter(|record| record.seq > from) {
             state.apply(record.seq, record.at_ms, record.event.as_ref().expect("an event")).expect("applies");
         }
         state

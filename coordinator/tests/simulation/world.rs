@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use longhaul_common::{AttemptId, NodeId, Oid};
 use longhaul_coordinator::core::{
-    Command, Input, JobPhase, MemberMerge, Merge, MoveResult, Phase, State, WorkerView, open_generation,
+    BaseGate, Command, Input, JobPhase, MemberMerge, Merge, MoveResult, Phase, State, WorkerView, open_generation,
 };
 use longhaul_coordinator::engine::{Disposition, Engine};
 use longhaul_proto::{
@@ -38,6 +38,10 @@ pub struct World {
     pub crashes: u32,
 }
 
+fn failure(class: FailureClass) -> finished::Outcome {
+    finished::Outcome::Failure(Failure { class: class.into(), message: "simulated".into(), ..Failure::default() })
+}
+
 impl World {
     pub fn run(seed: u64, faults: bool) -> Self {
         let mut random = Random::new(seed);
@@ -63,7 +67,7 @@ impl World {
             crashes: 0,
         };
         for turn in 0.. {
-            assert!(turn < TURNS_MAX, "seed {seed}: no end after {turn} turns: {:?}", world.engine.state().counts());
+            assert!(turn < TURNS_MAX, "seed {seed}: no end after {turn} turns: {:?} {:?}", world.engine.state().counts(), world.engine.state().landing);
             if world.over() {
                 break;
             }
@@ -308,11 +312,16 @@ impl World {
             state.nodes().filter(|&node| matches!(state.subtask(node).phase(), Phase::Landed(_))).map(|node| node.0).collect();
         assert_eq!(tip.nodes, landed, "seed {seed}: what is on the branch is what the state says");
         assert!(self.model.is_green(state.landing.tip), "seed {seed}: the branch is red");
+        if matches!(state.landing.base_gate, BaseGate::Red(_)) {
+            assert_eq!(state.spend.attempts, 0, "seed {seed}: something was spent on a red base");
+            return;
+        }
         for node in state.nodes() {
             let phase = state.subtask(node).phase();
             let fine = match phase {
                 Phase::Landed(_) | Phase::Unchanged | Phase::Parked { .. } | Phase::Closed { .. } => true,
                 Phase::Waiting => self.waits_for_a_park(node),
+                Phase::Ready | Phase::Backoff { .. } => self.waits_for_a_park(node),
                 // A group lands when its parked member does.
                 Phase::Delivered { .. } => !state.task(node).land_with.is_empty() || state.landing.halted.is_some(),
                 _ => state.landing.halted.is_some(),
@@ -326,7 +335,7 @@ impl World {
         state.landing.halted.is_some()
             || state.node(node).deps.iter().any(|&dep| match state.subtask(NodeId(dep)).phase() {
                 Phase::Parked { .. } | Phase::Delivered { .. } => true,
-                Phase::Waiting => self.waits_for_a_park(NodeId(dep)),
+                Phase::Waiting | Phase::Ready | Phase::Backoff { .. } => self.waits_for_a_park(NodeId(dep)),
                 _ => false,
             })
     }

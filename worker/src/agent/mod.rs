@@ -3,5 +3,3 @@
 pub mod codemod;
 pub mod command;
 mod rules;
-
-pub use rules::{RuleError, Rules};

@@ -9,7 +9,7 @@ mod pack;
 mod stage;
 mod validate;
 
-pub use changes::{FileChange, changes};
+pub use changes::changes;
 pub use pack::{NewResult, commit, write_pack};
 pub use stage::{Exclusions, Snapshot, StageError, set_entries, snapshot};
 pub use validate::{Declared, validate};

@@ -63,8 +63,6 @@ pub enum End {
 /// Where an attempt is.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Session {
-    /// Nothing was done yet.
-    Start(Shape),
     /// Waiting for the slot.
     Slot(Shape),
     /// Waiting for the set-up.
@@ -100,7 +98,6 @@ impl Session {
             Told::Done => None,
         };
         match (self, failure) {
-            (S::Start(shape), None) => Self::begin(shape),
             (S::Slot(shape), None) => (S::Setup(shape), Do::Setup),
             (S::Setup(shape), None) if shape.rungs == 0 => over(End::Failed(Box::new(no_agent()))),
             (S::Setup(shape), None) => (S::Agent(shape, 0), Do::Agent(0, None)),
@@ -119,7 +116,7 @@ impl Session {
             (S::Check(shape, rung, number), None) => check(shape, rung, number + 1),
             (S::Check(shape, rung, _), Some(failure)) => further(shape, rung, failure),
             (S::Restore(shape, rung, failure), None) => (S::Agent(shape, rung), Do::Agent(rung, Some(failure))),
-            (S::Start(_) | S::Slot(_) | S::Setup(_) | S::Restore(..), Some(failure)) => over(End::Failed(failure)),
+            (S::Slot(_) | S::Setup(_) | S::Restore(..), Some(failure)) => over(End::Failed(failure)),
             (S::Over, _) => over(End::Failed(Box::new(illegal()))),
         }
     }

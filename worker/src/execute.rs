@@ -1,0 +1,387 @@
+//! Drives the machine of one attempt: does each step, tells what happened, builds the result.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use longhaul_common::text::clip_head;
+use longhaul_proto::{
+    Agent, CodemodAgent, CommandAgent, Failure, FailureClass, Finished, Patch, Timing, Unchanged, Usage, Work, agent, finished,
+};
+
+use crate::agent::{codemod, command};
+use crate::commit::{Declared, NewResult, Snapshot, StageError, commit, snapshot, validate, write_pack};
+use crate::execution::{Execution, Program, cancelled, limit_of, ms_since};
+use crate::failure::{failure, infrastructure, with_paths};
+use crate::process::{Placeholders, Purpose};
+use crate::services::Services;
+use crate::session::{Do, End, Session, Shape, Told};
+use crate::workspace::WorkspaceError;
+
+/// Longest title of a commit, in bytes.
+const TITLE_BYTES_MAX: usize = 100;
+
+/// Executes a subtask; the pack, if there is one, is written to `pack`.
+pub async fn execute(execution: Arc<Execution>, work: Work, pack: PathBuf) -> Finished {
+    let started = Instant::now();
+    let mut attempt = match Attempt::new(execution, work) {
+        Ok(attempt) => attempt,
+        Err(failure) => return Finished { outcome: Some(finished::Outcome::Failure(*failure)), ..Finished::default() },
+    };
+    let shape = Shape { rungs: attempt.work.ladder.len(), checks: attempt.checks() };
+    let (mut session, mut step) = Session::begin(shape);
+    let end = loop {
+        if let Do::Deliver(end) = step {
+            break end;
+        }
+        let told = if attempt.execution.cancel.is_cancelled() {
+            Told::Broken(cancelled())
+        } else {
+            attempt.perform(step).await
+        };
+        (session, step) = session.next(told);
+    };
+    let outcome = match end {
+        End::Failed(failure) => finished::Outcome::Failure(*failure),
+        End::Result => attempt.result(pack).await.unwrap_or_else(|failure| finished::Outcome::Failure(*failure)),
+    };
+    attempt.stop_services().await;
+    attempt.timing.total_ms = ms_since(started);
+    Finished {
+        outcome: Some(outcome),
+        timing: Some(attempt.timing),
+        usage: Some(Usage::default()),
+        logs: attempt.execution.logs(),
+    }
+}
+
+struct Attempt {
+    execution: Arc<Execution>,
+    work: Work,
+    declared: Declared,
+    left: Option<regex::Regex>,
+    services: Option<Services>,
+    /// The last good state; `None` is the base.
+    good: Option<Snapshot>,
+    protected_touched: Vec<String>,
+    /// The agent that runs or ran last.
+    running: String,
+    /// The agent whose work the last good state is.
+    author: String,
+    timing: Timing,
+}
+
+fn refused(class: FailureClass, message: impl Into<String>) -> Told {
+    Told::Refused(Box::new(failure(class, message)))
+}
+
+fn broken(error: WorkspaceError) -> Told {
+    Told::Broken(Box::new(error.into()))
+}
+
+/// What a program's failure means: its own doing, or the machine's.
+fn told_of(result: Result<(), Box<Failure>>) -> Told {
+    match result {
+        Ok(()) => Told::Done,
+        Err(failure) => match failure.class() {
+            FailureClass::Infrastructure | FailureClass::DiskFull | FailureClass::Cancelled | FailureClass::Setup => {
+                Told::Broken(failure)
+            }
+            _ => Told::Refused(failure),
+        },
+    }
+}
+
+impl Attempt {
+    fn new(execution: Arc<Execution>, work: Work) -> Result<Self, Box<Failure>> {
+        let bad = |error: &dyn std::fmt::Display| Box::new(infrastructure(format!("the assignment cannot be read: {error}")));
+        let policy = execution.assignment.policy.clone().unwrap_or_default();
+        let declared = Declared::new(&work, &policy).map_err(|error| bad(&error))?;
+        let pattern = work.task.as_ref().map_or("", |task| task.left.as_str());
+        let left = if pattern.is_empty() { None } else { Some(regex::Regex::new(pattern).map_err(|error| bad(&error))?) };
+        Ok(Self {
+            execution,
+            work,
+            declared,
+            left,
+            services: None,
+            good: None,
+            protected_touched: Vec::new(),
+            running: String::new(),
+            author: String::new(),
+            timing: Timing::default(),
+        })
+    }
+
+    fn checks(&self) -> usize {
+        self.work.task.as_ref().map_or(0, |task| task.check.len())
+    }
+
+    async fn perform(&mut self, step: Do) -> Told {
+        let started = Instant::now();
+        let timed = step.clone();
+        let told = match step {
+            Do::Slot => {
+                self.execution.reporter.step("slot");
+                told_of(self.execution.move_slot().await)
+            }
+            Do::Setup => told_of(self.execution.setup().await),
+            Do::Agent(rung, before) => self.agent(rung, before.as_deref()).await,
+            Do::Fix => self.fix().await,
+            Do::Snapshot => self.take_snapshot().await,
+            Do::LookForLeft => self.look_for_left().await,
+            Do::Check(number) => self.check(number).await,
+            Do::Restore => self.restore().await,
+            Do::Deliver(_) => Told::Done,
+        };
+        let ms = ms_since(started);
+        match timed {
+            Do::Slot | Do::Restore => self.timing.slot_ms += ms,
+            Do::Setup => self.timing.setup_ms += ms,
+            Do::Agent(..) => self.timing.agent_ms += ms,
+            Do::Fix => self.timing.fix_ms += ms,
+            Do::Check(_) => self.timing.check_ms += ms,
+            Do::Snapshot | Do::LookForLeft | Do::Deliver(_) => self.timing.commit_ms += ms,
+        }
+        told
+    }
+
+    async fn agent(&mut self, rung: usize, before: Option<&Failure>) -> Told {
+        let Some(agent) = self.work.ladder.get(rung).cloned() else {
+            return refused(FailureClass::Agent, "no such rung");
+        };
+        self.running.clone_from(&agent.name);
+        self.execution.reporter.step(&agent.name);
+        match agent.kind.clone() {
+            Some(agent::Kind::Codemod(codemod)) => self.codemod(codemod).await,
+            Some(agent::Kind::Command(command)) => self.command(&agent, &command, before).await,
+            None => Told::Broken(Box::new(infrastructure(format!("this worker does not know the kind of the agent {}", agent.name)))),
+        }
+    }
+
+    async fn codemod(&self, agent: CodemodAgent) -> Told {
+        let (files, declared) = (self.work.files.clone(), self.declared.clone());
+        let done = self.execution.blocking(move |slot| {
+            let files = if files.is_empty() { tracked(slot, &declared)? } else { files };
+            Ok::<_, WorkspaceError>(codemod::apply(&agent, &slot.ws(), &files))
+        });
+        match done.await.and_then(|done| done) {
+            Err(error) => broken(error),
+            Ok(Ok(done)) => {
+                for skipped in &done.skipped {
+                    tracing::info!(subtask = self.work.subtask, skipped, "codemod passed over a file");
+                }
+                Told::Done
+            }
+            Ok(Err(codemod::CodemodError::Io { action, path, source })) => broken(WorkspaceError::Io { action, path, source }),
+            Ok(Err(error)) => refused(FailureClass::Agent, error.to_string()),
+        }
+    }
+
+    async fn command(&self, agent: &Agent, command: &CommandAgent, before: Option<&Failure>) -> Told {
+        let mut json = command::subtask_json(&self.work, command::instructions(&self.work));
+        if let Some(before) = before {
+            json["previous"] = serde_json::json!({ "class": before.class().as_str_name(), "message": before.message, "detail": before.detail });
+        }
+        let path = self.execution.slot.tmp().join("subtask.json");
+        if let Err(source) = std::fs::write(&path, json.to_string()) {
+            return broken(WorkspaceError::Io { action: "write", path, source });
+        }
+        let mut env: BTreeMap<OsString, OsString> =
+            command.env.iter().map(|(key, value)| (key.into(), value.into())).collect();
+        env.insert("LONGHAUL_SUBTASK".into(), path.clone().into());
+        let program = Program {
+            name: agent.name.clone(),
+            env,
+            stdin: Some(path),
+            timeout: limit_of(command.timeout_ms),
+            ..Program::default()
+        };
+        let values = command::placeholders(&self.execution.assignment, &self.work.files, &self.execution.slot.ws());
+        let Some(run) = &command.run else { return refused(FailureClass::Agent, "the agent has no command") };
+        told_of(self.execution.command(Purpose::Agent, FailureClass::Agent, run, &values, program).await)
+    }
+
+    /// Values for fix and checks.
+    fn values(&self, changed: Vec<String>) -> Placeholders {
+        command::placeholders(&self.execution.assignment, &self.work.files, &self.execution.slot.ws())
+            .with("base", self.execution.base.to_string())
+            .with_list("changed_files", changed)
+    }
+
+    fn changed_files(snapshot: &Snapshot) -> Vec<String> {
+        snapshot.changes.iter().filter(|change| !change.is_deletion()).map(|change| change.path.clone()).collect()
+    }
+
+    async fn fix(&mut self) -> Told {
+        let fix = self.execution.assignment.repo.as_ref().and_then(|repo| repo.fix.clone());
+        let Some(fix) = fix.filter(|fix| !crate::process::is_empty(fix)) else { return Told::Done };
+        let (base, exclusions) = (self.execution.base, self.execution.exclusions());
+        let before = self.execution.blocking(move |slot| snapshot(slot, base, &exclusions)).await;
+        let before = match before.map_err(StageError::Broken).and_then(|taken| taken) {
+            Ok(before) => before,
+            Err(error) => return told_of_stage(error),
+        };
+        let changed = Self::changed_files(&before);
+        if changed.is_empty() {
+            return Told::Done;
+        }
+        self.execution.reporter.step("fix");
+        let values = self.values(changed);
+        let program = Program { name: "fix".into(), ..Program::default() };
+        let ran = self.execution.command(Purpose::Prepare, FailureClass::Check, &fix, &values, program).await;
+        // Also after a failed fix: what it did to other files must not stay.
+        let exclusions = self.execution.exclusions();
+        let settled = self.execution.blocking(move |slot| crate::fix::settle(slot, base, &before, &exclusions)).await;
+        match settled.map_err(StageError::Broken).and_then(|settled| settled) {
+            Ok(_) => told_of(ran),
+            Err(error) => told_of_stage(error),
+        }
+    }
+
+    /// The tree is taken before the checks run, so what they leave behind is never in it.
+    async fn take_snapshot(&mut self) -> Told {
+        self.execution.reporter.step("commit");
+        let (base, exclusions, declared) = (self.execution.base, self.execution.exclusions(), self.declared.clone());
+        let policy = self.execution.assignment.policy.clone().unwrap_or_default();
+        let taken = self.execution.blocking(move |slot| {
+            let taken = snapshot(slot, base, &exclusions)?;
+            let touched = validate(&taken.changes, &declared, &policy, &slot.objects()?);
+            touched.map(|touched| (taken, touched)).map_err(StageError::Refused)
+        });
+        match taken.await.map_err(StageError::Broken).and_then(|taken| taken) {
+            Ok((taken, touched)) => {
+                if self.good.as_ref().is_none_or(|good| good.tree != taken.tree) && !taken.changes.is_empty() {
+                    self.author.clone_from(&self.running);
+                }
+                self.good = Some(taken);
+                self.protected_touched = touched;
+                Told::Done
+            }
+            Err(error) => told_of_stage(error),
+        }
+    }
+
+    async fn look_for_left(&self) -> Told {
+        let Some(left) = self.left.clone() else { return Told::Done };
+        let files = self.work.files.clone();
+        let found = self.execution.blocking(move |slot| {
+            let ws = slot.ws();
+            let holds = |file: &String| {
+                let path = ws.join(file);
+                let is_file = std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_file());
+                is_file && std::fs::read(&path).is_ok_and(|bytes| left.is_match(&String::from_utf8_lossy(&bytes)))
+            };
+            files.iter().filter(|file| holds(file)).cloned().collect::<Vec<_>>()
+        });
+        match found.await {
+            Err(error) => broken(error),
+            Ok(found) if found.is_empty() => Told::Done,
+            Ok(found) => {
+                let message = format!("the agent {} left work in {} of the subtask's files", self.running, found.len());
+                Told::Refused(Box::new(with_paths(failure(FailureClass::Agent, message), found)))
+            }
+        }
+    }
+
+    async fn check(&mut self, number: usize) -> Told {
+        let Some(check) = self.work.task.as_ref().and_then(|task| task.check.get(number)).cloned() else { return Told::Done };
+        self.execution.reporter.step("check");
+        if self.services.is_none() {
+            match Services::start(&self.execution, Purpose::Check).await {
+                Ok(services) => self.services = Some(services),
+                Err(failure) => return Told::Broken(failure),
+            }
+        }
+        let env = self.services.as_ref().map(|services| services.env().clone()).unwrap_or_default();
+        let changed = self.good.as_ref().map(Self::changed_files).unwrap_or_default();
+        let values = self.values(changed);
+        let program = Program { name: "check".into(), env, ..Program::default() };
+        told_of(self.execution.command(Purpose::Check, FailureClass::Check, &check, &values, program).await)
+    }
+
+    async fn restore(&mut self) -> Told {
+        self.stop_services().await;
+        let (base, store, caches) = (self.execution.base, self.execution.store(), self.execution.caches());
+        let tree = self.good.as_ref().map(|good| good.tree);
+        let restored = self.execution.blocking(move |slot| match tree {
+            Some(tree) => slot.restore(tree, base, &store, &caches),
+            None => slot.move_to(base, &store, &caches),
+        });
+        let restored = restored.await.and_then(|restored| restored);
+        match restored {
+            // What the set-up made outside the caches was swept away with the rest.
+            Ok(()) => told_of(self.execution.setup().await),
+            Err(error) => broken(error),
+        }
+    }
+
+    async fn stop_services(&mut self) {
+        if let Some(services) = self.services.take() {
+            services.stop().await;
+        }
+    }
+
+    async fn result(&mut self, pack: PathBuf) -> Result<finished::Outcome, Box<Failure>> {
+        let started = Instant::now();
+        let Some(good) = self.good.clone().filter(|good| !good.changes.is_empty()) else {
+            return Ok(finished::Outcome::Unchanged(Unchanged { summary: "nothing had to be changed".into() }));
+        };
+        let (base, message) = (self.execution.base, self.message());
+        let author = (self.work.author_name.clone(), self.work.author_email.clone());
+        let tree = good.tree;
+        let written = self.execution.blocking(move |slot| {
+            let new = NewResult { tree, parent: base, author: (&author.0, &author.1), message: &message };
+            let commit = commit(slot, &new)?;
+            write_pack(slot, commit, base, &pack)?;
+            Ok::<_, WorkspaceError>(commit)
+        });
+        let commit = written.await.and_then(|commit| commit).map_err(|error| Box::new(Failure::from(error)))?;
+        self.timing.commit_ms += ms_since(started);
+        let (added, removed) = good.changes.iter().fold((0, 0), |sum, change| (sum.0 + change.lines.0, sum.1 + change.lines.1));
+        let files: Vec<String> = good.changes.iter().map(|change| change.path.clone()).collect();
+        Ok(finished::Outcome::Patch(Patch {
+            commit: commit.to_vec(),
+            tree: tree.to_vec(),
+            base: base.to_vec(),
+            summary: format!("{} changed {} files, +{added} -{removed}", self.author, files.len()),
+            files,
+            lines_added: added,
+            lines_removed: removed,
+            agent: self.author.clone(),
+            protected_touched: self.protected_touched.clone(),
+        }))
+    }
+
+    /// The commit's message: one line of what it is for, and where it comes from.
+    fn message(&self) -> String {
+        let line = if self.work.title.is_empty() { command::instructions(&self.work) } else { &self.work.title };
+        let line = line.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("done");
+        let one_line = |text: &str| text.replace(['\n', '\r'], " ");
+        let title = one_line(&format!("{}: {line}", self.work.subtask));
+        let trailers = [
+            ("Job-Id", one_line(&self.execution.assignment.job)),
+            ("Subtask-Id", one_line(&self.work.subtask)),
+            ("Attempt", self.execution.assignment.id.to_string()),
+            ("Agent", one_line(&self.author)),
+        ];
+        let trailers: String = trailers.iter().map(|(key, value)| format!("{key}: {value}\n")).collect();
+        format!("{}\n\n{trailers}", clip_head(&title, TITLE_BYTES_MAX).trim_end())
+    }
+}
+
+fn told_of_stage(error: StageError) -> Told {
+    match error {
+        StageError::Refused(failure) => told_of(Err(failure)),
+        StageError::Broken(error) => broken(error),
+    }
+}
+
+/// All tracked files the subtask may write.
+fn tracked(slot: &crate::workspace::Slot, declared: &Declared) -> Result<Vec<String>, WorkspaceError> {
+    let out = slot.git().run(["ls-files", "-z"])?;
+    let names = out.split(|&b| b == 0).filter_map(|name| std::str::from_utf8(name).ok());
+    Ok(names.filter(|name| !name.is_empty() && declared.covers(name)).map(str::to_owned).collect())
+}

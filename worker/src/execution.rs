@@ -1,0 +1,274 @@
+//! What subtasks and gates have in common while they are executed: the slot, the logs, the limits,
+//! and how programs are run.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use longhaul_common::Oid;
+use longhaul_proto::{Assignment, CommandLine, Failure, FailureClass, LogFile, RepoEnv};
+use tokio_util::sync::CancellationToken;
+
+use crate::commit::Exclusions;
+use crate::config::WorkerConfig;
+use crate::environment::{SETUP_MAX, needs_setup, present_caches, setup_digest};
+use crate::failure::{failure, infrastructure, of_run};
+use crate::paths::PathSet;
+use crate::process::{OnLine, Placeholders, ProcessEnd, ProcessError, ProcessOutcome, ProcessSpec, Purpose, argv_of, variables};
+use crate::report::Reporter;
+use crate::workspace::{Slot, WorkspaceError};
+
+/// One assignment in its slot.
+pub struct Execution {
+    /// What is to be done.
+    pub assignment: Assignment,
+    /// The commit to start from.
+    pub base: Oid,
+    /// Where.
+    pub slot: Arc<Slot>,
+    /// Ends it early.
+    pub cancel: CancellationToken,
+    /// Tells watchers.
+    pub reporter: Reporter,
+    config: Arc<WorkerConfig>,
+    repo_env: RepoEnv,
+    exclusions: Mutex<Exclusions>,
+    logs_dir: PathBuf,
+    logs: Mutex<Vec<LogFile>>,
+    deadline: Option<Instant>,
+}
+
+/// What an execution is made from.
+pub struct ExecutionParts {
+    /// What is to be done.
+    pub assignment: Assignment,
+    /// Where.
+    pub slot: Arc<Slot>,
+    /// Where logs go.
+    pub logs_dir: PathBuf,
+    /// Ends it early.
+    pub cancel: CancellationToken,
+    /// Tells watchers.
+    pub reporter: Reporter,
+    /// The worker's settings.
+    pub config: Arc<WorkerConfig>,
+}
+
+/// A program to run for an execution.
+#[derive(Clone, Default)]
+pub struct Program {
+    /// What it is, for its log's name and for messages.
+    pub name: String,
+    /// Its argv.
+    pub argv: Vec<OsString>,
+    /// Variables beyond the allow-list.
+    pub env: BTreeMap<OsString, OsString>,
+    /// File on its stdin.
+    pub stdin: Option<PathBuf>,
+    /// Wall time limit; the execution's own deadline holds as well.
+    pub timeout: Option<Duration>,
+}
+
+impl Execution {
+    /// Reads the assignment's fixed parts.
+    pub fn new(parts: ExecutionParts) -> Result<Self, Box<Failure>> {
+        let ExecutionParts { assignment, slot, logs_dir, cancel, reporter, config } = parts;
+        let bad = |error: &dyn std::fmt::Display| Box::new(infrastructure(format!("the assignment cannot be read: {error}")));
+        let base = Oid::from_bytes(&assignment.base).map_err(|error| bad(&error))?;
+        let repo = assignment.repo.clone().unwrap_or_default();
+        let repo_env = repo.env.unwrap_or_default();
+        let derived = PathSet::new(repo.derived.iter().flat_map(|derived| &derived.paths)).map_err(|error| bad(&error))?;
+        let exclusions = Exclusions { derived, folders: clean_folders(&repo_env.cache) };
+        Ok(Self {
+            base,
+            slot,
+            cancel,
+            reporter,
+            config,
+            repo_env,
+            exclusions: Mutex::new(exclusions),
+            logs_dir,
+            logs: Mutex::default(),
+            deadline: None,
+            assignment,
+        })
+    }
+
+    /// With a wall time limit for everything from now on.
+    pub fn limit(&mut self, wall: Option<Duration>) {
+        self.deadline = wall.map(|wall| Instant::now() + wall);
+    }
+
+    /// `[repo.env]` of the repository.
+    pub fn repo_env(&self) -> &RepoEnv {
+        &self.repo_env
+    }
+
+    /// The argv prefix of the process shim.
+    pub fn shim(&self) -> Vec<OsString> {
+        self.config.shim.clone()
+    }
+
+    /// Cache folders.
+    pub fn caches(&self) -> Vec<String> {
+        clean_folders(&self.repo_env.cache)
+    }
+
+    /// What is never part of a patch.
+    pub fn exclusions(&self) -> Exclusions {
+        self.exclusions.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The store's folder.
+    pub fn store(&self) -> PathBuf {
+        PathBuf::from(&self.assignment.store)
+    }
+
+    /// Logs so far.
+    pub fn logs(&self) -> Vec<LogFile> {
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Runs blocking work on the slot.
+    pub async fn blocking<T, F>(&self, work: F) -> Result<T, WorkspaceError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Slot) -> T + Send + 'static,
+    {
+        let slot = Arc::clone(&self.slot);
+        tokio::task::spawn_blocking(move || work(&slot)).await.map_err(|_| WorkspaceError::Ended)
+    }
+
+    /// Brings the slot to the base.
+    pub async fn move_slot(&self) -> Result<(), Box<Failure>> {
+        let (base, store, caches) = (self.base, self.store(), self.caches());
+        let moved = self.blocking(move |slot| slot.move_to(base, &store, &caches)).await;
+        moved.and_then(|moved| moved).map_err(|error| Box::new(error.into()))
+    }
+
+    /// Runs a program in the workspace; its log becomes part of the result.
+    pub async fn run(&self, purpose: Purpose, program: Program) -> Result<ProcessOutcome, ProcessError> {
+        let mut env = variables(purpose, &self.repo_env, &self.slot.tmp());
+        env.insert("LONGHAUL_JOB".into(), self.assignment.job.clone().into());
+        env.extend(program.env);
+        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let timeout = [left, program.timeout].into_iter().flatten().min();
+        let log = self.log_name(&program.name);
+        let spec = ProcessSpec {
+            argv: program.argv,
+            cwd: self.slot.ws(),
+            env,
+            stdin: program.stdin,
+            timeout,
+            log: self.logs_dir.join(&log),
+            output_bytes_max: self.assignment.policy.as_ref().map_or(0, |policy| policy.max_output_bytes),
+            on_line: Some(self.lines()),
+        };
+        let outcome = crate::process::run(&self.config.shim, spec, &self.cancel).await?;
+        let file = LogFile { name: log, hash: outcome.log.hash.to_vec(), bytes: outcome.log.bytes };
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner).push(file);
+        Ok(outcome)
+    }
+
+    fn lines(&self) -> OnLine {
+        self.reporter.lines()
+    }
+
+    /// `03-check`: in order of their start, with nothing a name could break.
+    fn log_name(&self, name: &str) -> String {
+        let number = std::fs::read_dir(&self.logs_dir).map_or(0, Iterator::count);
+        let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(40).collect();
+        format!("{:02}-{name}.log", number + 1)
+    }
+
+    /// As [`Execution::run`] for a command as the user wrote it; a failure is of `class`.
+    pub async fn command(
+        &self,
+        purpose: Purpose,
+        class: FailureClass,
+        command: &CommandLine,
+        values: &Placeholders,
+        program: Program,
+    ) -> Result<(), Box<Failure>> {
+        let Some(argv) = argv_of(command, values) else { return Ok(()) };
+        let name = program.name.clone();
+        let outcome = self.run(purpose, Program { argv, ..program }).await.map_err(|error| Box::new(error.into()))?;
+        match of_run(&name, &outcome, class) {
+            None => Ok(()),
+            Some(failure) => Err(Box::new(failure)),
+        }
+    }
+
+    /// Runs the set-up if it has to run, and keeps what it leaves behind out of every patch.
+    pub async fn setup(&self) -> Result<(), Box<Failure>> {
+        let Some(setup) = self.repo_env.setup.clone() else { return Ok(()) };
+        let broken = |error: WorkspaceError| Box::new(Failure::from(error));
+        let env = self.repo_env.clone();
+        let digest = self
+            .blocking(move |slot| {
+                let digest = setup_digest(&env, &slot.ws());
+                needs_setup(&env, &slot.record(), &digest, &slot.ws()).then_some(digest)
+            })
+            .await
+            .map_err(broken)?;
+        let Some(digest) = digest else { return Ok(()) };
+        self.reporter.step("setup");
+        let values = Placeholders::default()
+            .with("job_dir", self.assignment.job_dir.as_str())
+            .with("workspace", self.slot.ws().display().to_string());
+        let program = Program { name: "setup".into(), timeout: Some(SETUP_MAX), ..Program::default() };
+        self.command(Purpose::Prepare, FailureClass::Setup, &setup, &values, program).await?;
+        let env = self.repo_env.clone();
+        let left = self.blocking(move |slot| after_setup(slot, &env, digest)).await.and_then(|left| left).map_err(broken)?;
+        self.exclusions.lock().unwrap_or_else(PoisonError::into_inner).folders.extend(left);
+        Ok(())
+    }
+}
+
+fn clean_folders(caches: &[String]) -> Vec<String> {
+    caches.iter().map(|cache| cache.trim_matches('/').to_owned()).filter(|cache| !cache.is_empty()).collect()
+}
+
+/// Undoes what the set-up did to tracked files, lists what else it left outside the caches, and
+/// stamps the slot. What is not in a cache is gone after the next move, so then there is no stamp.
+fn after_setup(slot: &Slot, env: &RepoEnv, digest: String) -> Result<Vec<String>, WorkspaceError> {
+    let git = slot.git();
+    // The index is as the last move or restore left it: no program can reach it.
+    let tree = git.oid(["write-tree"])?;
+    git.run(["read-tree", "--reset", "-u", &tree.to_string()])?;
+    let out = git.run(["ls-files", "-o", "--directory", "--no-empty-directory", "-z"])?;
+    let caches = clean_folders(&env.cache);
+    let left: Vec<String> = out
+        .split(|&b| b == 0)
+        .map(|path| String::from_utf8_lossy(path).trim_end_matches('/').to_owned())
+        .filter(|path| !path.is_empty() && !caches.iter().any(|cache| crate::paths::is_at_or_below(path, cache)))
+        .filter(|path| !caches.iter().any(|cache| crate::paths::is_at_or_below(cache, path)))
+        .collect();
+    let mut record = slot.record();
+    record.setup_digest = if left.is_empty() { digest } else { String::new() };
+    record.setup_caches = present_caches(env, &slot.ws());
+    slot.write_record(&record)?;
+    Ok(left)
+}
+
+/// Milliseconds since an instant.
+pub fn ms_since(start: Instant) -> u64 {
+    u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A wall time limit of a message: 0 is none.
+pub fn limit_of(ms: u64) -> Option<Duration> {
+    (ms > 0).then(|| Duration::from_millis(ms))
+}
+
+/// A cancelled assignment.
+pub fn cancelled() -> Box<Failure> {
+    Box::new(failure(FailureClass::Cancelled, "cancelled"))
+}
+
+/// Whether a run ended for a reason that says nothing about the program.
+pub fn is_inconclusive(end: &ProcessEnd) -> bool {
+    matches!(end, ProcessEnd::TimedOut | ProcessEnd::Cancelled | ProcessEnd::NotStarted(_) | ProcessEnd::Lost)
+}
