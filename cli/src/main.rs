@@ -1,2 +1,44 @@
-//! placeholder
-fn main() {}
+//! The `longhaul` binary.
+
+mod args;
+mod client;
+mod context;
+mod exit;
+mod init;
+mod logging;
+mod report;
+mod run;
+mod verb;
+mod view;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    // Before anything else: the shim must have one thread and no runtime.
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == "__shim") {
+        return longhaul_worker::shim_main(arguments.collect());
+    }
+    let cli = args::Cli::parse();
+    logging::start(cli.global.verbose);
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start the runtime: {error}");
+            return exit::Exit::Infrastructure.into();
+        }
+    };
+    let result = runtime.block_on(verb::run(cli));
+    runtime.shutdown_background();
+    match result {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            let text = format!("{error:#}");
+            // Problems of a job file are rendered whole; everything else is a sentence.
+            if text.contains('\n') { eprintln!("{text}") } else { eprintln!("error: {text}") }
+            exit::code_of(&error).into()
+        }
+    }
+}

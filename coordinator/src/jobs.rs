@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{Stream, StreamExt as _};
 use longhaul_common::layout::JobLayout;
-use longhaul_common::{NodeId, ParkId};
 use longhaul_proto as pb;
 use longhaul_proto::jobs_server::{Jobs, JobsServer};
 use tokio::net::UnixListener;
@@ -19,7 +18,8 @@ use tokio_stream::wrappers::{BroadcastStream, UnixListenerStream};
 use tonic::{Request, Response, Status};
 
 use crate::checkpoint::Index;
-use crate::core::{self, State, explain};
+use crate::control::{Control, ControlError, Prepared, prepare};
+use crate::core::{Millis, State, explain};
 use crate::coordinator::Coordinator;
 use crate::driver::{Gone, Handle};
 use crate::effects::Records;
@@ -88,7 +88,7 @@ fn not_found(error: SelectError) -> Status {
 impl JobsService {
     async fn query<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&State, core::Millis) -> T + Send + 'static,
+        question: impl FnOnce(&State, Millis) -> T + Send + 'static,
     ) -> Result<T, Status> {
         self.handle.query(question).await.map_err(gone)
     }
@@ -105,24 +105,18 @@ impl JobsService {
         }
     }
 
-    async fn request(&self, request: core::Request, lines: Vec<String>) -> Result<Response<pb::ControlReply>, Status> {
+    async fn control(&self, job: &str, control: Control) -> Result<Response<pb::ControlReply>, Status> {
+        self.right_job(job)?;
+        let store = self.store.clone();
+        let prepared = self.query(move |state, _| prepare(state, &store, control)).await?;
+        let Prepared { request, lines } = prepared.map_err(|error| match error {
+            ControlError::Select(error) => Status::not_found(error.to_string()),
+            ControlError::Store(error) => Status::internal(error.to_string()),
+        })?;
         let events = self.handle.request(request).await.map_err(gone)?.map_err(Status::failed_precondition)?;
         let affected = u32::try_from(events).unwrap_or(u32::MAX);
-        let lines = if events == 0 { Vec::new() } else { lines };
-        Ok(Response::new(pb::ControlReply { lines, affected }))
+        Ok(Response::new(pb::ControlReply { lines: if events == 0 { Vec::new() } else { lines }, affected }))
     }
-
-    async fn select(&self, wanted: select::Selection) -> Result<Vec<(NodeId, String)>, Status> {
-        let found = self.query(move |state, _| {
-            let nodes = select::nodes(state, &wanted)?;
-            Ok(nodes.into_iter().map(|node| (node, state.node(node).id.clone())).collect())
-        });
-        found.await?.map_err(not_found)
-    }
-}
-
-fn split(found: Vec<(NodeId, String)>) -> (Vec<NodeId>, Vec<String>) {
-    found.into_iter().unzip()
 }
 
 #[tonic::async_trait]
@@ -192,56 +186,32 @@ impl Jobs for JobsService {
     }
 
     async fn pause(&self, request: Request<pb::PauseRequest>) -> Result<Response<pb::ControlReply>, Status> {
-        self.right_job(&request.get_ref().job)?;
-        let reason = select::reason(&request.get_ref().reason, "paused on request");
-        self.request(core::Request::Pause { reason }, vec!["no new work is handed out".to_owned()]).await
+        let request = request.into_inner();
+        self.control(&request.job.clone(), Control::Pause(request)).await
     }
 
     async fn resume(&self, request: Request<pb::ResumeRequest>) -> Result<Response<pb::ControlReply>, Status> {
-        self.right_job(&request.get_ref().job)?;
-        let limits = request.into_inner().limits;
-        self.request(core::Request::Resume { limits }, vec!["going on".to_owned()]).await
+        let request = request.into_inner();
+        self.control(&request.job.clone(), Control::Resume(request)).await
     }
 
     async fn cancel(&self, request: Request<pb::CancelRequest>) -> Result<Response<pb::ControlReply>, Status> {
-        self.right_job(&request.get_ref().job)?;
         let request = request.into_inner();
-        let whole_job = request.subtasks.is_empty();
-        let (nodes, names) = if whole_job {
-            (Vec::new(), Vec::new())
-        } else {
-            split(self.select(select::Selection { subtasks: request.subtasks, ..select::Selection::default() }).await?)
-        };
-        let reason = select::reason(&request.reason, "cancelled on request");
-        self.request(core::Request::Cancel { nodes, whole_job, reason }, names).await
+        self.control(&request.job.clone(), Control::Cancel(request)).await
     }
 
     async fn retry(&self, request: Request<pb::RetryRequest>) -> Result<Response<pb::ControlReply>, Status> {
-        self.right_job(&request.get_ref().job)?;
         let request = request.into_inner();
-        let wanted = select::Selection { subtasks: request.subtasks, map: request.map, states: request.states };
-        let (nodes, names) = split(self.select(wanted).await?);
-        self.request(core::Request::Retry { nodes, remark: request.remark }, names).await
+        self.control(&request.job.clone(), Control::Retry(request)).await
     }
 
     async fn approve(&self, request: Request<pb::ApproveRequest>) -> Result<Response<pb::ControlReply>, Status> {
-        self.right_job(&request.get_ref().job)?;
         let request = request.into_inner();
-        let by = select::reason(&request.by, "request");
-        let parks: Vec<ParkId> = self.query(move |state, _| select::parks(state, &request)).await?;
-        let line = format!("{} subtasks may go on", parks.len());
-        self.request(core::Request::Approve { parks, by }, vec![line]).await
+        self.control(&request.job.clone(), Control::Approve(request)).await
     }
 
     async fn revert(&self, request: Request<pb::RevertRequest>) -> Result<Response<pb::ControlReply>, Status> {
-        self.right_job(&request.get_ref().job)?;
         let request = request.into_inner();
-        let wanted = request.subtask.clone();
-        let landed = self.query(move |state, _| select::landed_commit(state, &wanted)).await?.map_err(not_found)?;
-        let store = self.store.clone();
-        let prepared = tokio::task::spawn_blocking(move || select::revert(&store, landed, &request.reason));
-        let prepared = prepared.await.map_err(|error| Status::internal(error.to_string()))?;
-        let prepared = prepared.map_err(|error| Status::internal(error.to_string()))?;
-        self.request(prepared, vec![request.subtask]).await
+        self.control(&request.job.clone(), Control::Revert(request)).await
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod capsule;
 pub mod checkpoint;
+pub mod control;
 pub mod coordinator;
 pub mod core;
 pub mod driver;

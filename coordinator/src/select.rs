@@ -1,13 +1,10 @@
 //! From the names people use to what a request needs: subtasks by id, glob, map or state.
 
-use std::path::Path;
-
 use globset::Glob;
-use longhaul_common::git::{Store, StoreError};
 use longhaul_common::{NodeId, Oid, ParkId};
 use longhaul_proto::{ApproveRequest, ParkReason};
 
-use crate::core::{Phase, Request, State};
+use crate::core::{Phase, State};
 
 /// Which subtasks are meant. Empty parts do not restrict; all empty means none.
 #[derive(Clone, Debug, Default)]
@@ -102,17 +99,4 @@ pub fn landed_commit(state: &State, wanted: &str) -> Result<(NodeId, Oid), Selec
         Phase::Landed(landed) => Ok((node, landed.commit)),
         _ => Err(SelectError::NotLanded(state.node(node).id.clone())),
     }
-}
-
-/// The request that reverts a landing.
-pub fn revert(store: &Path, (node, commit): (NodeId, Oid), why: &str) -> Result<Request, StoreError> {
-    let store = Store::open_own(store)?;
-    let parent = store.parents_of(commit)?.first().copied().unwrap_or(Oid::ZERO);
-    let parent_tree = store.tree_of(parent)?;
-    Ok(Request::Revert { node, parent, parent_tree, reason: reason(why, "reverted on request") })
-}
-
-/// A reason, or what stands for none.
-pub fn reason(given: &str, otherwise: &str) -> String {
-    if given.is_empty() { otherwise } else { given }.to_owned()
 }

@@ -32,7 +32,7 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
 echo "fetching $name $version with pip"
-python3 -m pip download --quiet --disable-pip-version-check --no-deps --no-binary :all: --dest "$scratch" "$name==$version"
+python3 -m pip download --quiet --disable-pip-version-check --no-deps --no-binary "$name" --dest "$scratch" "$name==$version"
 sdist="$scratch/$name-$version.tar.gz"
 if [ "$(sha256_of "$sdist")" != "$sha256" ]; then
     echo "$name-$version.tar.gz is not the pinned file: its sha256 is $(sha256_of "$sdist")" >&2

@@ -9,7 +9,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::Path;
 
-use imara_diff::{Algorithm, Diff, InternedInput};
+use imara_diff::{Algorithm, Diff, Hunk, InternedInput};
 use longhaul_common::Oid;
 use longhaul_common::git::Store;
 
@@ -115,7 +115,7 @@ pub fn without_drift(base: &[u8], agent: &[u8], fixed: &[u8]) -> Vec<u8> {
     diff.postprocess_lines(&input);
     let mut out = Vec::with_capacity(fixed.len());
     let mut at = 0;
-    for hunk in diff.hunks() {
+    for hunk in diff.hunks().flat_map(|hunk| split(&input, hunk)) {
         if !touched.iter().any(|range| meets(&hunk.before, range)) {
             continue;
         }
@@ -125,6 +125,35 @@ pub fn without_drift(base: &[u8], agent: &[u8], fixed: &[u8]) -> Vec<u8> {
     }
     push_lines(&mut out, &input, &input.before[at..]);
     out
+}
+
+/// Cuts a hunk at lines that differ in nothing but white space. Neighbouring lines that were all
+/// formatted make one hunk, of which the subtask may have touched a single line; what really was
+/// split or joined stays together.
+fn split(input: &InternedInput<&[u8]>, hunk: Hunk) -> Vec<Hunk> {
+    let bare = |token: &imara_diff::Token| -> Vec<u8> {
+        input.interner[*token].iter().copied().filter(|b| !b.is_ascii_whitespace()).collect()
+    };
+    let (before, after) = (hunk.before.start, hunk.after.start);
+    let mut lines = InternedInput::<Vec<u8>>::default();
+    lines.update_before(input.before[before as usize..hunk.before.end as usize].iter().map(bare));
+    lines.update_after(input.after[after as usize..hunk.after.end as usize].iter().map(bare));
+    let diff = Diff::compute(Algorithm::Histogram, &lines);
+    let mut parts = Vec::new();
+    let (mut at_before, mut at_after) = (0, 0);
+    let ends = Hunk { before: lines.before.len() as u32..0, after: lines.after.len() as u32..0 };
+    for next in diff.hunks().chain([ends]) {
+        while at_before < next.before.start {
+            parts.push(Hunk { before: at_before..at_before + 1, after: at_after..at_after + 1 });
+            (at_before, at_after) = (at_before + 1, at_after + 1);
+        }
+        if next.before.end >= next.before.start && next.after.end >= next.after.start {
+            (at_before, at_after) = (next.before.end, next.after.end);
+            parts.push(next);
+        }
+    }
+    let shifted = |range: Range<u32>, by: u32| range.start + by..range.end + by;
+    parts.into_iter().map(|part| Hunk { before: shifted(part.before, before), after: shifted(part.after, after) }).collect()
 }
 
 fn push_lines(out: &mut Vec<u8>, input: &InternedInput<&[u8]>, tokens: &[imara_diff::Token]) {

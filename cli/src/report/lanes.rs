@@ -13,11 +13,11 @@ use super::{
 };
 
 const BAR_MIN: f64 = 2.0;
-/// Width of an average character of a label, measured on the system fonts at the label's size.
-const CHAR_WIDTH: f64 = 6.1;
+/// Width of an average character at the label's size, in the widest usual system font (DejaVu Sans).
+const CHAR_WIDTH: f64 = 6.6;
 const LABEL_PAD: f64 = 6.0;
 /// Fewest characters worth a label.
-const LABEL_CHARS_MIN: usize = 5;
+const LABEL_CHARS_MIN: usize = 8;
 const LABEL_CHARS_MAX: usize = 40;
 /// Lanes lower than this have no labels.
 const LABELLED_HEIGHT: f64 = 12.0;
@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(place("lazy-foo", 200.0, 0.0), ("lazy-foo".to_owned(), true));
         assert_eq!(place("lazy-foo", 4.0, 200.0), ("lazy-foo".to_owned(), false));
         assert_eq!(place("lazy-foo", 4.0, 4.0).0, "");
-        let (cut, inside) = place("lazy-something-long", 60.0, 10.0);
+        let (cut, inside) = place("lazy-something-long", 70.0, 10.0);
         assert!(inside && cut.starts_with('…') && cut.ends_with("long"), "{cut}");
     }
 

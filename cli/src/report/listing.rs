@@ -28,10 +28,10 @@ const MEMBERS_MAX: usize = 8;
 /// Protected paths named in one receipt.
 const PROTECTED_MAX: usize = 4;
 /// Log ends shown, of gates that did not land anything first.
-const TAILS_MAX: usize = 20;
+const TAILS_MAX: usize = 10;
 /// Lines and characters of one log end.
 const TAIL_LINES: usize = 40;
-const TAIL_CHARS: usize = 6_000;
+const TAIL_CHARS: usize = 4_000;
 /// Characters of an id, a path or a name.
 pub const ID_CHARS: usize = 120;
 /// Characters of a gate command.

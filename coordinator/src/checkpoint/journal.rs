@@ -217,6 +217,9 @@ fn read_segment(
     if format > FILE_FORMAT {
         return Err(CheckpointError::Newer { path: path.clone(), found: format });
     }
+    if bytes[8..HEAD_BYTES] != segment.first_seq.to_le_bytes() {
+        return Err(damaged(8, "its first record's number is not the one in its name".to_owned()));
+    }
     let mut at = HEAD_BYTES;
     while at < bytes.len() {
         let (record, len) = match decode_frame(&bytes[at..]) {

@@ -98,3 +98,35 @@ fn replace(path: &Path, text: &str) -> Result<(), CodemodError> {
     new.persist(path).map_err(|error| failed(error.error))?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_are_kept_and_what_is_no_source_is_passed_over() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let ws = dir.path();
+        let write = |name: &str, content: &[u8]| fs::write(ws.join(name), content).expect("written");
+        write("run.py", b"old()\n");
+        fs::set_permissions(ws.join("run.py"), fs::Permissions::from_mode(0o755)).expect("set");
+        write("binary.py", b"old()\0");
+        write("latin.py", b"old() # \xe9");
+        write("other.txt", b"old()");
+        write("target", b"old()");
+        std::os::unix::fs::symlink(ws.join("target"), ws.join("link.py")).expect("linked");
+        fs::write(ws.join("huge.py"), vec![b' '; FILE_BYTES_MAX as usize + 1]).expect("written");
+        let agent = CodemodAgent {
+            rules_path: "r.yml".into(),
+            rules_yaml: "id: r\nlanguage: python\nrule: { pattern: old() }\nfix: new()\n".into(),
+        };
+        let files = ["run.py", "binary.py", "latin.py", "other.txt", "link.py", "huge.py", "gone.py"].map(String::from);
+        let done = apply(&agent, ws, &files).expect("applied");
+        assert_eq!(done.changed, ["run.py"]);
+        assert_eq!(done.skipped.len(), 5, "{:?}", done.skipped);
+        let mode = fs::metadata(ws.join("run.py")).expect("there").permissions().mode();
+        assert_eq!((fs::read(ws.join("run.py")).expect("read"), mode & 0o777), (b"new()\n".to_vec(), 0o755));
+        assert_eq!(fs::read(ws.join("target")).expect("read"), b"old()");
+        assert_eq!(apply(&agent, ws, &files).expect("applied again").changed, Vec::<String>::new());
+    }
+}

@@ -174,3 +174,102 @@ fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn applied(yaml: &str, file: &str, text: &str) -> String {
+        let rules = Rules::parse("rules.yml", yaml).expect("valid rules");
+        rules.apply(file, text).expect("a fixed point").unwrap_or_else(|| text.to_owned())
+    }
+
+    #[test]
+    fn one_rule_in_many_languages() {
+        for (language, file, pattern, fix, before, after) in [
+            ("rust", "a.rs", "old($A)", "new($A)", "fn f() { old(old(1)); }", "fn f() { new(new(1)); }"),
+            ("python", "a.py", "print($A, $B)", "log($B, $A)", "if x:\n    print(1, y)\n", "if x:\n    log(y, 1)\n"),
+            ("javascript", "a.js", "var $A = $B;", "const $A = $B;", "var a = 1;\n", "const a = 1;\n"),
+            ("typescript", "a.ts", "$A as any", "$A as unknown", "let a = b as any;\n", "let a = b as unknown;\n"),
+            ("tsx", "a.tsx", "<B $$$P />", "<C $$$P />", "let a = <B x={1} />;\n", "let a = <C x={1} />;\n"),
+            ("go", "a.go", "x := $A", "y := $A", "package a\nfunc f() { x := 1 }\n", "package a\nfunc f() { y := 1 }\n"),
+            ("java", "A.java", "new Integer($A)", "Integer.valueOf($A)", "class A { Object a = new Integer(1); }", "class A { Object a = Integer.valueOf(1); }"),
+            ("yaml", "a.yml", "version: 1", "version: 2", "a: b\nversion: 1\n", "a: b\nversion: 2\n"),
+            ("c", "a.c", "strcpy($A, $B)", "safe($A, $B)", "void f() { g(strcpy(a, b)); }\n", "void f() { g(safe(a, b)); }\n"),
+            ("ruby", "a.rb", "puts $A", "warn $A", "puts x\n", "warn x\n"),
+            ("bash", "a.sh", "echo $A", "printf $A", "echo x\n", "printf x\n"),
+            ("json", "a.json", "\"old\"", "\"new\"", "{ \"a\": \"old\" }\n", "{ \"a\": \"new\" }\n"),
+        ] {
+            let yaml = format!("id: r\nlanguage: {language}\nrule:\n  pattern: '{pattern}'\nfix: '{fix}'\n");
+            assert_eq!(applied(&yaml, file, before), after, "{language}");
+        }
+    }
+
+    #[test]
+    fn the_whole_rule_format_is_understood() {
+        let yaml = r"
+# a comment before the first document
+---
+id: rename
+language: typescript
+utils:
+  in-test: { inside: { kind: class_body, stopBy: end } }
+rule: { all: [ { pattern: $OBJ.old_name($$$ARGS) }, { not: { matches: in-test } } ] }
+constraints: { OBJ: { regex: ^api } }
+transform:
+  OTHER: { convert: { source: $OBJ, toCase: upperCase } }
+fix: $OTHER.newName($$$ARGS)
+---
+id: drop-item
+language: typescript
+rule: { kind: number, regex: ^0$, inside: { kind: array } }
+fix: { template: '', expandEnd: { regex: ',' } }
+files: ['src/**']
+ignores: ['src/gen/**']
+---
+id: only-a-warning
+language: typescript
+rule: { pattern: warned() }
+";
+        let before = "api1.old_name(1, 2); other.old_name(); class A { m() { api1.old_name() } }\nlet a = [0, 1];\n";
+        let after = "API1.newName(1, 2); other.old_name(); class A { m() { api1.old_name() } }\nlet a = [ 1];\n";
+        assert_eq!(applied(yaml, "src/a.ts", before), after);
+        let only_first = after.replace("[ 1]", "[0, 1]");
+        assert_eq!(applied(yaml, "src/gen/a.ts", before), only_first);
+        assert_eq!(applied(yaml, "a.ts", before), only_first);
+        assert_eq!(applied(yaml, "src/a.py", before), before);
+    }
+
+    #[test]
+    fn overlapping_fixes_are_resolved_leftmost_and_line_endings_kept() {
+        let yaml = "id: b\nlanguage: js\nrule: { pattern: f($A) }\nfix: g($A)\n---\nid: a\nlanguage: js\nrule: { pattern: x }\nfix: y\n";
+        assert_eq!(applied(yaml, "a.js", "f(f(x));\r\n// x\r\nx\r\n"), "g(g(y));\r\n// x\r\ny\r\n");
+        assert_eq!(applied(yaml, "a.js", "// ast-grep-ignore\nf(x)\n"), "// ast-grep-ignore\nf(x)\n");
+        assert_eq!(applied(yaml, "a.js", "let é = '→'; f('→')"), "let é = '→'; g('→')");
+        assert_eq!(applied(yaml, "a.js", "f(((((("), applied(yaml, "a.js", "f(((((("), "broken code is no panic");
+    }
+
+    #[test]
+    fn mistakes_name_file_and_document() {
+        let good = "id: good\nlanguage: js\nrule: { pattern: a }\nfix: b\n";
+        let error = |yaml: &str| Rules::parse("r/x.yml", yaml).expect_err("refused").to_string();
+        let bad = error(&format!("{good}---\nid: bad\nlanguage: js\nrule: {{ patern: a }}\nfix: b\n"));
+        assert!(bad.starts_with("r/x.yml, document 2"), "{bad}");
+        let bad = error(&format!("{good}---\nid: bad\nlanguage: js\nrule: {{ pattern: a }}\nfix: $UNKNOWN\n"));
+        assert!(bad.starts_with("r/x.yml, document 2 (bad)"), "{bad}");
+        assert!(error(": :").starts_with("r/x.yml, document 1"));
+        assert!(error("id: a\nlanguage: js\nrule: { pattern: a }\n").contains("no rule with a fix"));
+        assert!(error("").contains("no rule with a fix"));
+        assert!(error(&format!("{good}files: ['a[']\n")).starts_with("r/x.yml"));
+    }
+
+    #[test]
+    fn rules_that_undo_each_other_are_an_error() {
+        let yaml = "id: a\nlanguage: js\nrule: { pattern: a }\nfix: b\n---\nid: b\nlanguage: js\nrule: { pattern: b }\nfix: a\n";
+        let rules = Rules::parse("r.yml", yaml).expect("valid");
+        assert!(matches!(rules.apply("x.js", "a"), Err(RuleError::NoFixedPoint { .. })));
+        let growing = "id: a\nlanguage: js\nrule: { pattern: f($A) }\nfix: f(f($A))\n";
+        let rules = Rules::parse("r.yml", growing).expect("valid");
+        assert!(matches!(rules.apply("x.js", "f(1)"), Err(RuleError::NoFixedPoint { .. })));
+    }
+}

@@ -5,6 +5,7 @@
 //! costs about a millisecond for some hundred processes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitOptions};
 
@@ -34,17 +35,34 @@ pub fn reap() -> bool {
     }
 }
 
+/// Sweeps in a row that must find nothing before orphans count as gone: a process shows no
+/// environment while it is being executed, and one scan misses what forks during it.
+const CLEAN_SWEEPS: u32 = 5;
+
+/// Sweeps at most: half a second of orphans that cannot be killed is enough.
+const SWEEPS_MAX: u32 = 50;
+
+/// Pause between two sweeps.
+const SWEEP_PAUSE: Duration = Duration::from_millis(10);
+
 /// Kills what a shim left behind that was itself killed: the processes of its session, and those
-/// that carry its mark in their environment.
-pub fn kill_orphans(session: i32, mark: &[u8]) -> usize {
+/// that carry its mark in their environment. Blocks.
+pub fn kill_orphans(session: i32, mark: &[u8]) {
+    let mut clean = 0;
+    for _sweep in 0..SWEEPS_MAX {
+        let found = kill_orphans_once(session, mark);
+        clean = if found == 0 { clean + 1 } else { 0 };
+        if clean == CLEAN_SWEEPS {
+            return;
+        }
+        std::thread::sleep(SWEEP_PAUSE);
+    }
+}
+
+fn kill_orphans_once(session: i32, mark: &[u8]) -> usize {
     let seen = processes();
-    let orphans: Vec<i32> = seen
-        .iter()
-        .filter(|(pid, found)| found.session == session || has_mark(**pid, mark))
-        .map(|(pid, _)| *pid)
-        .collect();
-    orphans.iter().for_each(|&pid| send(pid, Signal::KILL));
-    orphans.len()
+    let orphans = seen.iter().filter(|(pid, found)| found.session == session || has_mark(**pid, mark));
+    orphans.map(|(pid, _)| send(*pid, Signal::KILL)).count()
 }
 
 fn has_mark(pid: i32, mark: &[u8]) -> bool {
@@ -67,11 +85,16 @@ fn processes() -> BTreeMap<i32, Seen> {
         .collect()
 }
 
-/// The parent and session of a stat line: `pid (any name) state ppid pgrp session …`.
+/// The parent and session of a stat line: `pid (any name) state ppid pgrp session …`. One that has
+/// ended and waits to be reaped is no process any more: nothing can be done about it, and it has no
+/// children.
 fn parse_stat(stat: &[u8]) -> Option<Seen> {
     let after_name = stat.iter().rposition(|&b| b == b')')? + 1;
     let rest = std::str::from_utf8(stat.get(after_name..)?).ok()?;
-    let mut fields = rest.split_ascii_whitespace().skip(1);
+    let mut fields = rest.split_ascii_whitespace();
+    if matches!(fields.next()?, "Z" | "X") {
+        return None;
+    }
     let parent = fields.next()?.parse().ok()?;
     let session = fields.nth(1)?.parse().ok()?;
     Some(Seen { parent, session })
@@ -104,6 +127,7 @@ mod tests {
     fn hostile_process_names_do_not_confuse_the_parser() {
         let seen = parse_stat(b"42 (a) R 1 2 3 (x) S 7 8 9 0 -1").expect("parses");
         assert_eq!(seen, Seen { parent: 7, session: 9 });
+        assert_eq!(parse_stat(b"42 (a) Z 7 8 9 0 -1"), None);
         assert_eq!(parse_stat(b"42 no name"), None);
         assert_eq!(parse_stat(b""), None);
     }

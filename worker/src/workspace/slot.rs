@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use longhaul_common::Oid;
-use longhaul_common::git::{Git, Store};
+use longhaul_common::git::{Git, Store, StoreError};
 use rustix::fs::FlockOperation;
 
 use super::decoy;
@@ -115,6 +115,11 @@ impl Slot {
         let moved = self.try_move(commit, store, caches);
         match moved {
             Err(error) if !error.is_disk_full() => {
+                // A commit the store lacks is no reason to give up the slot's caches.
+                let known = Store::open_own(store)?;
+                if !known.has(commit) {
+                    return Err(StoreError::Unknown { path: store.to_owned(), rev: commit.to_string() }.into());
+                }
                 tracing::warn!(slot = %self.root.display(), %error, "slot cannot be moved, making it anew");
                 self.empty()?;
                 self.try_move(commit, store, caches)

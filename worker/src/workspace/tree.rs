@@ -71,7 +71,7 @@ mod tests {
         fs::write(tree.join("a/b/file"), "x").expect("written");
         std::os::unix::fs::symlink(&kept, tree.join("a/link")).expect("linked");
         for folder in ["a/b", "a"] {
-            fs::set_permissions(tree.join(folder), fs::Permissions::from_mode(0)).expect("closed");
+            fs::set_permissions(tree.join(folder), fs::Permissions::from_mode(0o000)).expect("closed");
         }
         remove_tree(&tree).expect("removed");
         remove_tree(&tree).expect("removing nothing is fine");

@@ -1,1 +1,90 @@
-//! hostile
+//! Workspaces that cannot be a patch: each has a defined outcome, and none is a panic.
+
+use longhaul_proto::{FailureClass, Task, finished};
+
+use crate::world::{World, command};
+
+async fn outcome(world: &mut World, line: &str) -> (FailureClass, Vec<String>) {
+    match world.run(vec![command(line)]).await {
+        finished::Outcome::Failure(failure) => (failure.class(), failure.paths),
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+fn paths(paths: &[&str]) -> Vec<String> {
+    paths.iter().map(|&path| path.to_owned()).collect()
+}
+
+#[tokio::test]
+async fn results_that_are_no_patch() {
+    use FailureClass::Result;
+    let mut world = World::new(&[("a", "a\n"), ("dir/b", "b\n")]);
+    world.policy.max_file_bytes = 1_000_000;
+    world.policy.max_files = 5;
+    for (line, class, named) in [
+        ("git init -q inner; git -C inner -c user.name=x -c user.email=x commit -q --allow-empty -m x", Result, &["inner"][..]),
+        ("git init -q inner; echo x > inner/x", Result, &["inner"]),
+        ("mkdir -p n/m; git init -q n/m", Result, &["n/m"]),
+        ("ln -s /etc/passwd out", Result, &["out"]),
+        ("rm dir/b; ln -s ../../x dir/b", Result, &["dir/b"]),
+        ("ln -s .git/config config", Result, &["config"]),
+        ("head -c 1000001 /dev/zero > big", Result, &["big"]),
+        ("for i in 1 2 3 4 5 6; do echo $i > f$i; done", Result, &["f1", "f2", "f3", "f4", "f5", "f6"]),
+        ("printf '<<<<<<< ours\\n=======\\n>>>>>>> theirs\\n' > a", Result, &["a"]),
+        ("touch \"$(printf 'bad\\377')\"", Result, &["bad\u{fffd}"]),
+    ] {
+        assert_eq!(outcome(&mut world, line).await, (class, paths(named)), "{line}");
+    }
+    // The slot is as good as new after all that.
+    let patch = world.patch(vec![command("echo 2 >> a; mkfifo pipe")]).await;
+    assert_eq!((world.show(&patch.commit, "a").as_str(), patch.files), ("a\n2", paths(&["a"])));
+}
+
+#[tokio::test]
+async fn writes_outside_the_footprint_and_on_protected_paths() {
+    let mut world = World::new(&[("src/a", "a\n"), ("src/[id].ts", "i\n"), ("tests/t", "t\n"), ("other", "o\n"), ("Lock", "1\n")]);
+    world.policy.protect = vec!["tests/**".into()];
+    world.repo.derived = vec![longhaul_proto::Derived { paths: vec!["Lock".into()], regenerate: None }];
+    world.task = Task { write: vec!["src/a".into()], ..Task::default() };
+    world.files = vec!["src/[id].ts".into()];
+    assert_eq!(outcome(&mut world, "echo x > other; mv src/a src/b").await, (FailureClass::Footprint, paths(&["other", "src/b"])));
+    assert_eq!(outcome(&mut world, "echo x > tests/t; echo x > other").await, (FailureClass::Protected, paths(&["tests/t"])));
+    assert_eq!(outcome(&mut world, "echo x > src/i.ts").await, (FailureClass::Footprint, paths(&["src/i.ts"])));
+    let patch = world.patch(vec![command("echo x > 'src/[id].ts'; echo 2 > Lock")]).await;
+    assert_eq!(patch.files, ["src/[id].ts"], "a derived file is in no patch and no footprint");
+    world.task.write.push("tests/*".into());
+    let patch = world.patch(vec![command("echo x > src/a; echo x > tests/t")]).await;
+    assert_eq!(patch.protected_touched, ["tests/t"]);
+    world.task = Task { whole_repository: true, ..Task::default() };
+    assert_eq!(outcome(&mut world, "echo x > tests/t; echo x > other").await.0, FailureClass::Protected);
+}
+
+#[tokio::test]
+async fn nothing_done_to_the_agents_own_repository_matters() {
+    let mut world = World::new(&[("a", "a\n"), ("b", "b\n")]);
+    for line in [
+        "rm -rf .git",
+        "git -c user.name=x -c user.email=x commit -qam x --allow-empty; git update-ref refs/heads/main HEAD",
+        "git update-index --assume-unchanged a; git config core.worktree /",
+        "rm -rf .git; ln -s /nowhere .git",
+        "echo garbage > .git/index; echo '*' > .git/info/exclude",
+        "export GIT_DIR=/nowhere; printf '#!/bin/sh\\nexit 1\\n' > .git/hooks-pre-commit",
+        "echo '* filter=evil' > .git/info/attributes; git config filter.evil.clean 'echo evil'; git config filter.evil.required true",
+    ] {
+        let patch = world.patch(vec![command(&format!("({line}); echo 2 >> a"))]).await;
+        assert_eq!((world.show(&patch.commit, "a").as_str(), patch.files), ("a\n2", paths(&["a"])), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn submodules_stay_as_they_are() {
+    let mut world = World::new(&[("a", "a\n")]);
+    let user = world.user();
+    crate::world::git(world.dir.path(), &["clone", "-q", "user", "module"]);
+    crate::world::git(&user, &["submodule", "--quiet", "add", "../module", "sub"]);
+    crate::world::git(&user, &["commit", "-qm", "submodule"]);
+    world.pin();
+    let patch = world.patch(vec![command("echo 2 >> a; echo x > sub/x")]).await;
+    assert_eq!(patch.files, ["a"]);
+    assert_eq!(outcome(&mut world, "rm -r sub; echo file > sub").await, (FailureClass::Result, paths(&["sub"])));
+}

@@ -196,3 +196,19 @@ async fn a_core_file_is_never_written_and_stdin_is_a_file() {
     let outcome = run(&shim(), with_input, &CancellationToken::new()).await.expect("runs");
     assert_eq!(outcome.log.tail, "from stdin0\n");
 }
+
+/// The cost of the shim: run with `--run-ignored only --no-capture`.
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn measure_the_shim() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let mut times = Vec::new();
+    for _ in 0..51 {
+        let started = std::time::Instant::now();
+        let outcome = run(&shim(), spec(dir.path(), "exit 0"), &CancellationToken::new()).await.expect("runs");
+        assert!(outcome.succeeded());
+        times.push(started.elapsed());
+    }
+    times.sort();
+    println!("a shell through the shim: median {:?}, best {:?}", times[25], times[0]);
+}

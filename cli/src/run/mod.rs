@@ -1,0 +1,13 @@
+//! Running a job in this process: coordinator and worker over the in-memory bus, with live
+//! progress, until it is over, stuck, or interrupted.
+
+mod detach;
+mod open;
+mod output;
+mod session;
+mod sink;
+
+pub use detach::detach;
+pub use output::json_line;
+pub use open::{Opened, load, open_file, open_job, plan_of};
+pub use session::{Options, export_branch, run};

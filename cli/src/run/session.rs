@@ -1,0 +1,239 @@
+//! One process running one job, from start to its end, its standstill, or Ctrl-C.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use longhaul_common::bus::{Bus, MemoryBus};
+use longhaul_common::layout::repo_key;
+use longhaul_coordinator::control::{Control, prepare};
+use longhaul_coordinator::coordinator::{Coordinator, Job};
+use longhaul_coordinator::core::{JobPhase, State};
+use longhaul_coordinator::landing::{Refs, export};
+use longhaul_coordinator::{jobs, view};
+use longhaul_proto::{ApproveRequest, JobOutcome, ResumeRequest};
+use longhaul_worker::WorkerConfig;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::output::Output;
+use super::sink::LocalSink;
+use crate::context::Context;
+use crate::exit::Exit;
+
+/// Redraws of the live view.
+const FRAME: Duration = Duration::from_millis(200);
+
+/// Bytes all slots of the local worker may take before idle ones are emptied.
+const SLOT_BYTES_MAX: u64 = 64 << 30;
+
+/// Gates at once: they must not starve the work of a small machine.
+const GATE_SLOTS: u32 = 1;
+
+/// How to run.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Say yes to pilots.
+    pub yes: bool,
+    /// Replaces limits before going on.
+    pub limits: Option<longhaul_proto::Budget>,
+    /// Write the branch at the end.
+    pub export: bool,
+}
+
+/// Runs the job and tells how it ended.
+pub async fn run(context: &Context, mut job: Job, options: Options) -> anyhow::Result<Exit> {
+    wake(&mut job, &options)?;
+    let id = job.id().clone();
+    let parallel = job.state().limits().parallel.max(1);
+    let after = job.state().seq();
+    let bus: Arc<dyn Bus> = Arc::new(MemoryBus::default());
+    let mut coordinator = job.start(&context.layout, Arc::clone(&bus))?;
+    let stop = CancellationToken::new();
+    let served = stop.clone();
+    let server =
+        jobs::serve(id.to_string(), &coordinator, context.layout.socket(&id), async move { served.cancelled().await })
+            .await?;
+    let worker = tokio::spawn(longhaul_worker::run(
+        worker_config(context, parallel)?,
+        id.clone(),
+        bus,
+        Arc::new(LocalSink(coordinator.results.clone())),
+        stop.clone(),
+    ));
+    let mut output = Output::new(context, after);
+    let end = follow(&mut coordinator, &mut output, options.yes).await?;
+    output.pause();
+    if end == End::Interrupted {
+        output.say("Interrupted", "ending what runs; everything finished is kept (Ctrl-C again ends at once)");
+    }
+    stop.cancel();
+    if let Ok(Err(error)) = worker.await {
+        output.say("Warning", &format!("the worker ended: {error}"));
+    }
+    drop(server.await);
+    let state = coordinator.stop().await?;
+    finish(context, &state, &mut output, end, options.export)
+}
+
+/// Requests that come with the command line, before the driver runs.
+fn wake(job: &mut Job, options: &Options) -> anyhow::Result<()> {
+    if matches!(job.state().job_phase(), JobPhase::Closed { .. }) {
+        return Ok(());
+    }
+    let store = std::path::PathBuf::new();
+    let resume = Control::Resume(ResumeRequest { limits: options.limits, ..ResumeRequest::default() });
+    job.request(prepare(job.state(), &store, resume)?.request)?;
+    if options.yes {
+        approve_all(job)?;
+    }
+    Ok(())
+}
+
+fn approve_all(job: &mut Job) -> anyhow::Result<()> {
+    let all = ApproveRequest { all: true, by: "--yes".to_owned(), ..ApproveRequest::default() };
+    let prepared = prepare(job.state(), std::path::Path::new(""), Control::Approve(all))?;
+    job.request(prepared.request)?;
+    Ok(())
+}
+
+fn worker_config(context: &Context, parallel: u32) -> anyhow::Result<WorkerConfig> {
+    let shim = vec![std::env::current_exe()?.into_os_string(), "__shim".into()];
+    Ok(WorkerConfig {
+        name: "local".to_owned(),
+        root: context.layout.worker(),
+        work_slots: parallel,
+        gate_slots: GATE_SLOTS,
+        slot_bytes_max: SLOT_BYTES_MAX,
+        shim,
+    })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Closed,
+    Stuck,
+    Interrupted,
+    DriverGone,
+}
+
+/// Shows what happens until the job is over or the person interrupts.
+async fn follow(coordinator: &mut Coordinator, output: &mut Output, _yes: bool) -> anyhow::Result<End> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut records = coordinator.records.subscribe();
+    let mut frame = tokio::time::interval(FRAME);
+    frame.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let mut pulse = coordinator.pulse.clone();
+    let end = loop {
+        tokio::select! {
+            _ = interrupt.recv() => break End::Interrupted,
+            _ = terminate.recv() => break End::Interrupted,
+            batch = records.recv() => match batch {
+                Ok(batch) => show(coordinator, output, &batch).await,
+                Err(tokio::sync::broadcast::error::RecvError::Lagged(missed)) => {
+                    output.say("Note", &format!("{missed} groups of events were too many to show; `longhaul watch --after 0` has them"));
+                }
+                Err(tokio::sync::broadcast::error::RecvError::Closed) => break End::DriverGone,
+            },
+            changed = pulse.changed() => {
+                if changed.is_err() || coordinator.has_ended() {
+                    break End::DriverGone;
+                }
+                let now = pulse.borrow_and_update().clone();
+                output.trouble(now.trouble.as_deref());
+                if now.closed {
+                    break End::Closed;
+                }
+                if now.stuck {
+                    break End::Stuck;
+                }
+            }
+            _ = frame.tick(), if output.is_live() => draw(coordinator, output).await,
+        }
+    };
+    if end == End::Interrupted {
+        second_interrupt_ends(interrupt);
+    }
+    // What was recorded before the end is shown before it.
+    while let Ok(batch) = records.try_recv() {
+        show(coordinator, output, &batch).await;
+    }
+    Ok(end)
+}
+
+/// Everything finished is in the outbox or the journal: ending at once loses nothing.
+fn second_interrupt_ends(mut interrupt: tokio::signal::unix::Signal) {
+    static ARMED: AtomicBool = AtomicBool::new(false);
+    if ARMED.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    tokio::spawn(async move {
+        interrupt.recv().await;
+        std::process::exit(130);
+    });
+}
+
+async fn show(coordinator: &Coordinator, output: &mut Output, batch: &Arc<Vec<longhaul_proto::Record>>) {
+    let records = Arc::clone(batch);
+    let described = coordinator.handle.query(move |state, _| {
+        records.iter().filter_map(|record| view::watch_event(state, record)).collect::<Vec<_>>()
+    });
+    for event in described.await.unwrap_or_default() {
+        output.event(&event);
+    }
+}
+
+async fn draw(coordinator: &Coordinator, output: &mut Output) {
+    let words = coordinator.progress.lock().map(|words| words.clone()).unwrap_or_default();
+    let status = coordinator.handle.query(move |state, now| (view::job_status(state, now, &words, true), now));
+    if let Ok((status, now)) = status.await {
+        output.draw(&status, now);
+    }
+}
+
+fn finish(context: &Context, state: &State, output: &mut Output, end: End, wants_export: bool) -> anyhow::Result<Exit> {
+    let exported = if wants_export && state.landing.landings > 0 && end != End::Interrupted {
+        Some(export_branch(context, state))
+    } else {
+        None
+    };
+    let mut status = view::job_status(state, state.now_ms(), &view::ProgressMap::new(), end != End::Interrupted);
+    let branch = match &exported {
+        Some(Ok(branch)) => branch.clone(),
+        Some(Err(error)) => {
+            status.warnings.push(error.to_string());
+            String::new()
+        }
+        None => String::new(),
+    };
+    let exit = exit_of(state, end);
+    output.summary(&status, &branch, exit);
+    Ok(exit)
+}
+
+/// Writes the job's branch into the user's repository.
+pub fn export_branch(context: &Context, state: &State) -> anyhow::Result<String> {
+    let refs = Refs::of(state.job());
+    let repo = std::path::PathBuf::from(state.plan().repo.clone().unwrap_or_default().path);
+    let store = context.layout.store(&repo_key(&repo));
+    let branch = refs.branch(state.restarts());
+    let exported = export(&store, &repo, &branch, state.landing.tip, &refs.receipts())?;
+    Ok(exported.branch)
+}
+
+/// The exit code a state stands for.
+fn exit_of(state: &State, end: End) -> Exit {
+    match (end, state.job_phase()) {
+        (End::Interrupted, _) => Exit::Interrupted,
+        (End::DriverGone, _) => Exit::Infrastructure,
+        (_, JobPhase::Closed { outcome, .. }) => match JobOutcome::try_from(*outcome) {
+            Ok(JobOutcome::Done) => Exit::Done,
+            Ok(JobOutcome::Partial) => Exit::Partial,
+            _ => Exit::Failed,
+        },
+        (_, JobPhase::Paused { by_budget: true, .. }) => Exit::Budget,
+        (_, JobPhase::Paused { .. }) => Exit::Interrupted,
+        _ => Exit::Partial,
+    }
+}

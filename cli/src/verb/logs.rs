@@ -1,0 +1,55 @@
+//! `longhaul logs`: what attempts and gates printed.
+
+use std::path::Path;
+
+use crate::args::LogsArgs;
+use crate::client::Client;
+use crate::context::Context;
+use crate::exit::{Exit, Stop};
+
+/// Prints logs on stdout, a heading before each on stderr.
+pub async fn logs(context: &Context, args: &LogsArgs) -> anyhow::Result<Exit> {
+    let client = Client::find(context, args.job.job.as_deref()).await?;
+    let layout = client.layout();
+    let ids: Vec<(u64, String)> = match (&args.subtask, args.attempt) {
+        (None, Some(id)) => vec![(id, String::new())],
+        (None, None) => gates(layout.root()),
+        (Some(subtask), only) => {
+            let attempts = client.show(subtask).await?.attempts;
+            let wanted = attempts.into_iter().filter(|attempt| only.is_none_or(|id| id == attempt.attempt));
+            wanted.map(|attempt| (attempt.attempt, format!("{} {}", attempt.outcome, attempt.message))).collect()
+        }
+    };
+    let mut printed = 0;
+    for (id, about) in ids {
+        printed += print(&layout.logs(id), id, &about)?;
+    }
+    if printed == 0 {
+        return Err(Stop::failed("there are no logs yet for what you asked"));
+    }
+    Ok(Exit::Done)
+}
+
+/// Folders that hold a gate's log.
+fn gates(root: &Path) -> Vec<(u64, String)> {
+    let folders = std::fs::read_dir(root.join("logs")).into_iter().flatten().flatten();
+    let mut ids: Vec<u64> = folders
+        .filter(|folder| folder.path().join("gate.log").exists())
+        .filter_map(|folder| folder.file_name().to_str()?.parse().ok())
+        .collect();
+    ids.sort_unstable();
+    ids.into_iter().map(|id| (id, "gate".to_owned())).collect()
+}
+
+fn print(folder: &Path, id: u64, about: &str) -> anyhow::Result<usize> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<_> = entries.map(|entry| entry.path()).collect();
+    files.sort();
+    for file in &files {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        eprintln!("── {id} {name} {about}");
+        let mut log = std::fs::File::open(file)?;
+        std::io::copy(&mut log, &mut std::io::stdout().lock())?;
+    }
+    Ok(files.len())
+}

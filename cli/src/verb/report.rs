@@ -1,0 +1,76 @@
+//! `longhaul report`: the one page of the morning.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use longhaul_common::git::Store;
+use longhaul_common::text;
+use longhaul_coordinator::coordinator::SystemClock;
+use longhaul_coordinator::driver::Clock as _;
+use longhaul_coordinator::landing::{Refs, read_receipts};
+use longhaul_proto::SubtasksRequest;
+
+use crate::args::{ReportArgs, ReportFormat};
+use crate::client::Client;
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::report::{ReportInput, html, junit, markdown};
+
+/// How much of a gate's log a report quotes.
+const TAIL_BYTES: usize = 4_000;
+
+/// Gates whose log is quoted at most, the newest.
+const TAILS_MAX: usize = 50;
+
+/// Writes the report, or prints one format of it.
+pub async fn report(context: &Context, args: &ReportArgs) -> anyhow::Result<Exit> {
+    let client = Client::find(context, args.job.job.as_deref()).await?;
+    let input = gather(&client).await?;
+    if let Some(format) = args.format {
+        print!("{}", render(&input, format));
+        return Ok(Exit::Done);
+    }
+    let folder = args.out.clone().unwrap_or_else(|| client.layout().root().join("report"));
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    for (name, format) in
+        [("report.md", ReportFormat::Md), ("report.html", ReportFormat::Html), ("junit.xml", ReportFormat::Junit)]
+    {
+        let path = folder.join(name);
+        std::fs::write(&path, render(&input, format)).with_context(|| format!("cannot write {}", path.display()))?;
+        println!("{}", path.display());
+    }
+    Ok(Exit::Done)
+}
+
+fn render(input: &ReportInput, format: ReportFormat) -> String {
+    match format {
+        ReportFormat::Md => markdown(input),
+        ReportFormat::Html => html(input),
+        ReportFormat::Junit => junit(input),
+    }
+}
+
+async fn gather(client: &Client) -> anyhow::Result<ReportInput> {
+    let status = client.status().await?;
+    let rows = client.subtasks(SubtasksRequest::default()).await?.rows;
+    let store = client.store().await?;
+    let receipts = match Store::open_own(&store) {
+        Ok(store) => read_receipts(&store, &Refs::of(&status.job))?,
+        // Nothing was ever run: there is no store yet.
+        Err(_) => Vec::new(),
+    };
+    let gate_tails = tails(client);
+    Ok(ReportInput { status, rows, receipts, generated_ms: SystemClock.now_ms(), gate_tails })
+}
+
+fn tails(client: &Client) -> BTreeMap<u64, String> {
+    let layout = client.layout();
+    let folders = std::fs::read_dir(layout.root().join("logs")).into_iter().flatten().flatten();
+    let mut ids: Vec<u64> = folders.filter_map(|folder| folder.file_name().to_str()?.parse().ok()).collect();
+    ids.sort_unstable_by(|a, b| b.cmp(a));
+    let read = |id: u64| {
+        let log = std::fs::read(layout.logs(id).join("gate.log")).ok()?;
+        Some((id, text::clip_tail(&String::from_utf8_lossy(&log), TAIL_BYTES).to_owned()))
+    };
+    ids.into_iter().filter_map(read).take(TAILS_MAX).collect()
+}

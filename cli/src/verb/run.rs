@@ -1,0 +1,66 @@
+//! `longhaul run` and `longhaul resume`.
+
+use longhaul_proto::Budget;
+
+use crate::args::{ResumeArgs, RunArgs};
+use crate::context::Context;
+use crate::exit::{Exit, Stop};
+use crate::run::{Opened, Options, detach, open_file, open_job};
+use crate::view::style;
+
+/// Runs the job of a job file.
+pub async fn run(context: &Context, args: &RunArgs) -> anyhow::Result<Exit> {
+    let Opened { job, note } = open_file(context, &args.file.file, args.new, args.parallel)?;
+    eprintln!("{}", style::verb_line(&style::stderr(), "Opening", &note));
+    if args.detach {
+        let id = job.id().clone();
+        drop(job);
+        detach(context, &id, args.yes)?;
+        return Ok(Exit::Done);
+    }
+    say_recovery(&job);
+    let options = Options { yes: args.yes, limits: None, export: !args.no_export };
+    crate::run::run(context, job, options).await
+}
+
+/// Goes on with a job by name.
+pub async fn resume(context: &Context, args: &ResumeArgs) -> anyhow::Result<Exit> {
+    let id = context.find_job(args.job.job.as_deref())?;
+    let Opened { job, note } = open_job(context, &id)?;
+    let limits = limits(job.state().limits(), args)?;
+    if args.detach {
+        drop(job);
+        detach(context, &id, args.yes)?;
+        return Ok(Exit::Done);
+    }
+    eprintln!("{}", style::verb_line(&style::stderr(), "Resuming", &note));
+    say_recovery(&job);
+    crate::run::run(context, job, Options { yes: args.yes, limits, export: true }).await
+}
+
+fn say_recovery(job: &longhaul_coordinator::coordinator::Job) {
+    let recovery = job.recovery();
+    let say = |text: String| eprintln!("{}", style::verb_line(&style::stderr(), "Recovered", &text));
+    if recovery.torn_bytes > 0 {
+        say(format!("{} bytes of an unfinished write were cut and kept beside the journal", recovery.torn_bytes));
+    }
+    for path in &recovery.damaged_snapshots {
+        say(format!("{} is damaged and was passed over; the journal made up for it", path.display()));
+    }
+}
+
+fn limits(now: &Budget, args: &ResumeArgs) -> anyhow::Result<Option<Budget>> {
+    if args.parallel.is_none() && args.hours.is_none() && args.attempts.is_none() {
+        return Ok(None);
+    }
+    let mut limits = *now;
+    limits.parallel = args.parallel.unwrap_or(limits.parallel);
+    limits.attempts = args.attempts.unwrap_or(limits.attempts);
+    if let Some(hours) = args.hours {
+        if !hours.is_finite() || hours <= 0.0 {
+            return Err(Stop::usage(format!("--hours {hours} is no time to work")));
+        }
+        limits.wall_ms = (hours * 3_600_000.0) as u64;
+    }
+    Ok(Some(limits))
+}

@@ -1,0 +1,103 @@
+//! Requests of people, from the names they use to what the core decides: the same for a running
+//! coordinator and for a job that nobody runs at the moment.
+
+use std::path::Path;
+
+use longhaul_common::git::{Store, StoreError};
+use longhaul_common::{NodeId, Oid};
+use longhaul_proto as pb;
+
+use crate::core::{Request, State};
+use crate::select::{self, SelectError, Selection};
+
+/// A request as the control plane takes it.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Control {
+    /// No new work.
+    Pause(pb::PauseRequest),
+    /// Go on.
+    Resume(pb::ResumeRequest),
+    /// Close subtasks, or the job.
+    Cancel(pb::CancelRequest),
+    /// Try again.
+    Retry(pb::RetryRequest),
+    /// End parks.
+    Approve(pb::ApproveRequest),
+    /// Take back a landing.
+    Revert(pb::RevertRequest),
+}
+
+/// A request the core can decide, and what to tell the person if it leads to anything.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Prepared {
+    /// For the core.
+    pub request: Request,
+    /// One line each.
+    pub lines: Vec<String>,
+}
+
+/// Why a request means nothing in this job.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// It names nothing there is.
+    #[error(transparent)]
+    Select(#[from] SelectError),
+    /// What it names could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Resolves the names in a request against the state; `store` is the coordinator's bare store.
+pub fn prepare(state: &State, store: &Path, control: Control) -> Result<Prepared, ControlError> {
+    Ok(match control {
+        Control::Pause(request) => Prepared {
+            request: Request::Pause { reason: or(request.reason, "paused on request") },
+            lines: vec!["no new work is handed out; what runs is finished".to_owned()],
+        },
+        Control::Resume(request) => Prepared {
+            request: Request::Resume { limits: request.limits },
+            lines: vec!["going on".to_owned()],
+        },
+        Control::Cancel(request) => cancel(state, request)?,
+        Control::Retry(request) => {
+            let wanted = Selection { subtasks: request.subtasks, map: request.map, states: request.states };
+            let nodes = select::nodes(state, &wanted)?;
+            Prepared { lines: names(state, &nodes), request: Request::Retry { nodes, remark: request.remark } }
+        }
+        Control::Approve(request) => {
+            let parks = select::parks(state, &request);
+            let lines = vec![format!("{} subtasks may go on", parks.len())];
+            Prepared { request: Request::Approve { parks, by: or(request.by, "request") }, lines }
+        }
+        Control::Revert(request) => revert(state, store, request)?,
+    })
+}
+
+fn cancel(state: &State, request: pb::CancelRequest) -> Result<Prepared, ControlError> {
+    let whole_job = request.subtasks.is_empty();
+    let reason = or(request.reason, "cancelled on request");
+    let nodes = if whole_job {
+        Vec::new()
+    } else {
+        select::nodes(state, &Selection { subtasks: request.subtasks, ..Selection::default() })?
+    };
+    let lines = if whole_job { vec!["every open subtask is cancelled".to_owned()] } else { names(state, &nodes) };
+    Ok(Prepared { request: Request::Cancel { nodes, whole_job, reason }, lines })
+}
+
+fn revert(state: &State, store: &Path, request: pb::RevertRequest) -> Result<Prepared, ControlError> {
+    let (node, commit) = select::landed_commit(state, &request.subtask)?;
+    let store = Store::open_own(store)?;
+    let parent = store.parents_of(commit)?.first().copied().unwrap_or(Oid::ZERO);
+    let parent_tree = store.tree_of(parent)?;
+    let reason = or(request.reason, "reverted on request");
+    Ok(Prepared { request: Request::Revert { node, parent, parent_tree, reason }, lines: names(state, &[node]) })
+}
+
+fn names(state: &State, nodes: &[NodeId]) -> Vec<String> {
+    nodes.iter().map(|&node| state.node(node).id.clone()).collect()
+}
+
+fn or(given: String, otherwise: &str) -> String {
+    if given.is_empty() { otherwise.to_owned() } else { given }
+}

@@ -1,0 +1,194 @@
+//! Truth on disk: torn, damaged, deleted, newer, full, and cut from power.
+
+mod power_cut;
+mod samples;
+
+use std::fs;
+use std::path::PathBuf;
+
+use longhaul_common::layout::JobLayout;
+use longhaul_coordinator::checkpoint::{
+    CheckpointError, Index, Store, list_snapshots, read_records, recover, recover_read_only,
+};
+use longhaul_coordinator::core::State;
+use samples::{append, layout, opened};
+
+/// The only segment of a small journal.
+fn segment(layout: &JobLayout) -> PathBuf {
+    let mut files: Vec<_> = fs::read_dir(layout.journal()).expect("there").map(|entry| entry.expect("readable").path()).collect();
+    files.retain(|path| path.extension().is_some_and(|end| end == "lhj"));
+    assert_eq!(files.len(), 1);
+    files.remove(0)
+}
+
+fn state_hash(layout: &JobLayout) -> (u64, blake3::Hash) {
+    let state = recover_read_only(layout).expect("recovers").state;
+    (state.seq(), state.hash())
+}
+
+#[test]
+fn a_journal_torn_at_every_byte_of_its_last_record_loses_only_that_record() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let layout = layout(folder.path());
+    let (mut state, mut store) = opened(&layout, 5);
+    append(&mut state, &mut store, 3);
+    let file = segment(&layout);
+    let before = state_hash(&layout);
+    let whole_before = fs::metadata(&file).expect("there").len();
+    append(&mut state, &mut store, 1);
+    let bytes = fs::read(&file).expect("readable");
+    let after = state_hash(&layout);
+    assert_eq!(after.0, before.0 + 1);
+    drop(store);
+    for cut in usize::try_from(whole_before).expect("small")..bytes.len() {
+        fs::write(&file, &bytes[..cut]).expect("writable");
+        assert_eq!(state_hash(&layout), before, "cut at {cut}");
+        let (recovered, mut store) = recover(&layout).expect("opens");
+        assert_eq!(recovered.torn_bytes, (cut as u64) - whole_before);
+        let mut state = recovered.state;
+        append(&mut state, &mut store, 1);
+        assert_eq!(state_hash(&layout), after, "the record can be written again after a cut at {cut}");
+        drop(store);
+        for entry in fs::read_dir(layout.journal()).expect("there") {
+            let path = entry.expect("readable").path();
+            if path != file {
+                fs::remove_file(path).expect("the evidence of the cut");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_flipped_byte_is_noticed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let layout = layout(folder.path());
+    let (mut state, mut store) = opened(&layout, 5);
+    append(&mut state, &mut store, 6);
+    drop(store);
+    let file = segment(&layout);
+    let bytes = fs::read(&file).expect("readable");
+    let good = state_hash(&layout);
+    for at in (0..bytes.len()).step_by(7) {
+        let mut garbled = bytes.clone();
+        garbled[at] ^= 0x20;
+        fs::write(&file, &garbled).expect("writable");
+        match recover_read_only(&layout) {
+            Ok(found) => assert!(found.state.seq() < good.0 && found.torn_bytes > 0, "byte {at} went unnoticed"),
+            Err(CheckpointError::Damaged { .. } | CheckpointError::Newer { .. }) => {}
+            Err(other) => panic!("byte {at}: {other}"),
+        }
+    }
+}
+
+#[test]
+fn a_journal_shorter_than_its_snapshot_is_refused_not_followed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let layout = layout(folder.path());
+    let (mut state, mut store) = opened(&layout, 5);
+    append(&mut state, &mut store, 4);
+    store.snapshot(&state).expect("written");
+    drop(store);
+    let file = segment(&layout);
+    let bytes = fs::read(&file).expect("readable");
+    fs::write(&file, &bytes[..bytes.len() - 3]).expect("writable");
+    let error = recover_read_only(&layout).expect_err("acknowledged records are gone");
+    assert!(matches!(error, CheckpointError::Damaged { .. }), "{error}");
+}
+
+#[test]
+fn a_newer_format_is_refused_by_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let layout = layout(folder.path());
+    let (mut state, mut store) = opened(&layout, 2);
+    append(&mut state, &mut store, 1);
+    store.snapshot(&state).expect("written");
+    drop(store);
+    let (_, snapshot) = list_snapshots(&layout.snapshots()).expect("there").remove(0);
+    for file in [snapshot, segment(&layout)] {
+        let bytes = fs::read(&file).expect("readable");
+        let mut newer = bytes.clone();
+        newer[4] = 99;
+        fs::write(&file, &newer).expect("writable");
+        let error = recover_read_only(&layout).expect_err("from the future");
+        assert!(matches!(error, CheckpointError::Newer { found: 99, .. }), "{error}");
+        assert!(error.to_string().contains("use the newer longhaul"), "{error}");
+        fs::write(&file, &bytes).expect("writable");
+    }
+}
+
+#[test]
+fn a_damaged_snapshot_is_passed_over_and_the_journal_makes_up_for_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let layout = layout(folder.path());
+    let (mut state, mut store) = opened(&layout, 5);
+    append(&mut state, &mut store, 4);
+    store.snapshot(&state).expect("written");
+    append(&mut state, &mut store, 2);
+    let good = state_hash(&layout);
+    let from_snapshot = recover_read_only(&layout).expect("recovers");
+    assert_eq!((from_snapshot.snapshot_seq, from_snapshot.replayed), (good.0 - 2, 2));
+    let (_, snapshot) = list_snapshots(&layout.snapshots()).expect("there").remove(0);
+    let mut bytes = fs::read(&snapshot).expect("readable");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&snapshot, bytes).expect("writable");
+    let recovered = recover_read_only(&layout).expect("recovers");
+    assert_eq!((recovered.snapshot_seq, recovered.damaged_snapshots), (0, vec![snapshot]));
+    assert_eq!((recovered.state.seq(), recovered.state.hash()), good);
+}
+
+#[test]
+fn the_index_is_rebuilt_when_it_is_missing_garbled_or_behind() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let layout = layout(folder.path());
+    let (mut state, mut store) = opened(&layout, 5);
+    append(&mut state, &mut store, 5);
+    let attempts = |layout: &JobLayout| {
+        let index = Index::open(layout).expect("opens");
+        (0..5).map(|node| index.attempts_of(&format!("n{node}")).expect("readable")).collect::<Vec<_>>()
+    };
+    let good = attempts(&layout);
+    assert!(good.iter().flatten().count() > 0);
+    fs::remove_dir_all(layout.index()).expect("removable");
+    assert_eq!(attempts(&layout), good, "after deletion");
+    for entry in fs::read_dir(layout.index()).expect("there") {
+        let path = entry.expect("readable").path();
+        if path.is_file() {
+            fs::write(path, b"garbage, not a database").expect("writable");
+        }
+    }
+    assert_eq!(attempts(&layout), good, "after garbling");
+    append(&mut state, &mut store, 2);
+    assert_ne!(attempts(&layout), good, "it follows what came while it was closed");
+}
+
+#[test]
+fn a_full_disk_loses_nothing_and_goes_on_when_there_is_room() {
+    let folder = tempfile::tempdir().expect("a folder");
+    if !samples::mount_tmpfs(folder.path(), "256k") {
+        println!("skipped: mounting a small file system needs root");
+        return;
+    }
+    let layout = layout(folder.path());
+    let (mut state, mut store) = opened(&layout, 5);
+    append(&mut state, &mut store, 2);
+    let ballast = folder.path().join("ballast");
+    samples::fill(&ballast);
+    let records = samples::next_records(&mut state, 4_000);
+    let error = store.append(&records).and_then(|()| store.sync()).expect_err("there is no room");
+    assert!(error.is_disk_full(), "{error}");
+    fs::remove_file(&ballast).expect("removable");
+    store.append(&records).expect("there is room again");
+    store.sync().expect("synced");
+    assert_eq!(state_hash(&layout), (state.seq(), state.hash()));
+    assert_eq!(read_records(&layout, 0).expect("readable").len() as u64, state.seq());
+    drop(store);
+    samples::unmount(folder.path());
+}
+
+#[test]
+fn an_empty_folder_is_an_empty_job() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let layout = layout(folder.path());
+    assert_eq!(recover_read_only(&layout).expect("recovers").state.seq(), State::default().seq());
+}
