@@ -158,6 +158,7 @@ fn judge(outcome: &ProcessOutcome, result: &mut GateResult) {
     result.verdict = verdict.into();
     result.exit_code = code;
     result.reason = reason;
+    result.timed_out = matches!(outcome.end, ProcessEnd::TimedOut);
 }
 
 /// Runs every `regenerate`, keeps what it did to its own derived files as a commit, and undoes the rest.

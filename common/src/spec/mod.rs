@@ -27,6 +27,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+pub use check::id_char;
 pub use cycle::find_cycle;
 pub use glob::{id_glob, is_glob, path_glob, path_globs};
 pub use limits::*;

@@ -4,6 +4,8 @@ mod refs;
 mod settings;
 mod work;
 
+pub use work::id_char;
+
 use std::ops::Range;
 
 use super::parse::Found;

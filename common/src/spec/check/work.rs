@@ -41,7 +41,7 @@ pub(super) fn check_table(table: Table<'_>, check: &mut Check<'_>) {
 }
 
 /// Whether a character may stand in an id: it must survive a shell, a ref name and a report.
-pub(crate) fn id_char(c: char) -> bool {
+pub fn id_char(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | ':' | '+' | '@' | '=' | '#')
 }
 

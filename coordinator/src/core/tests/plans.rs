@@ -1,0 +1,67 @@
+//! Generations: what an edited plan keeps.
+
+use super::bench::{Bench, plan};
+
+fn landed_two() -> Bench {
+    let mut bench = Bench::new(plan(&[("a", &[]), ("b", &[0]), ("c", &[])]));
+    let (a, _) = bench.assigned();
+    bench.assigned();
+    bench.deliver(a);
+    bench.expect("delivered");
+    bench.land();
+    let (b, _) = bench.assigned();
+    bench.deliver(b);
+    bench.expect("delivered");
+    bench.land();
+    bench
+}
+
+#[test]
+fn adding_a_subtask_keeps_the_branch_and_every_landing() {
+    let mut bench = landed_two();
+    let tip = bench.state.landing.tip;
+    bench.open(plan(&[("new", &[]), ("a", &[]), ("b", &[1]), ("c", &[])]));
+    bench.expect("plan_opened");
+    assert_eq!(bench.state.landing.tip, tip);
+    assert_eq!([0, 1, 2].map(|node| bench.name(node)), ["ready", "landed", "landed"]);
+    assert_eq!(bench.name(3), "running", "a live attempt of an unchanged node keeps its lease");
+    assert_eq!(bench.state.generation(), 2);
+    bench.presence();
+    bench.assigned();
+}
+
+#[test]
+fn changing_a_landed_subtask_starts_the_branch_again_and_relands_the_unchanged() {
+    let mut bench = landed_two();
+    let mut edited = plan(&[("a", &[]), ("b", &[0]), ("c", &[])]);
+    edited.nodes[1].key = b"changed".to_vec();
+    bench.open(edited);
+    bench.expect("plan_opened");
+    assert_eq!(bench.state.landing.tip, super::bench::oid(200), "from the base again");
+    assert_eq!([0, 1].map(|node| bench.name(node)), ["landing", "waiting"], "a re-lands without an agent");
+    let attempts = bench.state.spend.attempts;
+    bench.presence();
+    bench.land();
+    let (_, node) = bench.assigned();
+    assert_eq!((node.0, bench.state.spend.attempts), (1, attempts + 1), "only the changed one runs");
+}
+
+#[test]
+fn removing_a_landed_subtask_takes_it_off_the_branch() {
+    let mut bench = landed_two();
+    bench.open(plan(&[("a", &[]), ("c", &[])]));
+    bench.expect("plan_opened");
+    assert_eq!(bench.state.landing.tip, super::bench::oid(200));
+    assert_eq!(bench.name(0), "landing");
+    bench.presence();
+    bench.land();
+}
+
+#[test]
+fn the_base_gate_is_not_asked_again_on_the_same_base() {
+    let mut bench = landed_two();
+    bench.open(plan(&[("a", &[]), ("b", &[0]), ("c", &[]), ("d", &[])]));
+    bench.expect("plan_opened");
+    bench.presence();
+    bench.assigned();
+}
