@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     // Before anything else: the shim must have one thread and no runtime.
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next().is_some_and(|first| first == "__shim") {
-        return longhaul_worker::shim_main(arguments.collect());
+        return longhaul_worker::shim_main(arguments);
     }
     let cli = args::Cli::parse();
     logging::start(cli.global.verbose);

@@ -2,8 +2,8 @@
 # Lays out three published packages that share one format, Bunyan's JSON log records, as the services of one git
 # repository with one commit:
 #
-#   services/formatter      bunyan-formatter 1.0.2 (PyPI, Python): writes the records
-#   services/viewer         bunyan 0.1.10 (crates.io, Rust): reads them, a command line tool
+#   services/formatter      bunyan-formatter 1.0.2 (pip, Python): writes the records
+#   services/viewer         bunyan 0.1.10 (cargo, Rust): reads them, a command line tool
 #   services/prettystream   bunyan-prettystream 0.1.3 (npm, JavaScript): reads them, a stream
 #   contract/               ours: the gate, and a test that pipes the writer's records through both readers
 #

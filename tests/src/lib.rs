@@ -1,1 +1,7 @@
-//! placeholder
+//! The end-to-end harness: a world with a real repository, the real binary, and eyes on what is
+//! left behind.
+
+pub mod leftovers;
+pub mod world;
+
+pub use world::{Ran, World};

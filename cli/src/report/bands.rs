@@ -162,9 +162,8 @@ mod tests {
 
     #[test]
     fn the_maps_beyond_the_limit_share_a_band() {
-        let rows: Vec<SubtaskRow> = (0..100)
-            .map(|n| SubtaskRow { map: format!("m{n:02}"), ..SubtaskRow::default() })
-            .collect();
+        let rows: Vec<SubtaskRow> =
+            (0..100).map(|n| SubtaskRow { map: format!("m{n:02}"), ..SubtaskRow::default() }).collect();
         let piece = |row| Piece { row, outcome: Outcome::Landed, start_ms: 1_000, end_ms: 2_500 };
         let pieces: Vec<Piece<'_>> = rows.iter().map(piece).collect();
         let (bands, _) = of(&pieces, &SCALE);

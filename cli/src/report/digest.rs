@@ -12,7 +12,8 @@ use super::{
     group::{self, Outcome, Reason},
     headline::headline,
     listing::{self, Gates, Landed, Receipts, RowLine},
-    next, plain,
+    next::Commands,
+    plain,
 };
 
 /// Groups of subtasks that did not land.
@@ -176,8 +177,7 @@ fn facts(status: &JobStatus) -> Vec<Fact> {
 
 fn warnings(status: &JobStatus) -> Vec<String> {
     let said = status.warnings.iter().take(WARNINGS_MAX);
-    let mut warnings: Vec<String> =
-        said.map(|text| format::clip(&plain::line(text), REASON_CHARS)).collect();
+    let mut warnings: Vec<String> = said.map(|text| format::clip(&plain::line(text), REASON_CHARS)).collect();
     let more = status.warnings.len().saturating_sub(WARNINGS_MAX);
     if more > 0 {
         warnings.push(format!("And {}.", format::plural(more as u64, "further warning")));
@@ -243,13 +243,7 @@ pub fn outcome_counts(counts: &Counts) -> [(Outcome, u64); 6] {
             Outcome::Parked => sum(&[counts.parked]),
             Outcome::Failed => sum(&[counts.failed]),
             Outcome::Dropped => sum(&[counts.skipped, counts.cancelled, counts.reverted]),
-            Outcome::Open => sum(&[
-                counts.waiting,
-                counts.ready,
-                counts.backoff,
-                counts.running,
-                counts.landing,
-            ]),
+            Outcome::Open => sum(&[counts.waiting, counts.ready, counts.backoff, counts.running, counts.landing]),
         };
         (outcome, n)
     })
@@ -282,7 +276,7 @@ fn problem(reason: &Reason<'_>, status: &JobStatus) -> Problem {
         reason: text,
         ids: shown.map(|row| listing::id(&row.id)).collect(),
         more: if more > 0 { format!("and {} more", format::count(more as u64)) } else { String::new() },
-        next: next::for_reason(reason, &status.phase),
+        next: Commands { phase: &status.phase, job: &status.job }.for_reason(reason),
     }
 }
 

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use longhaul_proto::{
-    Budget, GateRow, JobStatus, ParkRow, Receipt, ReceiptMember, RunningRow, SubtaskRow,
-};
+use longhaul_proto::{Budget, GateRow, JobStatus, ParkRow, Receipt, ReceiptMember, RunningRow, SubtaskRow};
 
 use super::{ReportInput, input::count};
 
@@ -12,8 +10,7 @@ use super::{ReportInput, input::count};
 pub const START_MS: i64 = 1_772_402_400_000;
 
 /// A text that tries every way out of a page, a terminal and a document.
-pub const HOSTILE: &str =
-    "<script>alert(1)</script>\u{1b}[31m|`x`|\"'&]]>--><!--\u{202e}\u{0}\u{7}{{ 7*7 }}\r\n# h";
+pub const HOSTILE: &str = "<script>alert(1)</script>\u{1b}[31m|`x`|\"'&]]>--><!--\u{202e}\u{0}\u{7}{{ 7*7 }}\r\n# h";
 
 fn hash(n: u64) -> String {
     let word = n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -28,11 +25,13 @@ pub fn job(total: u64, maps: u64, lanes: u64) -> ReportInput {
     let status = status(&rows, &receipts);
     let generated_ms = free.iter().copied().max().unwrap_or(START_MS) + 60_000;
     let tails = [
-        (7, "running 214 tests\ntest parser::tests::nested ... FAILED\n\nassertion `left == right` failed\n  left: 3\n right: 4\n\ntest result: FAILED. 213 passed; 1 failed\n"),
+        (
+            7,
+            "running 214 tests\ntest parser::tests::nested ... FAILED\n\nassertion `left == right` failed\n  left: 3\n right: 4\n\ntest result: FAILED. 213 passed; 1 failed\n",
+        ),
         (receipts.last().map_or(1, |receipt| receipt.gate), "test result: ok. 214 passed; 0 failed\n"),
     ];
-    let gate_tails: BTreeMap<u64, String> =
-        tails.into_iter().map(|(gate, text)| (gate, text.to_owned())).collect();
+    let gate_tails: BTreeMap<u64, String> = tails.into_iter().map(|(gate, text)| (gate, text.to_owned())).collect();
     ReportInput { status, rows, receipts, generated_ms, gate_tails }
 }
 
@@ -66,11 +65,18 @@ fn row(n: u64, maps: u64, free: &mut [i64]) -> SubtaskRow {
         attempts,
         reason: reason.into(),
         spent_ms: if ran { took as u64 } else { 0 },
-        tokens: if ran && n % 3 == 0 { 9_000 + n * 131 % 40_000 } else { 0 },
-        usd_micros: if ran && n % 3 == 0 { 21_000 + n * 977 % 90_000 } else { 0 },
+        tokens: if ran && n.is_multiple_of(3) { 9_000 + n * 131 % 40_000 } else { 0 },
+        usd_micros: if ran && n.is_multiple_of(3) { 21_000 + n * 977 % 90_000 } else { 0 },
         commit: if landed { hash(n) } else { String::new() },
         merge: if landed { hash(n / 8 + 1_000) } else { String::new() },
-        agent: if !ran { "" } else if n % 3 == 0 { "coder" } else { "rules" }.into(),
+        agent: if !ran {
+            ""
+        } else if n.is_multiple_of(3) {
+            "coder"
+        } else {
+            "rules"
+        }
+        .into(),
         files: u32::from(landed) * (1 + (n % 4) as u32),
         lines_added: if landed { 4 + n * 37 % 90 } else { 0 },
         lines_removed: if landed { 2 + n * 17 % 60 } else { 0 },

@@ -31,8 +31,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome, the good ones first: the order of bars and legends.
-    pub const ALL: [Self; 6] =
-        [Self::Landed, Self::Unchanged, Self::Open, Self::Parked, Self::Failed, Self::Dropped];
+    pub const ALL: [Self; 6] = [Self::Landed, Self::Unchanged, Self::Open, Self::Parked, Self::Failed, Self::Dropped];
 
     /// The outcome a subtask's state stands for; a state this version does not know is open.
     pub fn of(state: &str) -> Self {
@@ -154,8 +153,7 @@ pub struct Reason<'a> {
 /// Everything that neither landed nor closed unchanged, by identical state and reason: the
 /// outcomes in order of attention, the largest groups first.
 pub fn by_reason<'a>(status: &'a JobStatus, rows: &'a [SubtaskRow]) -> Vec<Reason<'a>> {
-    let parks: BTreeMap<&str, &ParkRow> =
-        status.parked.iter().map(|park| (park.subtask.as_str(), park)).collect();
+    let parks: BTreeMap<&str, &ParkRow> = status.parked.iter().map(|park| (park.subtask.as_str(), park)).collect();
     let mut groups: BTreeMap<(Outcome, &str, &str, String), Reason<'a>> = BTreeMap::new();
     for row in rows {
         let outcome = Outcome::of(&row.state);
@@ -168,15 +166,14 @@ pub fn by_reason<'a>(status: &'a JobStatus, rows: &'a [SubtaskRow]) -> Vec<Reaso
             Some(park) if row.reason.is_empty() => plain::line(&park.text),
             _ => plain::line(&row.reason),
         };
-        let group =
-            groups.entry((outcome, &row.state, park_reason, text.clone())).or_insert(Reason {
-                outcome,
-                state: &row.state,
-                text,
-                park_reason,
-                parks: Vec::new(),
-                rows: Vec::new(),
-            });
+        let group = groups.entry((outcome, &row.state, park_reason, text.clone())).or_insert(Reason {
+            outcome,
+            state: &row.state,
+            text,
+            park_reason,
+            parks: Vec::new(),
+            rows: Vec::new(),
+        });
         group.parks.extend(park.map(|park| park.park));
         group.rows.push(row);
     }
@@ -222,8 +219,7 @@ mod tests {
         ];
         let status = JobStatus::default();
         let groups = by_reason(&status, &rows);
-        let seen: Vec<_> =
-            groups.iter().map(|g| (g.state, g.text.as_str(), g.rows.len())).collect();
+        let seen: Vec<_> = groups.iter().map(|g| (g.state, g.text.as_str(), g.rows.len())).collect();
         assert_eq!(
             seen,
             [
@@ -243,8 +239,7 @@ mod tests {
             reason: "pilot".into(),
             text: "waits for a yes to the pilot".into(),
         };
-        let status =
-            JobStatus { parked: vec![park("b", 9), park("a", 4)], ..JobStatus::default() };
+        let status = JobStatus { parked: vec![park("b", 9), park("a", 4)], ..JobStatus::default() };
         let groups = by_reason(&status, &rows);
         assert_eq!(groups.len(), 1);
         assert_eq!((groups[0].park_reason, groups[0].parks.as_slice()), ("pilot", &[4, 9][..]));
@@ -252,8 +247,7 @@ mod tests {
 
     #[test]
     fn maps_are_summed_largest_first() {
-        let rows =
-            [row("a", "landed", "small", ""), row("b", "landed", "big", ""), row("c", "failed", "big", "")];
+        let rows = [row("a", "landed", "small", ""), row("b", "landed", "big", ""), row("c", "failed", "big", "")];
         let sums = by_map(&rows);
         assert_eq!((sums[0].map.as_str(), sums[0].total, sums[0].of(Outcome::Failed)), ("big", 2, 1));
         assert_eq!(sums[1].of(Outcome::Landed), 1);

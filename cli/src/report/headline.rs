@@ -44,8 +44,7 @@ fn at_cost(status: &JobStatus) -> String {
 }
 
 fn rest(counts: &Counts) -> String {
-    let open =
-        counts.waiting + counts.ready + counts.running + counts.landing + counts.backoff;
+    let open = counts.waiting + counts.ready + counts.running + counts.landing + counts.backoff;
     let parts = [
         (counts.unchanged, if counts.unchanged == 1 { "needed no change" } else { "needed no changes" }),
         (counts.failed, "failed"),

@@ -137,14 +137,9 @@ fn one_case(out: &mut String, suite: &str, case: &Case<'_>) {
     put(out, format_args!("<testcase name=\"{name}\" classname=\"{class}\" time=\"{time}\">\n"));
     match &case.verdict {
         Verdict::Passed => {}
-        Verdict::Failed(message) => put(
-            out,
-            format_args!(
-                "<failure type=\"{}\" message=\"{}\"/>\n",
-                escape(&row.state),
-                escape(message)
-            ),
-        ),
+        Verdict::Failed(message) => {
+            put(out, format_args!("<failure type=\"{}\" message=\"{}\"/>\n", escape(&row.state), escape(message)))
+        }
         Verdict::Skipped(message) => {
             put(out, format_args!("<skipped message=\"{}\"/>\n", escape(message)));
         }

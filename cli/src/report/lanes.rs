@@ -51,9 +51,7 @@ pub struct Bar {
 pub fn pack<'a>(pieces: &[Piece<'a>]) -> Vec<Vec<Piece<'a>>> {
     let mut lanes: Vec<Vec<Piece<'a>>> = Vec::new();
     for piece in pieces {
-        let free = |lane: &&mut Vec<Piece<'a>>| {
-            lane.last().is_none_or(|last| last.end_ms <= piece.start_ms)
-        };
+        let free = |lane: &&mut Vec<Piece<'a>>| lane.last().is_none_or(|last| last.end_ms <= piece.start_ms);
         match lanes.iter_mut().find(free) {
             Some(lane) => lane.push(*piece),
             None => lanes.push(vec![*piece]),
@@ -90,11 +88,8 @@ fn bar(piece: &Piece<'_>, scale: &Scale, (y, height): (f64, f64), next_x: f64) -
         "" => listing::id(&piece.row.id),
         mark => format!("{mark} {}", listing::id(&piece.row.id)),
     };
-    let (label, inside) = if height < LABELLED_HEIGHT {
-        (String::new(), true)
-    } else {
-        place(&text, w, next_x - x - w)
-    };
+    let (label, inside) =
+        if height < LABELLED_HEIGHT { (String::new(), true) } else { place(&text, w, next_x - x - w) };
     Bar {
         x,
         y,
@@ -114,8 +109,7 @@ fn place(text: &str, width: f64, free: f64) -> (String, bool) {
     let wanted = text.chars().count().min(LABEL_CHARS_MAX);
     let room = |space: f64| ((space - 2.0 * LABEL_PAD).max(0.0) / CHAR_WIDTH) as usize;
     let (inner, outer) = (room(width), room(free));
-    let (chars, inside) =
-        if inner >= wanted || inner >= outer { (inner, true) } else { (outer, false) };
+    let (chars, inside) = if inner >= wanted || inner >= outer { (inner, true) } else { (outer, false) };
     if chars < LABEL_CHARS_MIN.min(wanted) {
         return (String::new(), inside);
     }
@@ -149,8 +143,7 @@ mod tests {
         let times = [(0, 10), (0, 5), (5, 9), (9, 12), (10, 11)];
         let pieces: Vec<_> = times.iter().map(|(s, e)| piece(&row, *s, *e)).collect();
         let lanes = pack(&pieces);
-        let ends: Vec<Vec<i64>> =
-            lanes.iter().map(|lane| lane.iter().map(|piece| piece.end_ms).collect()).collect();
+        let ends: Vec<Vec<i64>> = lanes.iter().map(|lane| lane.iter().map(|piece| piece.end_ms).collect()).collect();
         assert_eq!(ends, [vec![10, 11], vec![5, 9, 12]]);
     }
 

@@ -246,11 +246,8 @@ fn marks(receipt: &Receipt) -> Vec<String> {
     if receipt.unproven {
         marks.push("unproven".to_owned());
     }
-    let touched: BTreeSet<&str> = receipt
-        .members
-        .iter()
-        .flat_map(|member| member.protected_touched.iter().map(String::as_str))
-        .collect();
+    let touched: BTreeSet<&str> =
+        receipt.members.iter().flat_map(|member| member.protected_touched.iter().map(String::as_str)).collect();
     if !touched.is_empty() {
         let paths = format::some_of(touched.into_iter(), PROTECTED_MAX, id);
         marks.push(format!("protected: {paths}"));
@@ -355,8 +352,7 @@ fn gate_sentences(input: &ReportInput) -> Vec<String> {
     }
     if !status.failures.is_empty() {
         let classes = status.failures.iter();
-        let classes: Vec<String> =
-            classes.take(MAPS_MAX).map(|(class, n)| format!("{} {n}", id(class))).collect();
+        let classes: Vec<String> = classes.take(MAPS_MAX).map(|(class, n)| format!("{} {n}", id(class))).collect();
         sentences.push(format!("Attempts that did not succeed, by cause: {}.", classes.join(", ")));
     }
     sentences

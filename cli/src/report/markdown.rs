@@ -84,8 +84,7 @@ fn one_problem(out: &mut String, problem: &Problem) {
 /// A table; columns whose alignment is `>` are numbers.
 fn table(out: &mut String, columns: &[(&str, char)], rows: impl Iterator<Item = Vec<String>>) {
     let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
-    let rules: Vec<&str> =
-        columns.iter().map(|(_, align)| if *align == '>' { "---:" } else { "---" }).collect();
+    let rules: Vec<&str> = columns.iter().map(|(_, align)| if *align == '>' { "---:" } else { "---" }).collect();
     line(out, &format!("| {} |", names.join(" | ")));
     line(out, &format!("| {} |", rules.join(" | ")));
     for row in rows {
@@ -193,14 +192,7 @@ fn slowest(out: &mut String, rows: &[RowLine]) {
         return;
     }
     paragraph(out, &format!("## Time and cost: the slowest {}", rows.len()));
-    let columns = [
-        ("Subtask", '<'),
-        ("State", '<'),
-        ("Attempts", '>'),
-        ("Time", '>'),
-        ("Tokens", '>'),
-        ("Cost", '>'),
-    ];
+    let columns = [("Subtask", '<'), ("State", '<'), ("Attempts", '>'), ("Time", '>'), ("Tokens", '>'), ("Cost", '>')];
     let rows = rows.iter().map(|row| {
         vec![
             cell(&row.id),

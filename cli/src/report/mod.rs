@@ -30,6 +30,6 @@ mod tests;
 
 pub use headline::headline;
 pub use html::html;
-pub use input::ReportInput;
+pub use input::{ReportInput, count};
 pub use junit::junit;
 pub use markdown::markdown;

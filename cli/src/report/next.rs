@@ -14,88 +14,108 @@ const NAMED_MAX: usize = 4;
 /// Longest command offered.
 const COMMAND_CHARS_MAX: usize = 300;
 
-/// Commands for one group of subtasks that did not land, the most useful last.
-pub fn for_reason(reason: &Reason<'_>, phase: &str) -> Vec<String> {
-    let mut next = commands(reason, phase);
-    next.retain(|command| fits(command));
-    next
+/// Spells commands for one job.
+#[derive(Clone, Copy, Debug)]
+pub struct Commands<'a> {
+    /// The job's phase: what is offered for open subtasks depends on it.
+    pub phase: &'a str,
+    /// The job to name, for pages read away from its folder; empty to leave it to the reader's.
+    pub job: &'a str,
+}
+
+impl Commands<'_> {
+    /// Commands for one group of subtasks that did not land, the most useful last.
+    pub fn for_reason(&self, reason: &Reason<'_>) -> Vec<String> {
+        let Some(first) = reason.rows.first() else { return Vec::new() };
+        let on_first = |verb: &str| self.subtask(&format!("{verb} {}", shell_word(&first.id)));
+        let mut next = match (reason.outcome, reason.state, reason.park_reason) {
+            (Outcome::Failed, ..) => vec![on_first("logs"), self.retry(reason)],
+            (Outcome::Parked, _, "pilot") => vec![self.approve(reason)],
+            (Outcome::Parked, _, "gate" | "attempts" | "protected" | "footprint" | "disk") => {
+                vec![on_first("logs"), self.retry(reason)]
+            }
+            (Outcome::Parked, ..) | (Outcome::Dropped, "reverted", _) => {
+                vec![on_first("explain"), self.retry(reason)]
+            }
+            (Outcome::Dropped, "cancelled", _) => vec![self.retry(reason)],
+            (Outcome::Dropped, ..) => vec![on_first("explain")],
+            (Outcome::Open, ..) => match self.phase {
+                "paused" | "stopped" => vec![self.job("resume")],
+                "running" | "draining" => vec![on_first("explain"), self.job("watch")],
+                _ => vec![on_first("explain")],
+            },
+            (Outcome::Landed | Outcome::Unchanged, ..) => Vec::new(),
+        };
+        next.retain(|command| fits(command));
+        next
+    }
+
+    /// Commands for failed subtasks whose ids are not at hand.
+    pub fn for_failed(&self) -> Vec<String> {
+        vec![self.job("list --state failed"), self.subtask("retry --where state=failed")]
+    }
+
+    /// Commands for the job as a whole once it stopped: how to go on, look at and take what landed.
+    pub fn for_job(&self, landed: u64, exported: bool) -> Vec<String> {
+        let mut next = Vec::new();
+        if matches!(self.phase, "paused" | "stopped") {
+            next.push(self.job("resume"));
+        }
+        if landed > 0 {
+            next.push(self.subtask("diff --stat"));
+            next.push(self.job("report"));
+            if !exported {
+                next.push(self.job("export"));
+            }
+        }
+        next
+    }
+
+    fn retry(&self, reason: &Reason<'_>) -> String {
+        if reason.rows.len() <= NAMED_MAX {
+            let ids: Vec<String> = reason.rows.iter().map(|row| shell_word(&row.id)).collect();
+            let named = self.subtask(&format!("retry {}", ids.join(" ")));
+            if fits(&named) {
+                return named;
+            }
+        }
+        let state = shell_word(&format!("state={}", reason.state));
+        match only_map(reason) {
+            Some(map) => {
+                let map = shell_word(&format!("map={map}"));
+                self.subtask(&format!("retry --where {map} --where {state}"))
+            }
+            None => self.subtask(&format!("retry --where {state}")),
+        }
+    }
+
+    fn approve(&self, reason: &Reason<'_>) -> String {
+        match (only_map(reason), reason.parks.as_slice()) {
+            (Some(map), _) => self.subtask(&format!("approve --map {}", shell_word(map))),
+            (None, [park]) => self.subtask(&format!("approve {park}")),
+            (None, _) => self.subtask("approve --all"),
+        }
+    }
+
+    /// A verb whose only argument is a job.
+    fn job(&self, verb: &str) -> String {
+        match self.job {
+            "" => format!("longhaul {verb}"),
+            job => format!("longhaul {verb} {}", shell_word(job)),
+        }
+    }
+
+    /// A verb that takes subtasks, and the job as an option.
+    fn subtask(&self, verb: &str) -> String {
+        match self.job {
+            "" => format!("longhaul {verb}"),
+            job => format!("longhaul {verb} --job {}", shell_word(job)),
+        }
+    }
 }
 
 fn fits(command: &str) -> bool {
     command.chars().count() <= COMMAND_CHARS_MAX
-}
-
-fn commands(reason: &Reason<'_>, phase: &str) -> Vec<String> {
-    let Some(first) = reason.rows.first() else { return Vec::new() };
-    let id = shell_word(&first.id);
-    match (reason.outcome, reason.state, reason.park_reason) {
-        (Outcome::Failed, ..) => vec![format!("longhaul logs {id}"), retry(reason)],
-        (Outcome::Parked, _, "pilot") => vec![format!("longhaul diff {id}"), approve(reason)],
-        (Outcome::Parked, _, "protected" | "footprint") => {
-            vec![format!("longhaul diff {id}"), approve(reason)]
-        }
-        (Outcome::Parked, _, "disk") => vec!["longhaul resume".to_owned()],
-        (Outcome::Parked, _, "gate" | "attempts") => {
-            vec![format!("longhaul logs {id}"), retry(reason)]
-        }
-        (Outcome::Parked, ..) => vec![format!("longhaul explain {id}"), retry(reason)],
-        (Outcome::Dropped, "cancelled", _) => vec![retry(reason)],
-        (Outcome::Dropped, "reverted", _) => vec![format!("longhaul show {id}"), retry(reason)],
-        (Outcome::Dropped, ..) => vec![format!("longhaul explain {id}")],
-        (Outcome::Open, ..) => open(phase, &id),
-        (Outcome::Landed | Outcome::Unchanged, ..) => Vec::new(),
-    }
-}
-
-/// Commands for the job as a whole once it stopped: how to look at and take what landed.
-pub fn for_job(phase: &str, landed: u64) -> Vec<String> {
-    let mut next = Vec::new();
-    if matches!(phase, "paused" | "stopped") {
-        next.push("longhaul resume".to_owned());
-    }
-    if landed > 0 {
-        next.push("longhaul review".to_owned());
-        next.push("longhaul export".to_owned());
-    }
-    next
-}
-
-fn open(phase: &str, id: &str) -> Vec<String> {
-    match phase {
-        "paused" | "stopped" => vec!["longhaul resume".to_owned()],
-        "running" | "draining" => vec![format!("longhaul explain {id}"), "longhaul watch".to_owned()],
-        _ => vec![format!("longhaul explain {id}")],
-    }
-}
-
-fn retry(reason: &Reason<'_>) -> String {
-    if reason.rows.len() <= NAMED_MAX {
-        let ids: Vec<String> = reason.rows.iter().map(|row| shell_word(&row.id)).collect();
-        let named = format!("longhaul retry {}", ids.join(" "));
-        if fits(&named) {
-            return named;
-        }
-    }
-    let state = shell_word(reason.state);
-    match only_map(reason) {
-        Some(map) => format!("longhaul retry --map {} --state {state}", shell_word(map)),
-        None => format!("longhaul retry --state {state}"),
-    }
-}
-
-fn approve(reason: &Reason<'_>) -> String {
-    let pilot = reason.park_reason == "pilot";
-    match only_map(reason) {
-        Some(map) if pilot => return format!("longhaul approve --map {}", shell_word(map)),
-        None if pilot && reason.parks.len() > NAMED_MAX => {
-            return "longhaul approve --all".to_owned();
-        }
-        _ => {}
-    }
-    match reason.parks.first() {
-        Some(park) => format!("longhaul approve {park}"),
-        None => "longhaul approve --all".to_owned(),
-    }
 }
 
 /// The map all rows are of, where there is exactly one.
@@ -126,48 +146,61 @@ mod tests {
         }
     }
 
+    fn failed(rows: &[SubtaskRow], job: &str) -> Vec<String> {
+        Commands { phase: "partial", job }.for_reason(&reason(Outcome::Failed, "failed", "", rows))
+    }
+
     #[test]
     fn few_are_named_many_are_selected() {
-        let (few, many, mixed) = (rows(2, "m"), rows(9, "m"), rows(9, ""));
-        let of = |rows| for_reason(&reason(Outcome::Failed, "failed", "", rows), "partial");
-        assert_eq!(of(&few), ["longhaul logs t0", "longhaul retry t0 t1"]);
-        assert_eq!(of(&many)[1], "longhaul retry --map m --state failed");
-        assert_eq!(of(&mixed)[1], "longhaul retry --state failed");
+        assert_eq!(failed(&rows(2, "m"), ""), ["longhaul logs t0", "longhaul retry t0 t1"]);
+        assert_eq!(failed(&rows(9, "m"), "")[1], "longhaul retry --where map=m --where state=failed");
+        assert_eq!(failed(&rows(9, ""), "")[1], "longhaul retry --where state=failed");
+    }
+
+    #[test]
+    fn a_page_read_elsewhere_names_the_job() {
+        assert_eq!(failed(&rows(1, ""), "j")[1], "longhaul retry t0 --job j");
+        let stopped = Commands { phase: "stopped", job: "j" };
+        assert_eq!(stopped.for_job(0, false), ["longhaul resume j"]);
+        assert_eq!(
+            stopped.for_failed(),
+            ["longhaul list --state failed j", "longhaul retry --where state=failed --job j"]
+        );
     }
 
     #[test]
     fn each_park_has_its_way_out() {
-        let few = rows(1, "m");
-        let last = |park| {
-            let next = for_reason(&reason(Outcome::Parked, "parked", park, &few), "running");
+        let last = |park, map| {
+            let rows = rows(1, map);
+            let next =
+                Commands { phase: "running", job: "" }.for_reason(&reason(Outcome::Parked, "parked", park, &rows));
             next.last().cloned().expect("a parked subtask has a next command")
         };
-        assert_eq!(last("pilot"), "longhaul approve --map m");
-        assert_eq!(last("protected"), "longhaul approve 1");
-        assert_eq!(last("disk"), "longhaul resume");
-        assert_eq!(last("conflict"), "longhaul retry t0");
-        assert_eq!(last("a reason of a later version"), "longhaul retry t0");
+        assert_eq!(last("pilot", "m"), "longhaul approve --map m");
+        assert_eq!(last("pilot", ""), "longhaul approve 1");
+        assert_eq!(last("protected", "m"), "longhaul retry t0");
+        assert_eq!(last("disk", "m"), "longhaul retry t0");
+        assert_eq!(last("a reason of a later version", "m"), "longhaul retry t0");
     }
 
     #[test]
     fn a_hostile_id_is_one_quoted_word() {
         let mut evil = rows(1, "m");
         evil[0].id = "x; rm -rf ~ <script>".into();
-        let next = for_reason(&reason(Outcome::Failed, "failed", "", &evil), "partial");
-        assert_eq!(next[1], "longhaul retry 'x; rm -rf ~ <script>'");
+        assert_eq!(failed(&evil, "")[1], "longhaul retry 'x; rm -rf ~ <script>'");
     }
 
     #[test]
     fn an_endless_id_is_selected_by_its_state() {
         let mut endless = rows(1, "");
         endless[0].id = "x".repeat(10_000);
-        let next = for_reason(&reason(Outcome::Failed, "failed", "", &endless), "partial");
-        assert_eq!(next, ["longhaul retry --state failed"]);
+        assert_eq!(failed(&endless, ""), ["longhaul retry --where state=failed"]);
     }
 
     #[test]
-    fn a_stopped_job_is_resumed() {
-        assert_eq!(for_job("stopped", 0), ["longhaul resume"]);
-        assert_eq!(for_job("done", 3), ["longhaul review", "longhaul export"]);
+    fn what_landed_can_be_looked_at_and_taken() {
+        let done = Commands { phase: "done", job: "" };
+        assert_eq!(done.for_job(3, true), ["longhaul diff --stat", "longhaul report"]);
+        assert_eq!(done.for_job(3, false)[2], "longhaul export");
     }
 }

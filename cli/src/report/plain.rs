@@ -104,11 +104,7 @@ fn is_invisible(c: char) -> bool {
 pub fn shell_word(id: &str) -> String {
     let id = line(id);
     let safe = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
-    if !id.is_empty() && id.chars().all(safe) {
-        id
-    } else {
-        format!("'{}'", id.replace('\'', r"'\''"))
-    }
+    if !id.is_empty() && id.chars().all(safe) { id } else { format!("'{}'", id.replace('\'', r"'\''")) }
 }
 
 #[cfg(test)]

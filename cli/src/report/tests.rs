@@ -137,7 +137,7 @@ fn the_page_says_what_a_person_needs() {
     for page in [html(&input), markdown(&input)] {
         for needed in [
             "subtasks landed in 1h 12m for $",
-            "longhaul retry lazy-module_07 lazy-module_37",
+            "longhaul retry lazy-module_07 lazy-module_37 --job lazy-lock-20260301",
             "cargo test --workspace",
             "flaky",
             "unproven",

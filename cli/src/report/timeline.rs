@@ -172,12 +172,7 @@ fn pieces(input: &ReportInput) -> Vec<Piece<'_>> {
         .map(|row| {
             let running = row.state == "running";
             let end = if running { input.generated_ms } else { row.finished_ms };
-            Piece {
-                row,
-                outcome: Outcome::of(&row.state),
-                start_ms: row.started_ms,
-                end_ms: end.max(row.started_ms),
-            }
+            Piece { row, outcome: Outcome::of(&row.state), start_ms: row.started_ms, end_ms: end.max(row.started_ms) }
         })
         .collect();
     pieces.sort_by_key(|piece| piece.start_ms);
@@ -197,8 +192,8 @@ fn legend(pieces: &[Piece<'_>]) -> Vec<&'static str> {
 
 fn marks(scale: &Scale) -> Vec<Mark> {
     const STEPS_S: [u64; 22] = [
-        1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200,
-        86_400, 172_800, 604_800, 1_209_600, 2_592_000,
+        1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200, 86_400, 172_800,
+        604_800, 1_209_600, 2_592_000,
     ];
     let fits = |step: &&u64| scale.span_ms / (**step * 1_000) <= MARKS;
     let last = scale.span_ms / MARKS;
@@ -208,24 +203,15 @@ fn marks(scale: &Scale) -> Vec<Mark> {
     (0..=MARKS)
         .map(|n| n * step_ms)
         .filter(|at| *at <= room_ms)
-        .map(|at| Mark {
-            x: scale.x(scale.from_ms.saturating_add_unsigned(at)),
-            label: offset(at),
-        })
+        .map(|at| Mark { x: scale.x(scale.from_ms.saturating_add_unsigned(at)), label: offset(at) })
         .collect()
 }
 
 /// Time since the start without the units that are zero: `0`, `45s`, `1h 30m`, `2d`.
 fn offset(ms: u64) -> String {
     let seconds = ms / 1_000;
-    let units = [
-        (seconds / 86_400, 'd'),
-        (seconds / 3_600 % 24, 'h'),
-        (seconds / 60 % 60, 'm'),
-        (seconds % 60, 's'),
-    ];
-    let parts: Vec<String> =
-        units.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect();
+    let units = [(seconds / 86_400, 'd'), (seconds / 3_600 % 24, 'h'), (seconds / 60 % 60, 'm'), (seconds % 60, 's')];
+    let parts: Vec<String> = units.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect();
     if parts.is_empty() { "0".to_owned() } else { parts.join(" ") }
 }
 
@@ -295,8 +281,7 @@ mod tests {
             let marks = marks(&scale(span_ms));
             assert!((1..=9).contains(&marks.len()), "{span_ms}: {marks:?}");
         }
-        let labels: Vec<String> =
-            marks(&scale(5_500_000)).into_iter().map(|mark| mark.label).collect();
+        let labels: Vec<String> = marks(&scale(5_500_000)).into_iter().map(|mark| mark.label).collect();
         assert_eq!(labels, ["0", "15m", "30m", "45m", "1h", "1h 15m"]);
     }
 

@@ -1,7 +1,7 @@
 //! What a running job prints: a live region on a terminal, plain lines off it, JSON lines with
 //! `--json`. Data goes to stdout, progress to stderr.
 
-use longhaul_proto::{JobStatus, WatchEvent};
+use longhaul_proto::{JobStatus, SubtaskRow, WatchEvent};
 
 use crate::context::Context;
 use crate::exit::Exit;
@@ -25,7 +25,7 @@ impl Output {
     pub fn new(context: &Context, after: u64) -> Self {
         let mode = if context.json {
             Mode::Json
-        } else if style::stderr().terminal {
+        } else if style::can_draw() {
             Mode::Live(Box::new(live::Painter::stderr()))
         } else {
             Mode::Plain
@@ -94,7 +94,7 @@ impl Output {
     }
 
     /// The end of the run.
-    pub fn summary(&mut self, status: &JobStatus, branch: &str, exit: Exit) {
+    pub fn summary(&mut self, status: &JobStatus, rows: &[SubtaskRow], branch: &str, exit: Exit) {
         self.pause();
         match &self.mode {
             Mode::Json => json_line(&serde_json::json!({
@@ -104,7 +104,7 @@ impl Output {
                 "branch": branch,
                 "status": status,
             })),
-            _ => eprint!("{}", summary::summary(status, branch, &style::stderr())),
+            _ => eprint!("{}", summary::with_rows(status, branch, rows, &style::stderr())),
         }
     }
 }

@@ -11,7 +11,7 @@ use longhaul_coordinator::coordinator::{Coordinator, Job};
 use longhaul_coordinator::core::{JobPhase, State};
 use longhaul_coordinator::landing::{Refs, export};
 use longhaul_coordinator::{jobs, view};
-use longhaul_proto::{ApproveRequest, JobOutcome, ResumeRequest};
+use longhaul_proto::{ApproveRequest, JobOutcome, ResumeRequest, SubtasksRequest};
 use longhaul_worker::WorkerConfig;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -29,6 +29,9 @@ const SLOT_BYTES_MAX: u64 = 64 << 30;
 
 /// Gates at once: they must not starve the work of a small machine.
 const GATE_SLOTS: u32 = 1;
+
+/// States whose subtasks the summary names.
+const OPEN: [&str; 5] = ["parked", "failed", "skipped", "cancelled", "reverted"];
 
 /// How to run.
 #[derive(Clone, Debug, Default)]
@@ -62,7 +65,7 @@ pub async fn run(context: &Context, mut job: Job, options: Options) -> anyhow::R
         stop.clone(),
     ));
     let mut output = Output::new(context, after);
-    let end = follow(&mut coordinator, &mut output, options.yes).await?;
+    let end = follow(&mut coordinator, &mut output).await?;
     output.pause();
     if end == End::Interrupted {
         output.say("Interrupted", "ending what runs; everything finished is kept (Ctrl-C again ends at once)");
@@ -118,7 +121,7 @@ enum End {
 }
 
 /// Shows what happens until the job is over or the person interrupts.
-async fn follow(coordinator: &mut Coordinator, output: &mut Output, _yes: bool) -> anyhow::Result<End> {
+async fn follow(coordinator: &mut Coordinator, output: &mut Output) -> anyhow::Result<End> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut records = coordinator.records.subscribe();
@@ -208,7 +211,9 @@ fn finish(context: &Context, state: &State, output: &mut Output, end: End, wants
         None => String::new(),
     };
     let exit = exit_of(state, end);
-    output.summary(&status, &branch, exit);
+    let open = SubtasksRequest { states: OPEN.map(str::to_owned).to_vec(), ..SubtasksRequest::default() };
+    let rows = view::subtask_list(state, &open).rows;
+    output.summary(&status, &rows, &branch, exit);
     Ok(exit)
 }
 

@@ -4,16 +4,19 @@ use jiff::tz::TimeZone;
 
 use super::style::Style;
 
-/// The widest a page is set, where nothing says otherwise: longer lines are hard to read.
-pub const WIDTH_DEFAULT: usize = 100;
+/// The widest that prose is set: longer lines are hard to read.
+pub const PROSE_WIDTH: usize = 100;
 
-/// Width, colours, time and zone of a rendering.
+/// Where output goes, and when and where it is read. [`super::style::stdout`] and
+/// [`super::style::stderr`] make one from the process's surroundings.
 #[derive(Clone, Debug)]
 pub struct Canvas {
-    /// Columns a line may fill; [`usize::MAX`] for a file or a pipe, where nothing is cut.
-    pub columns: usize,
-    /// Colours or none.
-    pub style: Style,
+    /// Whether a person's terminal shows it, rather than a file or a pipe.
+    pub terminal: bool,
+    /// Whether colours are written.
+    pub colour: bool,
+    /// Columns a line may fill.
+    pub width: usize,
     /// Now, in milliseconds since the Unix epoch.
     pub now_ms: i64,
     /// The zone times are shown in.
@@ -21,8 +24,14 @@ pub struct Canvas {
 }
 
 impl Canvas {
-    /// A canvas without colours, in UTC.
-    pub fn plain(columns: usize, now_ms: i64) -> Self {
-        Self { columns, style: Style::plain(), now_ms, zone: TimeZone::UTC }
+    /// A terminal without colours, in UTC: for tests.
+    #[cfg(test)]
+    pub fn plain(width: usize, now_ms: i64) -> Self {
+        Self { terminal: true, colour: false, width, now_ms, zone: TimeZone::UTC }
+    }
+
+    /// How text is coloured on it.
+    pub fn style(&self) -> Style {
+        if self.colour { Style::coloured() } else { Style::plain() }
     }
 }

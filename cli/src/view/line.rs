@@ -122,6 +122,23 @@ impl Line {
     }
 }
 
+/// `text` from anywhere after a verb, wrapped with its lines indented alike, at most `lines_max`
+/// of them; the last one ends with an ellipsis where something was left out.
+pub fn paragraph(head: (Tone, &str), tone: Tone, text: &str, columns: usize, lines_max: usize) -> Vec<Line> {
+    let first = Line::verb(head.0, head.1, columns);
+    let width = columns.saturating_sub(first.columns()).max(1);
+    let mut lines = wrap(text, width);
+    if lines.len() > lines_max {
+        lines.truncate(lines_max);
+        if let Some(last) = lines.last_mut() {
+            *last = clip_marked(last, width);
+        }
+    }
+    let indent = " ".repeat(first.columns());
+    let heads = std::iter::once(first).chain(std::iter::repeat(Line::default().text(Tone::Text, indent)));
+    heads.zip(lines).map(|(head, text)| head.text(tone, text)).collect()
+}
+
 /// Cuts `text` to `max` columns and always ends it with an ellipsis.
 fn clip_marked(text: &str, max: usize) -> String {
     if columns(text) > max { clip(text, max) } else { clip(&format!("{text}\u{2026}"), max) }
@@ -180,7 +197,7 @@ mod tests {
             let plain = line.render(max, Style::plain());
             assert!(columns(&plain) <= max, "{max}: {plain:?}");
             let coloured = line.render(max, Style::coloured());
-            assert_eq!(crate::report::plain::text(&coloured), plain, "{max}");
+            assert_eq!(plain::text(&coloured), plain, "{max}");
         }
         assert!(line.render(200, Style::plain()).ends_with("and a long end"));
         assert!(line.render(30, Style::plain()).ends_with('…'));
@@ -205,6 +222,16 @@ mod tests {
     fn stacked_accents_are_bounded() {
         let zalgo = format!("a{}", "\u{301}".repeat(10_000));
         assert!(clip(&zalgo, 10).chars().count() <= COMBINING_MAX + 1);
+    }
+
+    #[test]
+    fn paragraphs_hang_and_end() {
+        let render =
+            |lines: Vec<Line>| -> Vec<String> { lines.iter().map(|line| line.render(40, Style::plain())).collect() };
+        let lines = paragraph((Tone::Good, "Done"), Tone::Text, &"word ".repeat(30), 40, 2);
+        assert_eq!(render(lines), ["        Done word word word word word", "             word word word word word…"]);
+        let all = paragraph((Tone::Good, "Done"), Tone::Text, "short", 40, 2);
+        assert_eq!(render(all), ["        Done short"]);
     }
 
     #[test]

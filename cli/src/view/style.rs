@@ -5,16 +5,22 @@
 //! (<https://no-color.org>, <https://bixense.com/clicolors>). `NO_COLOR` wins over
 //! `CLICOLOR_FORCE`: who asks for none must get none.
 //!
-//! This is the one module of the view that reads the environment and the size of the terminal.
+//! This is the one module of the view that looks at the process's surroundings: environment,
+//! terminal, clock and zone. Everything else gets a [`Canvas`].
 
 use std::io::IsTerminal;
 
+use jiff::{Timestamp, tz::TimeZone};
 use owo_colors::OwoColorize;
+
+use super::{canvas::Canvas, line::Line};
 
 /// Columns of the verb at the start of a line, as in cargo.
 pub const VERB_COLUMNS: usize = 12;
 /// Size assumed where a terminal does not tell.
 const SIZE_DEFAULT: (usize, usize) = (80, 24);
+/// Columns for a file or a pipe: nothing a person would want whole is cut.
+const PIPE_WIDTH: usize = 1_000;
 
 /// What a piece of text means; the style decides how that looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,16 +59,6 @@ impl Style {
         Self { colour: true }
     }
 
-    /// The style for standard output.
-    pub fn stdout() -> Self {
-        Self::decide(std::io::stdout().is_terminal(), |name| std::env::var(name).ok())
-    }
-
-    /// The style for standard error.
-    pub fn stderr() -> Self {
-        Self::decide(std::io::stderr().is_terminal(), |name| std::env::var(name).ok())
-    }
-
     /// The policy itself, for any stream and environment.
     pub fn decide(terminal: bool, variable: impl Fn(&str) -> Option<String>) -> Self {
         let set = |name, off: &str| variable(name).is_some_and(|value| !value.is_empty() && value != off);
@@ -92,26 +88,54 @@ impl Style {
             Tone::Bad => text.red().bold().to_string(),
         }
     }
+}
 
-    /// A verb, right-aligned in [`VERB_COLUMNS`] columns, as cargo does.
-    pub fn verb(self, tone: Tone, verb: &str) -> String {
-        self.paint(tone, &format!("{verb:>VERB_COLUMNS$}"))
+/// The canvas of standard output, as it is now.
+pub fn stdout() -> Canvas {
+    let stream = std::io::stdout();
+    let size = terminal_size::terminal_size_of(&stream);
+    canvas(stream.is_terminal(), size)
+}
+
+/// The canvas of standard error, as it is now.
+pub fn stderr() -> Canvas {
+    let stream = std::io::stderr();
+    let size = terminal_size::terminal_size_of(&stream);
+    canvas(stream.is_terminal(), size)
+}
+
+fn canvas(terminal: bool, size: Option<(terminal_size::Width, terminal_size::Height)>) -> Canvas {
+    let style = Style::decide(terminal, variable);
+    let columns = size.map_or(SIZE_DEFAULT.0, |(width, _)| usize::from(width.0).max(1));
+    Canvas {
+        terminal,
+        colour: style.is_coloured(),
+        width: if terminal { columns } else { PIPE_WIDTH },
+        now_ms: Timestamp::now().as_millisecond(),
+        zone: TimeZone::system(),
     }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 /// Whether live progress can be drawn on standard error: a terminal that moves its cursor.
 pub fn can_draw() -> bool {
-    std::io::stderr().is_terminal() && std::env::var("TERM").is_ok_and(|term| term != "dumb")
+    std::io::stderr().is_terminal() && variable("TERM").is_some_and(|term| term != "dumb")
 }
 
 /// Columns and rows of the terminal on standard error, or a usual size.
 pub fn columns_rows() -> (usize, usize) {
     match terminal_size::terminal_size_of(std::io::stderr()) {
-        Some((terminal_size::Width(columns), terminal_size::Height(rows))) if columns > 0 && rows > 0 => {
-            (columns.into(), rows.into())
-        }
+        Some((columns, rows)) if columns.0 > 0 && rows.0 > 0 => (columns.0.into(), rows.0.into()),
         _ => SIZE_DEFAULT,
     }
+}
+
+/// A word of the program's own: a verb in cargo's column, then text from anywhere, uncut.
+pub fn verb_line(canvas: &Canvas, verb: &str, text: &str) -> String {
+    Line::verb(Tone::Good, verb, canvas.width).foreign(Tone::Text, text).render(usize::MAX, canvas.style())
 }
 
 #[cfg(test)]
@@ -119,9 +143,7 @@ mod tests {
     use super::*;
 
     fn decide(terminal: bool, variables: &[(&str, &str)]) -> bool {
-        let find = |name: &str| {
-            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
-        };
+        let find = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
         Style::decide(terminal, find).is_coloured()
     }
 
@@ -140,9 +162,11 @@ mod tests {
 
     #[test]
     fn verbs_are_aligned_and_plain_text_is_untouched() {
-        assert_eq!(Style::plain().verb(Tone::Good, "Landed"), "      Landed");
+        let canvas = Canvas::plain(80, 0);
+        assert_eq!(verb_line(&canvas, "Landed", "a\nb"), "      Landed a b");
         assert_eq!(Style::plain().paint(Tone::Bad, "x"), "x");
-        assert!(Style::coloured().verb(Tone::Good, "Landed").contains("      Landed"));
+        let coloured = Canvas { colour: true, ..canvas };
+        assert!(verb_line(&coloured, "Landed", "a").contains("      Landed"));
         assert_eq!(Style::coloured().paint(Tone::Bad, ""), "");
     }
 }

@@ -1,0 +1,134 @@
+//! Agents with everything that determines what they do: the bytes of rule files, and the hashes of
+//! the files of the job folder that a command names as `{job_dir}/…`.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Component, Path};
+
+use longhaul_common::spec::{AgentKind, AgentTable, At, CommandLine, INPUT_BYTES_MAX, INPUT_FILES_MAX, JobFile, Problem};
+use longhaul_proto as proto;
+use proto::agent::Kind;
+
+/// What stands for the job file's folder in a command.
+const JOB_DIR: &str = "{job_dir}/";
+
+/// The agents of the job file, by name. Problems leave holes, so the result counts only without.
+pub(super) fn resolve(file: &JobFile, job_dir: &Path, problems: &mut Vec<Problem>) -> Vec<proto::Agent> {
+    let mut agents = Vec::new();
+    for (name, table) in &file.agent {
+        let kind = match table.kind.value {
+            AgentKind::Codemod => codemod(file, table, job_dir, problems).map(Kind::Codemod),
+            AgentKind::Command => command(file, table, job_dir, problems).map(Kind::Command),
+        };
+        agents.push(proto::Agent { name: name.clone(), kind });
+    }
+    agents
+}
+
+fn codemod(file: &JobFile, table: &At<AgentTable>, job_dir: &Path, problems: &mut Vec<Problem>) -> Option<proto::CodemodAgent> {
+    let rules = table.rules.as_ref()?;
+    let path = job_dir.join(&rules.value);
+    let text = read(&path).and_then(|bytes| {
+        String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
+    });
+    match text {
+        Ok(text) if text.trim().is_empty() => {
+            let message = format!("the rule file {} is empty", path.display());
+            problems.push(file.source.problem(rules.span(), message, "write at least one ast-grep rule"));
+            None
+        }
+        Ok(rules_yaml) => Some(proto::CodemodAgent { rules_path: rules.value.clone(), rules_yaml }),
+        Err(error) => {
+            let message = format!("cannot read the rule file {}: {error}", path.display());
+            problems.push(file.source.problem(rules.span(), message, "`rules` is relative to the job file's folder"));
+            None
+        }
+    }
+}
+
+fn command(file: &JobFile, table: &At<AgentTable>, job_dir: &Path, problems: &mut Vec<Problem>) -> Option<proto::CommandAgent> {
+    let run = table.run.as_ref()?;
+    let mut hashes = BTreeSet::new();
+    let parts = texts(run).into_iter().map(|text| (text, run.span()));
+    let settings = table.env.values().map(|value| (value.value.as_str(), value.span()));
+    for (text, span) in parts.chain(settings) {
+        match inputs(text, job_dir) {
+            Ok(found) => hashes.extend(found),
+            Err(error) => problems.push(missing_input(file, span, &error)),
+        }
+    }
+    Some(proto::CommandAgent {
+        run: Some(run.to_proto()),
+        timeout_ms: table.timeout.as_ref().map_or(0, |timeout| timeout.0),
+        env: table.env.iter().map(|(key, value)| (key.clone(), value.value.clone())).collect(),
+        inputs: hashes.into_iter().collect(),
+    })
+}
+
+/// The files of the job folder that a command names, as "path hash", sorted.
+pub(super) fn command_inputs(command: &CommandLine, job_dir: &Path) -> Result<BTreeSet<String>, String> {
+    let mut all = BTreeSet::new();
+    for text in texts(command) {
+        all.extend(inputs(text, job_dir)?);
+    }
+    Ok(all)
+}
+
+/// A file named as `{job_dir}/…` that cannot be read.
+pub(super) fn missing_input(file: &JobFile, span: std::ops::Range<usize>, cause: &str) -> Problem {
+    file.source.problem(span, cause, "`{job_dir}` is the job file's folder; the file must lie below it")
+}
+
+fn texts(command: &CommandLine) -> Vec<&str> {
+    match command {
+        CommandLine::Shell(line) => vec![line],
+        CommandLine::Argv(argv) => argv.iter().map(String::as_str).collect(),
+    }
+}
+
+fn inputs(text: &str, job_dir: &Path) -> Result<Vec<String>, String> {
+    let mut found = Vec::new();
+    for rest in text.split(JOB_DIR).skip(1) {
+        let end = rest.find(|c: char| c.is_whitespace() || "\"'`;|&<>()$:".contains(c)).unwrap_or(rest.len());
+        let path = rest[..end].trim_end_matches('/');
+        if path.is_empty() {
+            continue;
+        }
+        let inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+        if !inside {
+            return Err(format!("{{job_dir}}/{path} lies outside the job file's folder"));
+        }
+        hash(job_dir, path, &mut found).map_err(|error| format!("cannot read {{job_dir}}/{path}: {error}"))?;
+    }
+    Ok(found)
+}
+
+/// Hashes a file, or every file below a folder.
+fn hash(job_dir: &Path, path: &str, found: &mut Vec<String>) -> io::Result<()> {
+    let full = job_dir.join(path);
+    if !full.is_dir() {
+        if found.len() >= INPUT_FILES_MAX {
+            return Err(io::Error::other(format!("more than {INPUT_FILES_MAX} files")));
+        }
+        found.push(format!("{path} {}", blake3::hash(&read(&full)?).to_hex()));
+        return Ok(());
+    }
+    let mut names: Vec<String> = Vec::new();
+    for entry in std::fs::read_dir(&full)? {
+        let entry = entry?;
+        // A linked folder could lead in circles; a linked file is read.
+        if !(entry.file_type()?.is_symlink() && entry.path().is_dir()) {
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    names.sort();
+    names.into_iter().filter(|name| name != ".git").try_for_each(|name| hash(job_dir, &format!("{path}/{name}"), found))
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let size = std::fs::metadata(path)?.len();
+    if size > INPUT_BYTES_MAX {
+        return Err(io::Error::other(format!("it has {size} bytes; at most {INPUT_BYTES_MAX} are read")));
+    }
+    std::fs::read(path)
+}

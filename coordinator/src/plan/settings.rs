@@ -1,0 +1,140 @@
+//! Repository, tasks, gate, budget and policy as the plan carries them, defaults filled in.
+
+use longhaul_common::spec::{
+    ATTEMPTS_DEFAULT, BATCH_DEFAULT, CAPSULE_TOKENS_DEFAULT, EnvTable, JobFile, LOCKFILES_DEFAULT, MAX_FILE_BYTES_DEFAULT,
+    MAX_FILES_DEFAULT, MAX_OUTPUT_BYTES_DEFAULT, PROTECT_DEFAULT, Period, READY_TIMEOUT_MS_DEFAULT, ServiceTable, StringList,
+    TIMEOUT_MS_DEFAULT, Table, path_globs,
+};
+use longhaul_proto as proto;
+
+use super::base::Base;
+
+fn strings(list: &StringList) -> Vec<String> {
+    list.iter().map(|text| text.value.clone()).collect()
+}
+
+fn timeout_ms(timeout: Option<Period>) -> u64 {
+    timeout.map_or(TIMEOUT_MS_DEFAULT, |timeout| timeout.0)
+}
+
+pub(super) fn repo(file: &JobFile, base: &Base) -> proto::Repo {
+    let table = &file.repo[0];
+    let derived = table.derived.iter().map(|derived| proto::Derived {
+        paths: strings(&derived.paths),
+        regenerate: Some(derived.regenerate.to_proto()),
+    });
+    proto::Repo {
+        name: base.name.clone(),
+        path: base.path.to_string_lossy().into_owned(),
+        base_name: base.base_name.clone(),
+        base: base.commit.to_vec(),
+        fix: table.fix.as_ref().map(|fix| fix.to_proto()),
+        env: Some(env(&table.env, base)),
+        derived: derived.collect(),
+    }
+}
+
+fn env(table: &EnvTable, base: &Base) -> proto::RepoEnv {
+    let lockfiles = match &table.lockfiles {
+        Some(named) => {
+            let globs = path_globs(named.iter().map(|glob| glob.value.as_str()));
+            base.entries.iter().filter(|entry| globs.is_match(&entry.path)).map(|entry| entry.path.clone()).collect()
+        }
+        None => {
+            let usual = |path: &str| LOCKFILES_DEFAULT.contains(&path.rsplit('/').next().unwrap_or(path));
+            base.entries.iter().filter(|entry| usual(&entry.path)).map(|entry| entry.path.clone()).collect()
+        }
+    };
+    proto::RepoEnv {
+        setup: table.setup.as_ref().map(|setup| setup.to_proto()),
+        cache: strings(&table.cache),
+        services: table.services.iter().map(|service| self::service(service)).collect(),
+        secrets: strings(&table.secrets),
+        lockfiles,
+        pass_env: strings(&table.pass),
+    }
+}
+
+fn service(table: &ServiceTable) -> proto::Service {
+    proto::Service {
+        name: table.name.value.clone(),
+        start: Some(table.start.to_proto()),
+        ready: table.ready.as_ref().map(|ready| ready.to_proto()),
+        stop: table.stop.as_ref().map(|stop| stop.to_proto()),
+        ports: strings(&table.ports),
+        ready_timeout_ms: table.ready_timeout.map_or(READY_TIMEOUT_MS_DEFAULT, |period| period.0),
+    }
+}
+
+pub(super) fn task(table: Table<'_>, agents: &[proto::Agent]) -> proto::Task {
+    let work = table.work();
+    let text = |text: Option<&longhaul_common::spec::At<String>>| text.map(|text| text.value.clone()).unwrap_or_default();
+    let rung = |name: &str| agents.iter().position(|agent| agent.name == name).and_then(|at| u32::try_from(at).ok());
+    proto::Task {
+        id: work.id.value.clone(),
+        map: match table {
+            Table::Task(_) => String::new(),
+            Table::Map(map) => map.select_name(),
+        },
+        instructions: text(work.instructions),
+        ladder: work.ladder.iter().filter_map(|name| rung(&name.value)).collect(),
+        check: work.all_checks().map(|check| check.to_proto()).collect(),
+        write: work.write.map(strings).unwrap_or_default(),
+        whole_repository: matches!(table, Table::Task(_)) && work.write.is_none(),
+        left: text(work.left),
+        max_attempts: work.attempts.map_or(ATTEMPTS_DEFAULT, |attempts| attempts.value),
+        timeout_ms: timeout_ms(work.timeout),
+        land_with: text(work.land_with),
+        constraints: strings(work.constraints),
+    }
+}
+
+pub(super) fn gate(file: &JobFile) -> proto::GateSpec {
+    proto::GateSpec {
+        run: Some(file.gate.run.to_proto()),
+        r#final: file.gate.last.as_ref().map(|last| last.to_proto()),
+        batch: file.gate.batch.as_ref().map_or(BATCH_DEFAULT, |batch| batch.value),
+        timeout_ms: timeout_ms(file.gate.timeout),
+    }
+}
+
+pub(super) fn budget(file: &JobFile) -> proto::Budget {
+    let budget = &file.budget;
+    let cores = std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
+    // Rounded up: a limit someone set must not become "no limit".
+    let scaled = |number: f64, factor: f64| (number * factor).ceil().max(1.0) as u64;
+    proto::Budget {
+        usd_micros: budget.usd.as_ref().map_or(0, |usd| scaled(usd.value, 1e6)),
+        tokens: budget.tokens.as_ref().map_or(0, |tokens| tokens.value),
+        wall_ms: budget.hours.as_ref().map_or(0, |hours| scaled(hours.value, 3.6e6)),
+        parallel: budget.parallel.as_ref().map_or(cores, |parallel| parallel.value),
+        attempts: budget.attempts.as_ref().map_or(0, |attempts| attempts.value),
+    }
+}
+
+pub(super) fn policy(file: &JobFile, base: &Base) -> proto::Policy {
+    let policy = &file.policy;
+    proto::Policy {
+        protect: policy.protect.as_ref().map_or_else(|| protect_default(file, base), strings),
+        max_file_bytes: policy.max_file.map_or(MAX_FILE_BYTES_DEFAULT, |size| size.0),
+        max_files: policy.max_files.as_ref().map_or(MAX_FILES_DEFAULT, |files| files.value),
+        max_output_bytes: policy.max_output.map_or(MAX_OUTPUT_BYTES_DEFAULT, |size| size.0),
+        capsule_tokens: policy.capsule_tokens.as_ref().map_or(CAPSULE_TOKENS_DEFAULT, |tokens| tokens.value),
+    }
+}
+
+/// The usual paths, and the scripts of the repository that the gate runs.
+fn protect_default(file: &JobFile, base: &Base) -> Vec<String> {
+    let mut protect: Vec<String> = PROTECT_DEFAULT.iter().map(|&path| path.to_owned()).collect();
+    let usual = path_globs(PROTECT_DEFAULT.iter().copied());
+    let gate = std::iter::once(&file.gate.run).chain(&file.gate.last);
+    for word in gate.flat_map(|command| command.words()) {
+        let path = word.trim_matches(['"', '\'', ';', '(', ')', '&']);
+        let path = path.strip_prefix("./").unwrap_or(path);
+        let literal = globset::escape(path);
+        if base.has(path) && !usual.is_match(path) && !protect.contains(&literal) {
+            protect.push(literal);
+        }
+    }
+    protect
+}

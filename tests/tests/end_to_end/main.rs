@@ -1,0 +1,8 @@
+//! End to end: the real binary, real git, real processes.
+
+mod job;
+mod kill;
+mod landing;
+mod plan_edits;
+mod tidy;
+mod verbs;
