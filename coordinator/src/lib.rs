@@ -11,7 +11,7 @@ pub mod effects;
 pub mod engine;
 pub mod jobs;
 pub mod landing;
-// pub mod plan;
+pub mod plan;
 pub mod repos;
 pub mod results;
 pub mod select;

@@ -24,15 +24,19 @@ pub struct Opened {
 
 /// The job file, or every problem it has.
 pub fn load(file: &Path) -> anyhow::Result<JobFile> {
-    spec::load(file).map_err(|problems| problems_stop(&problems))
+    spec::load(file).map_err(|problems| problems_stop(file, &problems))
 }
 
 /// Problems as a person reads them.
-pub fn problems_stop(problems: &Problems) -> anyhow::Error {
-    let colour = crate::view::style::stderr().colour;
-    let width = crate::view::style::stderr().width;
-    let text = problems.source_text().unwrap_or_default();
-    Stop { exit: Exit::Usage, text: spec::render(problems, text, colour, width) }.into()
+fn problems_stop(file: &Path, problems: &Problems) -> anyhow::Error {
+    let canvas = crate::view::style::stderr();
+    let text = if canvas.terminal {
+        let source = std::fs::read_to_string(file).unwrap_or_default();
+        spec::render(problems, &source, canvas.colour, canvas.width)
+    } else {
+        problems.to_string()
+    };
+    Stop { exit: Exit::Usage, text }.into()
 }
 
 /// The plan a job file stands for now; over an earlier job, on its base and with its remarks.
@@ -42,7 +46,7 @@ pub fn plan_of(file: &JobFile, job: &JobId, before: Option<&State>) -> anyhow::R
         .and_then(|repo| Oid::from_bytes(&repo.base).ok());
     let remarks = before.map(remarks_of).unwrap_or_default();
     let options = ExpandOptions { job: job.clone(), base, remarks };
-    expand(file, &options).map_err(|problems| problems_stop(&problems))
+    expand(file, &options).map_err(|problems| problems_stop(file.source.path(), &problems))
 }
 
 fn remarks_of(state: &State) -> BTreeMap<String, Vec<String>> {
@@ -75,9 +79,9 @@ pub fn open_file(context: &Context, path: &Path, new: bool, parallel: Option<u32
 
 fn new_card(context: &Context, file: &JobFile, source: &Path) -> anyhow::Result<JobCard> {
     let taken = |name: &JobId| context.jobs().iter().any(|card| card.job == name.as_str());
-    let name = file.name().map(str::to_owned);
+    let name = file.name.as_ref().map(|name| name.value.clone());
     for salt in 0.. {
-        let id = name_job(name.as_deref(), file.goal(), source, salt)?;
+        let id = name_job(name.as_deref(), &file.goal, source, salt)?;
         if !taken(&id) {
             return Ok(JobCard { job: id.to_string(), source_path: source.to_owned(), created_ms: SystemClock.now_ms() });
         }

@@ -43,8 +43,10 @@ pub(super) fn each<T: Sync, R: Send>(
 
 /// Those of the entries whose text matches; binary files never do.
 pub(super) fn containing(base: &Base, at: &[usize], regex: &Regex) -> Result<Vec<usize>, StoreError> {
+    // The store itself is not shared between threads, the list of entries is.
+    let entries = &base.entries;
     let found = each(&base.store, at, |store, &at| {
-        let text = store.blob(base.entries[at].oid)?;
+        let text = store.blob(entries[at].oid)?;
         let binary = text[..text.len().min(BINARY_LOOK)].contains(&0);
         Ok(!binary && regex.is_match(&text))
     })?;

@@ -23,7 +23,7 @@ fn moment(seed: u64) -> u64 {
 #[test]
 fn killed_at_any_moment_it_goes_on_where_it_was() {
     let mut kills = 0;
-    let mut jobs = 0;
+    let mut jobs = 0_u32;
     while kills < KILLS {
         kills += run_one(u64::from(jobs) * 1_000);
         jobs += 1;
