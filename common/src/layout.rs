@@ -93,6 +93,13 @@ impl JobLayout {
         self.root.join("logs").join(id.to_string())
     }
 
+    /// The log of a gate's own command, once it was delivered. Logs are numbered by step, so its
+    /// whole name depends on what ran before it.
+    pub fn gate_log(&self, gate: u64) -> Option<PathBuf> {
+        let files = std::fs::read_dir(self.logs(gate)).ok()?.flatten().map(|entry| entry.path());
+        files.filter(|file| file.to_string_lossy().ends_with("gate.log")).max()
+    }
+
     /// The capsule handed to one attempt, as JSON.
     pub fn capsule(&self, attempt: u64) -> PathBuf {
         self.root.join("capsules").join(format!("{attempt}.json"))

@@ -192,7 +192,7 @@ impl Performer {
         let name = refs.integration(state.generation());
         let identity = identity(state);
         let receipt = receipt(state, id);
-        let log = receipt.as_ref().map(|receipt| self.layout.logs(receipt.gate).join("gate.log"));
+        let log = receipt.as_ref().and_then(|receipt| self.layout.gate_log(receipt.gate));
         self.on_git(Box::new(move |store, handle| {
             if let Some(receipt) = &receipt {
                 write_receipt(store, &refs, receipt, log.and_then(read_bounded), &identity)?;

@@ -18,7 +18,7 @@ pub fn init(args: &InitArgs) -> anyhow::Result<Exit> {
         .find(|folder| folder.join(".git").exists())
         .ok_or_else(|| Stop::usage("this is no git repository: `git init` makes one"))?;
     let store = Store::open(root)?;
-    let listing = match store.resolve("HEAD") {
+    let listing: Vec<String> = match store.resolve("HEAD") {
         Ok(head) => store.list(store.tree_of(head)?)?.into_iter().map(|entry| entry.path).collect(),
         Err(_) => return Err(Stop::usage("the repository has no commit yet: a job needs a base to start from")),
     };

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use longhaul_common::layout::JobLayout;
+
 use crate::args::LogsArgs;
 use crate::client::Client;
 use crate::context::Context;
@@ -13,7 +15,7 @@ pub async fn logs(context: &Context, args: &LogsArgs) -> anyhow::Result<Exit> {
     let layout = client.layout();
     let ids: Vec<(u64, String)> = match (&args.subtask, args.attempt) {
         (None, Some(id)) => vec![(id, String::new())],
-        (None, None) => gates(layout.root()),
+        (None, None) => gates(&layout),
         (Some(subtask), only) => {
             let attempts = client.show(subtask).await?.attempts;
             let wanted = attempts.into_iter().filter(|attempt| only.is_none_or(|id| id == attempt.attempt));
@@ -30,13 +32,11 @@ pub async fn logs(context: &Context, args: &LogsArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Folders that hold a gate's log.
-fn gates(root: &Path) -> Vec<(u64, String)> {
-    let folders = std::fs::read_dir(root.join("logs")).into_iter().flatten().flatten();
-    let mut ids: Vec<u64> = folders
-        .filter(|folder| folder.path().join("gate.log").exists())
-        .filter_map(|folder| folder.file_name().to_str()?.parse().ok())
-        .collect();
+/// Everything that holds a gate's log.
+fn gates(layout: &JobLayout) -> Vec<(u64, String)> {
+    let folders = std::fs::read_dir(layout.root().join("logs")).into_iter().flatten().flatten();
+    let mut ids: Vec<u64> = folders.filter_map(|folder| folder.file_name().to_str()?.parse().ok()).collect();
+    ids.retain(|&id| layout.gate_log(id).is_some());
     ids.sort_unstable();
     ids.into_iter().map(|id| (id, "gate".to_owned())).collect()
 }

@@ -69,7 +69,7 @@ fn tails(client: &Client) -> BTreeMap<u64, String> {
     let mut ids: Vec<u64> = folders.filter_map(|folder| folder.file_name().to_str()?.parse().ok()).collect();
     ids.sort_unstable_by(|a, b| b.cmp(a));
     let read = |id: u64| {
-        let log = std::fs::read(layout.logs(id).join("gate.log")).ok()?;
+        let log = std::fs::read(layout.gate_log(id)?).ok()?;
         Some((id, text::clip_tail(&String::from_utf8_lossy(&log), TAIL_BYTES).to_owned()))
     };
     ids.into_iter().filter_map(read).take(TAILS_MAX).collect()

@@ -37,6 +37,20 @@ pub enum ApplyError {
     },
 }
 
+/// How many paths a reason names.
+const PATHS_NAMED: usize = 5;
+
+/// A failure with the paths it is about, in one line.
+fn in_words(failure: &pb::Failure) -> String {
+    if failure.paths.is_empty() {
+        return failure.message.clone();
+    }
+    let named: Vec<&str> = failure.paths.iter().take(PATHS_NAMED).map(String::as_str).collect();
+    let more = failure.paths.len().saturating_sub(PATHS_NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}: {}{more}", failure.message, named.join(", "))
+}
+
 impl State {
     /// Applies the event recorded as `seq` at `at_ms`.
     pub fn apply(&mut self, seq: u64, at_ms: Millis, event: &Event) -> Result<(), ApplyError> {
@@ -384,7 +398,7 @@ impl State {
         } else {
             subtask.infra += 1;
         }
-        let text = failure.message.clone();
+        let text = in_words(&failure);
         subtask.last_failure = Some(Box::new(failure));
         self.follow(node, event.next(), event.park, event.not_before_ms, retry::park_reason(class), text)
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use globset::GlobSet;
 use longhaul_common::Oid;
 use longhaul_common::git::{Entry, EntryKind, Store, StoreError};
-use longhaul_common::spec::{JobFile, Problem, Problems, RepoTable, At, path_globs};
+use longhaul_common::spec::{At, JobFile, Problem, Problems, RepoTable, path_globs};
 
 use super::attributes::LargeFiles;
 use super::scan;
@@ -115,15 +115,16 @@ impl Base {
     pub fn unfit(&self, at: &[usize]) -> Option<String> {
         let submodule = |at: &usize| self.entries[*at].kind == EntryKind::Submodule;
         let large = |at: &usize| self.large.covers(&self.entries[*at].path);
-        for (what, wrong) in [("a submodule", &submodule as &dyn Fn(&usize) -> bool), ("kept in Git LFS", &large)] {
+        let kinds: [(&str, &str, &dyn Fn(&usize) -> bool); 2] =
+            [("a submodule", "submodules", &submodule), ("kept in Git LFS", "kept in Git LFS", &large)];
+        for (one, several, wrong) in kinds {
             let found: Vec<&str> = at.iter().filter(|at| wrong(at)).map(|&at| self.path_of(at)).collect();
             if let Some((first, rest)) = found.split_first() {
                 let shown = rest.iter().take(PATHS_SHOWN - 1).fold((*first).to_owned(), |text, path| format!("{text}, {path}"));
                 let more = found.len().saturating_sub(PATHS_SHOWN);
                 let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-                let verb = if found.len() > 1 { "are" } else { "is" };
-                let what = if found.len() > 1 { what.replace("a submodule", "submodules") } else { what.to_owned() };
-                return Some(format!("{shown}{more} {verb} {what}, which no patch can hold"));
+                let what = if found.len() > 1 { several } else { one };
+                return Some(format!("{shown}{more} ({what}), which no patch can hold"));
             }
         }
         None

@@ -188,6 +188,9 @@ impl Drafting<'_> {
                 message.push_str(&format!(", 0 of {} contain /{}/", selected.by_glob, containing.value));
                 (containing.span(), "correct `containing`, or remove the map if the work is done")
             }
+            _ if selected.excluded > 0 && selected.by_glob == 0 => {
+                (map.exclude.first().map_or(map.files.span(), At::span), "narrow `exclude`, or remove the map")
+            }
             _ => (map.files.span(), "correct the globs (`**` crosses folders); only what is committed at the base counts"),
         };
         self.report(span, message, help);

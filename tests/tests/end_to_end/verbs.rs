@@ -9,7 +9,7 @@ fn every_verb_that_shows_something_shows_it() {
     let world = greeting(3);
     world.expect(0, &["run"]);
     for (args, wanted) in [
-        (&["status"][..], "landed"),
+        (&["status"][..], "3/3"),
         (&["list"][..], "word-f01"),
         (&["list", "--jobs"][..], "goodbye"),
         (&["show", "word-f01"][..], "word-f01"),
@@ -24,7 +24,7 @@ fn every_verb_that_shows_something_shows_it() {
         (&["schema"][..], "\"goal\""),
         (&["completions", "bash"][..], "longhaul"),
         (&["plan", "--format", "dot"][..], "digraph"),
-        (&["plan", "--format", "mermaid"][..], "graph"),
+        (&["plan", "--format", "mermaid"][..], "flowchart"),
         (&["plan", "--format", "json"][..], "word-f01"),
         (&["export"][..], "longhaul/goodbye"),
     ] {
