@@ -10,7 +10,8 @@ say() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
 
 say "building longhaul (crates from the registry, pinned by Cargo.lock)"
 (cd "$root" && cargo build --workspace --all-targets --quiet)
-longhaul() { "$root/target/debug/longhaul" --state-dir "$place/state" "$@"; }
+export LONGHAUL_STATE_DIR=$place/state
+PATH=$root/target/debug:$PATH
 
 rm -rf "$place"
 mkdir -p "$place"

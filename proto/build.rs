@@ -4,8 +4,7 @@ use std::path::Path;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let files = ["job", "bus", "journal", "jobs", "receipt"]
-        .map(|name| root.join(format!("longhaul/v1/{name}.proto")));
+    let files = ["job", "bus", "journal", "jobs", "receipt"].map(|name| root.join(format!("longhaul/v1/{name}.proto")));
     for file in &files {
         println!("cargo:rerun-if-changed={}", file.display());
     }

@@ -78,9 +78,7 @@ impl Client {
                 let request = pb::GetRequest { job: self.job.to_string() };
                 Ok(client.clone().get(request).await.map_err(said)?.into_inner())
             }
-            Access::Files(state) => {
-                Ok(view::job_status(state, state.now_ms(), &view::ProgressMap::new(), false))
-            }
+            Access::Files(state) => Ok(view::job_status(state, state.now_ms(), &view::ProgressMap::new(), false)),
         }
     }
 
@@ -103,7 +101,13 @@ impl Client {
                 let node = select::one(state, subtask).map_err(Stop::usage)?;
                 let mut detail = view::subtask_detail(state, node);
                 let index = Index::open(&self.layout()).ok();
-                view::complete_detail(&mut detail, self.job.as_str(), &self.layout(), &self.store_of(state), index.as_ref());
+                view::complete_detail(
+                    &mut detail,
+                    self.job.as_str(),
+                    &self.layout(),
+                    &self.store_of(state),
+                    index.as_ref(),
+                );
                 Ok(detail)
             }
         }

@@ -153,8 +153,10 @@ mod tests {
 
     #[test]
     fn names_come_from_the_goal_and_the_place() {
-        let one = name_job(None, "Replace lazy_static with std::sync::LazyLock", Path::new("/a/longhaul.toml"), 0).expect("a name");
-        let two = name_job(None, "Replace lazy_static with std::sync::LazyLock", Path::new("/b/longhaul.toml"), 0).expect("a name");
+        let one = name_job(None, "Replace lazy_static with std::sync::LazyLock", Path::new("/a/longhaul.toml"), 0)
+            .expect("a name");
+        let two = name_job(None, "Replace lazy_static with std::sync::LazyLock", Path::new("/b/longhaul.toml"), 0)
+            .expect("a name");
         assert!(one.as_str().starts_with("replace-lazy-static-with-std-"), "{one}");
         assert_ne!(one, two);
         assert_eq!(name_job(Some("My Job"), "", Path::new("/a"), 0).expect("a name").as_str(), "my-job");

@@ -37,7 +37,11 @@ fn main() -> ExitCode {
         Err(error) => {
             let text = format!("{error:#}");
             // Problems of a job file are rendered whole; everything else is a sentence.
-            if text.contains('\n') { eprintln!("{text}") } else { eprintln!("error: {text}") }
+            if text.contains('\n') {
+                eprintln!("{text}")
+            } else {
+                eprintln!("error: {text}")
+            }
             exit::code_of(&error).into()
         }
     }

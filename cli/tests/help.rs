@@ -13,8 +13,28 @@ fn said(args: &[&str]) -> String {
 fn help_names_every_verb_and_the_exit_codes() {
     let help = said(&["--help"]);
     for verb in [
-        "init", "plan", "run", "resume", "list", "status", "watch", "show", "diff", "logs", "explain", "approve", "pause",
-        "cancel", "retry", "revert", "report", "verify", "export", "schema", "doctor", "completions",
+        "init",
+        "plan",
+        "run",
+        "resume",
+        "list",
+        "status",
+        "watch",
+        "show",
+        "diff",
+        "logs",
+        "explain",
+        "approve",
+        "pause",
+        "cancel",
+        "retry",
+        "revert",
+        "report",
+        "verify",
+        "export",
+        "schema",
+        "doctor",
+        "completions",
     ] {
         assert!(help.lines().any(|line| line.trim_start().starts_with(verb)), "{verb} is missing:\n{help}");
         assert!(said(&[verb, "--help"]).contains("Usage:"), "{verb}");

@@ -107,7 +107,7 @@ impl FromStr for Oid {
     fn from_str(text: &str) -> Result<Self, BadOid> {
         let bad = || BadOid(text.to_owned());
         let digits = text.as_bytes();
-        if digits.len() != 40 {
+        if digits.len() != 40 || !digits.iter().all(u8::is_ascii_hexdigit) {
             return Err(bad());
         }
         let mut out = [0; 20];

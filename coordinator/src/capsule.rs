@@ -40,7 +40,9 @@ pub fn capsule(state: &State, node: NodeId) -> Capsule {
         detail: failure.detail.clone(),
     });
     let next = match &failure {
-        Some(failure) => format!("The attempt before ended with {}. Do it so that this does not happen again.", failure.class),
+        Some(failure) => {
+            format!("The attempt before ended with {}. Do it so that this does not happen again.", failure.class)
+        }
         None => "This is the first attempt.".to_owned(),
     };
     let mut capsule = Capsule {
@@ -79,7 +81,10 @@ fn add_dependencies(state: &State, node: NodeId, capsule: &mut Capsule) {
         let patch = subtask.phase().candidate().map(|candidate| candidate.patch.as_ref());
         let commit = match subtask.phase() {
             Phase::Landed(landed) => landed.commit.to_string(),
-            _ => patch.and_then(|patch| Oid::from_bytes(&patch.commit).ok()).map(|oid| oid.to_string()).unwrap_or_default(),
+            _ => patch
+                .and_then(|patch| Oid::from_bytes(&patch.commit).ok())
+                .map(|oid| oid.to_string())
+                .unwrap_or_default(),
         };
         capsule.dependencies.push(CapsuleDependency {
             subtask: state.node(dep).id.clone(),
@@ -143,7 +148,9 @@ pub fn render(capsule: &Capsule) -> String {
     let done: Vec<String> = capsule
         .dependencies
         .iter()
-        .map(|dep| format!("{} ({}): {} {}", dep.subtask, text::clip_head(&dep.commit, 12), dep.summary, dep.files.join(" ")))
+        .map(|dep| {
+            format!("{} ({}): {} {}", dep.subtask, text::clip_head(&dep.commit, 12), dep.summary, dep.files.join(" "))
+        })
         .collect();
     list(&mut out, "Done before", &done);
     if let Some(failure) = &capsule.last_failure {
@@ -203,7 +210,10 @@ mod tests {
             fit(&mut capsule, limit);
             assert_eq!(missing_facts(&capsule), Vec::<String>::new());
             assert!(!capsule.clipped.is_empty());
-            assert!(capsule.last_failure.as_ref().expect("kept").detail.ends_with("the very end"), "the end of a log says most");
+            assert!(
+                capsule.last_failure.as_ref().expect("kept").detail.ends_with("the very end"),
+                "the end of a log says most"
+            );
             if limit >= 1_000 {
                 assert!(capsule.tokens as usize <= limit, "{} of {limit}", capsule.tokens);
             }

@@ -54,10 +54,9 @@ pub fn prepare(state: &State, store: &Path, control: Control) -> Result<Prepared
             request: Request::Pause { reason: or(request.reason, "paused on request") },
             lines: vec!["no new work is handed out; what runs is finished".to_owned()],
         },
-        Control::Resume(request) => Prepared {
-            request: Request::Resume { limits: request.limits },
-            lines: vec!["going on".to_owned()],
-        },
+        Control::Resume(request) => {
+            Prepared { request: Request::Resume { limits: request.limits }, lines: vec!["going on".to_owned()] }
+        }
         Control::Cancel(request) => cancel(state, request)?,
         Control::Retry(request) => {
             let wanted = Selection { subtasks: request.subtasks, map: request.map, states: request.states };

@@ -21,7 +21,7 @@ use crate::core::{Event, Input, Millis, Request, State, WorkerView, open_generat
 use crate::driver::{Clock, Driver, DriverError, Handle};
 use crate::effects::{GitWork, IndexWork, Performer, Pulse, Records, git_thread, index_thread};
 use crate::engine::{Engine, FeedError};
-use crate::repos::{RepoError, prepare_store};
+use crate::repos::{RepoError, clear_leftovers, prepare_store};
 use crate::results::Results;
 use crate::view::ProgressMap;
 
@@ -181,6 +181,7 @@ impl Job {
         let user_repo = PathBuf::from(&repo.path);
         let store = layout.store(&longhaul_common::layout::repo_key(&user_repo));
         prepare_store(&store, &user_repo, Oid::from_bytes(&repo.base)?)?;
+        clear_leftovers(&store, self.id.as_str())?;
         Coordinator::start(self, bus, store)
     }
 }
@@ -212,7 +213,8 @@ pub struct Coordinator {
 
 impl Coordinator {
     fn start(job: Job, bus: Arc<dyn Bus>, store: PathBuf) -> Result<Self, OpenError> {
-        let thread_error = |source| OpenError::Io { action: "start a thread for", path: job.layout.root().to_owned(), source };
+        let thread_error =
+            |source| OpenError::Io { action: "start a thread for", path: job.layout.root().to_owned(), source };
         let index = match Index::open(&job.layout) {
             Ok(index) => Some(index),
             Err(error) => {
@@ -226,10 +228,11 @@ impl Coordinator {
         let index_sender = index.clone().map(index_thread).transpose().map_err(thread_error)?;
         let (records, _) = broadcast::channel(WATCH_QUEUE);
         let (pulse_sender, pulse) = watch::channel(Pulse::default());
-        let results =
-            Results::start(handle.clone(), job.layout.clone(), store.clone(), job.id.to_string()).map_err(thread_error)?;
+        let results = Results::start(handle.clone(), job.layout.clone(), store.clone(), job.id.to_string())
+            .map_err(thread_error)?;
         let progress = Arc::new(Mutex::new(ProgressMap::new()));
-        let listener = tokio::spawn(listen(bus.subscribe(&Subject::from_workers(&job.id)), handle.clone(), Arc::clone(&progress)));
+        let listener =
+            tokio::spawn(listen(bus.subscribe(&Subject::from_workers(&job.id)), handle.clone(), Arc::clone(&progress)));
         let performer = Performer {
             bus,
             layout: job.layout.clone(),
@@ -289,11 +292,7 @@ fn clone_sender(sender: &std::sync::mpsc::Sender<GitWork>) -> std::sync::mpsc::S
 }
 
 /// Turns what workers say into inputs; progress stays outside the state.
-async fn listen(
-    mut messages: longhaul_common::bus::Subscription,
-    handle: Handle,
-    progress: Arc<Mutex<ProgressMap>>,
-) {
+async fn listen(mut messages: longhaul_common::bus::Subscription, handle: Handle, progress: Arc<Mutex<ProgressMap>>) {
     while let Some(payload) = messages.next().await {
         let message = match FromWorker::decode(payload) {
             Ok(FromWorker { message: Some(message) }) => message,
@@ -306,10 +305,7 @@ async fn listen(
         match message {
             from_worker::Message::Presence(presence) => {
                 let holding: std::collections::BTreeSet<u64> = presence.holding.iter().copied().collect();
-                progress
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .retain(|id, _| holding.contains(id));
+                progress.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| holding.contains(id));
                 let view = WorkerView {
                     work_slots: presence.work_slots,
                     gate_slots: presence.gate_slots,

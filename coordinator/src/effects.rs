@@ -1,6 +1,6 @@
 //! Carrying out commands: messages to workers, and git work on a thread of its own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 
@@ -58,6 +58,15 @@ pub(crate) enum IndexWork {
     Records(Records),
     /// A snapshot was made of this state.
     Snapshot(Box<State>),
+    /// What an attempt was told, to keep at a path.
+    Capsule(PathBuf, Box<longhaul_proto::Capsule>),
+}
+
+fn write_capsule(path: &Path, capsule: &longhaul_proto::Capsule) {
+    let text = serde_json::to_vec(capsule).unwrap_or_default();
+    if let Err(error) = std::fs::write(path, text) {
+        tracing::warn!(%error, path = %path.display(), "the capsule was not kept");
+    }
 }
 
 impl Performer {
@@ -107,11 +116,12 @@ impl Performer {
         self.send(&live.worker, to_worker::Message::Assign(assignment));
     }
 
+    /// For the record, so off the driver's thread where there is another.
     fn keep_capsule(&self, id: AttemptId, capsule: &longhaul_proto::Capsule) {
-        let path = self.layout.capsule(id.0);
-        let text = serde_json::to_vec(capsule).unwrap_or_default();
-        if let Err(error) = std::fs::write(&path, text) {
-            tracing::warn!(%error, path = %path.display(), "the capsule was not kept");
+        let (path, capsule) = (self.layout.capsule(id.0), Box::new(capsule.clone()));
+        match &self.index {
+            Some(index) => drop(index.send(IndexWork::Capsule(path, capsule))),
+            None => write_capsule(&path, &capsule),
         }
     }
 
@@ -231,13 +241,7 @@ pub(crate) fn identity(state: &State) -> Identity {
 }
 
 fn merge_job(state: &State, tip: Oid, members: Vec<Member>) -> MergeJob {
-    MergeJob {
-        job: state.job().to_owned(),
-        identity: identity(state),
-        seconds: state.now_ms() / 1000,
-        tip,
-        members,
-    }
+    MergeJob { job: state.job().to_owned(), identity: identity(state), seconds: state.now_ms() / 1000, tip, members }
 }
 
 fn member(state: &State, node: NodeId) -> Option<Member> {
@@ -268,7 +272,8 @@ impl Effects for Performer {
                 let everyone: Vec<String> = worker.collect();
                 // Whoever does not know it ignores it.
                 for worker in everyone.iter().map(String::as_str).chain(["local"]) {
-                    let cancel = CancelWork { job: state.job().to_owned(), id: *id, reason: "no longer wanted".to_owned() };
+                    let cancel =
+                        CancelWork { job: state.job().to_owned(), id: *id, reason: "no longer wanted".to_owned() };
                     self.send(worker, to_worker::Message::Cancel(cancel));
                 }
             }
@@ -305,7 +310,10 @@ impl Effects for Performer {
 }
 
 /// The thread on which git work is done, in order.
-pub(crate) fn git_thread(store: Store, handle: Handle) -> std::io::Result<(Sender<GitWork>, std::thread::JoinHandle<()>)> {
+pub(crate) fn git_thread(
+    store: Store,
+    handle: Handle,
+) -> std::io::Result<(Sender<GitWork>, std::thread::JoinHandle<()>)> {
     let (sender, work) = channel::<GitWork>();
     let thread = std::thread::Builder::new().name("longhaul-git".to_owned()).spawn(move || {
         while let Ok(work) = work.recv() {
@@ -322,14 +330,20 @@ pub(crate) fn git_thread(store: Store, handle: Handle) -> std::io::Result<(Sende
 pub(crate) fn index_thread(index: Index) -> std::io::Result<(Sender<IndexWork>, std::thread::JoinHandle<()>)> {
     let (sender, work) = channel();
     let thread = std::thread::Builder::new().name("longhaul-index".to_owned()).spawn(move || {
+        let mut behind = false;
         while let Ok(work) = work.recv() {
             let done = match &work {
+                IndexWork::Capsule(path, capsule) => {
+                    write_capsule(path, capsule);
+                    Ok(())
+                }
+                _ if behind => Ok(()),
                 IndexWork::Records(records) => index.apply(records),
                 IndexWork::Snapshot(state) => index.note_snapshot(state),
             };
             if let Err(error) = done {
                 tracing::warn!(%error, "the index is left behind; it is rebuilt at the next start");
-                return;
+                behind = true;
             }
         }
     })?;

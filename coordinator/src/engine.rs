@@ -41,6 +41,8 @@ pub struct Engine<S> {
     issued: BTreeSet<Command>,
     /// Commands whose outcome arrived as a report: nothing is left to stop.
     reported: BTreeSet<u64>,
+    /// A command failed and its job waits for a person.
+    blocked: bool,
     now: Millis,
 }
 
@@ -48,7 +50,15 @@ impl<S: Store> Engine<S> {
     /// Over a recovered (or empty) state.
     pub fn new(state: State, store: S) -> Self {
         let now = state.now_ms();
-        Self { state, store, uncommitted: Vec::new(), issued: BTreeSet::new(), reported: BTreeSet::new(), now }
+        Self {
+            state,
+            store,
+            uncommitted: Vec::new(),
+            issued: BTreeSet::new(),
+            reported: BTreeSet::new(),
+            blocked: false,
+            now,
+        }
     }
 
     /// The state, uncommitted events included.
@@ -78,15 +88,10 @@ impl<S: Store> Engine<S> {
 
     /// After a restart: live work waits for its worker to say what it still holds.
     pub fn begin_recovered(&mut self, downtime_ms: u64) -> Result<(), crate::core::ApplyError> {
-        let live: Vec<u64> = self
-            .state
-            .attempts()
-            .keys()
-            .map(|id| id.0)
-            .chain(self.state.landing.gates.keys().map(|id| id.0))
-            .collect();
+        let live: Vec<u64> =
+            self.state.attempts().keys().map(|id| id.0).chain(self.state.landing.gates.keys().map(|id| id.0)).collect();
         self.state.fleet.expect_back(live.iter().copied(), self.now);
-        self.issued = self.state.pending().into_iter().filter(|command| is_assignment(command)).collect();
+        self.issued = self.state.pending().into_iter().filter(is_assignment).collect();
         let open = !matches!(self.state.job_phase(), JobPhase::Closed { .. } | JobPhase::Empty);
         if open && self.state.seq() > 0 {
             self.record(Event::Recovered(longhaul_proto::Recovered {
@@ -184,6 +189,11 @@ impl<S: Store> Engine<S> {
     /// Commands to perform now: new ones, and assignments their worker has not heard of.
     pub fn take_commands(&mut self) -> Vec<Command> {
         let pending: BTreeSet<Command> = self.state.pending().into_iter().collect();
+        if self.blocked && !self.state.landing.blocked {
+            // What failed before is tried again.
+            self.issued.retain(is_assignment);
+        }
+        self.blocked = self.state.landing.blocked;
         let mut commands: Vec<Command> = Vec::new();
         for gone in self.issued.difference(&pending) {
             if let Some(id) = assignment_id(gone).filter(|id| !self.reported.contains(id)) {

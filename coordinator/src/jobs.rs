@@ -19,8 +19,8 @@ use tonic::{Request, Response, Status};
 
 use crate::checkpoint::Index;
 use crate::control::{Control, ControlError, Prepared, prepare};
-use crate::core::{Millis, State, explain};
 use crate::coordinator::Coordinator;
+use crate::core::{Millis, State, explain};
 use crate::driver::{Gone, Handle};
 use crate::effects::Records;
 use crate::select::{self, SelectError};

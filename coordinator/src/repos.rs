@@ -80,7 +80,12 @@ fn create(store: &Path) -> Result<(), RepoError> {
     }
     Git::at(&making).run(["init", "--quiet", "--bare", "--template="])?;
     let git = Git::at(&making);
-    for (key, value) in [("gc.auto", "0"), ("maintenance.auto", "false"), ("core.logAllRefUpdates", "false"), ("uploadpack.allowAnySHA1InWant", "true")] {
+    for (key, value) in [
+        ("gc.auto", "0"),
+        ("maintenance.auto", "false"),
+        ("core.logAllRefUpdates", "false"),
+        ("uploadpack.allowAnySHA1InWant", "true"),
+    ] {
         git.run(["config", key, value])?;
     }
     match std::fs::rename(&making, store) {
@@ -91,11 +96,38 @@ fn create(store: &Path) -> Result<(), RepoError> {
     }
 }
 
+/// Clears what a killed process of this job left behind: locks of its refs and half-done imports.
+/// Only for the holder of the job's lock, who alone writes either.
+pub fn clear_leftovers(store: &Path, job: &str) -> Result<(), RepoError> {
+    let refs = store.join("refs/longhaul").join(job);
+    for entry in std::fs::read_dir(&refs).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|end| end == "lock") {
+            std::fs::remove_file(&path).map_err(io("remove the stale lock", &path))?;
+        }
+    }
+    let objects = store.join("objects");
+    let ours = quarantine_name(job, "");
+    for entry in std::fs::read_dir(&objects).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(&ours) {
+            std::fs::remove_dir_all(entry.path()).map_err(io("remove", &entry.path()))?;
+        }
+    }
+    Ok(())
+}
+
+/// '=' is in no job's name, so no job's quarantine looks like another's.
+fn quarantine_name(job: &str, id: &str) -> String {
+    format!("incoming-{job}={id}")
+}
+
 /// A result as its worker reports it.
 #[derive(Clone, Debug)]
 pub struct Incoming<'a> {
-    /// Unique among imports under way.
-    pub name: String,
+    /// The job it belongs to.
+    pub job: &'a str,
+    /// The attempt or gate it is the result of.
+    pub id: u64,
     /// The thin pack.
     pub pack: &'a Path,
     /// What it must contain.
@@ -114,7 +146,7 @@ pub fn import(store: &Path, incoming: &Incoming<'_>) -> Result<(), RepoError> {
         return Err(RepoError::TooLarge { bytes });
     }
     let objects = store.join("objects");
-    let quarantine = objects.join(format!("incoming-{}", incoming.name));
+    let quarantine = objects.join(quarantine_name(incoming.job, &incoming.id.to_string()));
     if quarantine.exists() {
         std::fs::remove_dir_all(&quarantine).map_err(io("remove", &quarantine))?;
     }

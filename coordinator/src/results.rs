@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use longhaul_common::git::sync_objects;
 use longhaul_common::layout::JobLayout;
-use longhaul_common::{AttemptId, GateId, Oid};
+use longhaul_common::{GateId, Oid};
 use longhaul_proto::{Ack, Failure, FailureClass, Finished, Report, finished, report};
 use tokio::sync::oneshot;
 
@@ -58,9 +58,9 @@ impl Results {
     /// Starts the importing thread over a job's store.
     pub fn start(handle: Handle, layout: JobLayout, store: PathBuf, job: String) -> std::io::Result<Self> {
         let (imports, waiting) = channel();
-        let bases = handle.clone();
+        let (bases, of_job) = (handle.clone(), job.clone());
         std::thread::Builder::new().name("longhaul-import".to_owned()).spawn(move || {
-            import_all(&waiting, &Importer { layout, store, handle: bases });
+            import_all(&waiting, &Importer { job: of_job, layout, store, handle: bases });
         })?;
         Ok(Self { handle, imports, job })
     }
@@ -80,6 +80,7 @@ impl Results {
 }
 
 struct Importer {
+    job: String,
     layout: JobLayout,
     store: PathBuf,
     handle: Handle,
@@ -89,6 +90,9 @@ fn import_all(waiting: &Receiver<Waiting>, importer: &Importer) {
     while let Ok(first) = waiting.recv() {
         let mut group = vec![first];
         group.extend(waiting.try_iter().take(GROUP_MAX - 1));
+        // What brings no files has nothing to be made durable but its record.
+        let brings_files =
+            group.iter().any(|waiting| waiting.delivery.pack.is_some() || !waiting.delivery.logs.is_empty());
         let results: Vec<_> = group
             .into_iter()
             .map(|Waiting { delivery, reply }| {
@@ -96,7 +100,10 @@ fn import_all(waiting: &Receiver<Waiting>, importer: &Importer) {
                 (reply, result)
             })
             .collect();
-        let synced = sync_objects(&importer.store.join("objects")).map_err(|error| error.to_string());
+        let synced = match brings_files {
+            true => sync_objects(&importer.store.join("objects")).map_err(|error| error.to_string()),
+            false => Ok(()),
+        };
         for (reply, result) in results {
             let result = match &synced {
                 Ok(()) => result,
@@ -155,8 +162,7 @@ impl Importer {
     }
 
     fn import(&self, id: u64, pack: &Path, oids: &Oids) -> Result<(), String> {
-        let name = format!("{}-{id}", AttemptId(id).0 % 1_000_000);
-        let incoming = Incoming { name, pack, commit: oids.commit, tree: oids.tree, base: oids.base };
+        let incoming = Incoming { job: &self.job, id, pack, commit: oids.commit, tree: oids.tree, base: oids.base };
         import(&self.store, &incoming).map_err(|error| error.to_string())
     }
 

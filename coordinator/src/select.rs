@@ -60,7 +60,8 @@ pub fn one(state: &State, wanted: &str) -> Result<NodeId, SelectError> {
 pub fn nodes(state: &State, wanted: &Selection) -> Result<Vec<NodeId>, SelectError> {
     let mut found: Vec<NodeId> = if wanted.subtasks.is_empty() { state.nodes().collect() } else { Vec::new() };
     for name in &wanted.subtasks {
-        let glob = Glob::new(name).ok().filter(|_| name.contains(['*', '?', '[', '{'])).map(|glob| glob.compile_matcher());
+        let glob =
+            Glob::new(name).ok().filter(|_| name.contains(['*', '?', '[', '{'])).map(|glob| glob.compile_matcher());
         match glob {
             Some(glob) => found.extend(state.nodes().filter(|&node| glob.is_match(&state.node(node).id))),
             None => found.push(one(state, name)?),

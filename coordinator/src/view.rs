@@ -10,8 +10,8 @@ use longhaul_proto as pb;
 use longhaul_proto::{FailureClass, GatePurpose, JobOutcome, ParkReason};
 
 use crate::checkpoint::Index;
-use crate::landing::{Refs, read_receipts};
 use crate::core::{BaseGate, JobPhase, Millis, Phase, State};
+use crate::landing::{Refs, read_receipts};
 
 mod event;
 
@@ -214,12 +214,12 @@ fn eta(state: &State, elapsed_ms: u64) -> u64 {
 
 fn warnings(state: &State) -> Vec<String> {
     let mut lines = Vec::new();
-    let pilots = state
-        .nodes()
-        .filter(|&node| state.subtask(node).phase().park_reason() == Some(ParkReason::Pilot))
-        .count();
+    let pilots =
+        state.nodes().filter(|&node| state.subtask(node).phase().park_reason() == Some(ParkReason::Pilot)).count();
     if pilots > 0 {
-        lines.push(format!("{pilots} subtasks wait for a yes to their pilot: look at what landed, then `longhaul approve --all`"));
+        lines.push(format!(
+            "{pilots} subtasks wait for a yes to their pilot: look at what landed, then `longhaul approve --all`"
+        ));
     }
     if let Some(reason) = &state.landing.halted {
         lines.push(format!("landing is halted: {reason}; mend it, then `longhaul resume`"));

@@ -4,7 +4,12 @@
 //! assignments and reports, the journal's records, the control plane and receipts. The serde
 //! derives serve `--json` and snapshots; the protobuf encoding is the contract.
 
-#[allow(missing_docs, unused_qualifications, clippy::all, reason = "generated code; the .proto files carry the comments")]
+#[allow(
+    missing_docs,
+    unused_qualifications,
+    clippy::all,
+    reason = "generated code; the .proto files carry the comments"
+)]
 mod generated {
     tonic::include_proto!("longhaul.v1");
 }

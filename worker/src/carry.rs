@@ -50,8 +50,14 @@ pub(crate) async fn carry(worker: &Arc<Worker>, assignment: Assignment, holding:
     acknowledged
 }
 
-async fn finish(worker: &Arc<Worker>, assignment: Assignment, holding: &Holding, staging: &Staging) -> (Finished, Option<Arc<Slot>>) {
-    let failed = |failure: Failure| Finished { outcome: Some(finished::Outcome::Failure(failure)), ..Finished::default() };
+async fn finish(
+    worker: &Arc<Worker>,
+    assignment: Assignment,
+    holding: &Holding,
+    staging: &Staging,
+) -> (Finished, Option<Arc<Slot>>) {
+    let failed =
+        |failure: Failure| Finished { outcome: Some(finished::Outcome::Failure(failure)), ..Finished::default() };
     if holding.cancel.is_cancelled() {
         return (failed(*cancelled()), None);
     }

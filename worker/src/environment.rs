@@ -14,8 +14,21 @@ pub const SETUP_MAX: Duration = Duration::from_secs(30 * 60);
 
 /// Lockfiles looked at when the job file names none.
 const LOCKFILES: &[&str] = &[
-    "Cargo.lock", "package-lock.json", "yarn.lock", "pnpm-lock.yaml", "bun.lock", "poetry.lock", "uv.lock", "Pipfile.lock",
-    "requirements.txt", "go.sum", "Gemfile.lock", "composer.lock", "mix.lock", "gradle.lockfile", "flake.lock",
+    "Cargo.lock",
+    "package-lock.json",
+    "yarn.lock",
+    "pnpm-lock.yaml",
+    "bun.lock",
+    "poetry.lock",
+    "uv.lock",
+    "Pipfile.lock",
+    "requirements.txt",
+    "go.sum",
+    "Gemfile.lock",
+    "composer.lock",
+    "mix.lock",
+    "gradle.lockfile",
+    "flake.lock",
 ];
 
 /// The digest of what determines a set-up: its command, its caches, and the lockfiles in the

@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use longhaul_common::text::clip_head;
 use longhaul_proto::{
-    Agent, CodemodAgent, CommandAgent, Failure, FailureClass, Finished, Patch, Timing, Unchanged, Usage, Work, agent, finished,
+    Agent, CodemodAgent, CommandAgent, Failure, FailureClass, Finished, Patch, Timing, Unchanged, Usage, Work, agent,
+    finished,
 };
 
 use crate::agent::{codemod, command};
@@ -61,7 +62,7 @@ struct Attempt {
     execution: Arc<Execution>,
     work: Work,
     declared: Declared,
-    left: Option<regex::Regex>,
+    left: Option<regex::bytes::Regex>,
     services: Option<Services>,
     /// The last good state; `None` is the base.
     good: Option<Snapshot>,
@@ -96,11 +97,14 @@ fn told_of(result: Result<(), Box<Failure>>) -> Told {
 
 impl Attempt {
     fn new(execution: Arc<Execution>, work: Work) -> Result<Self, Box<Failure>> {
-        let bad = |error: &dyn std::fmt::Display| Box::new(infrastructure(format!("the assignment cannot be read: {error}")));
+        let bad =
+            |error: &dyn std::fmt::Display| Box::new(infrastructure(format!("the assignment cannot be read: {error}")));
         let policy = execution.assignment.policy.clone().unwrap_or_default();
         let declared = Declared::new(&work, &policy).map_err(|error| bad(&error))?;
         let pattern = work.task.as_ref().map_or("", |task| task.left.as_str());
-        let left = if pattern.is_empty() { None } else { Some(regex::Regex::new(pattern).map_err(|error| bad(&error))?) };
+        // The same reading of '^' and '$' as a map's `containing`.
+        let left = regex::bytes::RegexBuilder::new(pattern).multi_line(true).build().map_err(|error| bad(&error))?;
+        let left = (!pattern.is_empty()).then_some(left);
         Ok(Self {
             execution,
             work,
@@ -157,7 +161,10 @@ impl Attempt {
         match agent.kind.clone() {
             Some(agent::Kind::Codemod(codemod)) => self.codemod(codemod).await,
             Some(agent::Kind::Command(command)) => self.command(&agent, &command, before).await,
-            None => Told::Broken(Box::new(infrastructure(format!("this worker does not know the kind of the agent {}", agent.name)))),
+            None => Told::Broken(Box::new(infrastructure(format!(
+                "this worker does not know the kind of the agent {}",
+                agent.name
+            )))),
         }
     }
 
@@ -175,7 +182,9 @@ impl Attempt {
                 }
                 Told::Done
             }
-            Ok(Err(codemod::CodemodError::Io { action, path, source })) => broken(WorkspaceError::Io { action, path, source }),
+            Ok(Err(codemod::CodemodError::Io { action, path, source })) => {
+                broken(WorkspaceError::Io { action, path, source })
+            }
             Ok(Err(error)) => refused(FailureClass::Agent, error.to_string()),
         }
     }
@@ -272,7 +281,7 @@ impl Attempt {
             let holds = |file: &String| {
                 let path = ws.join(file);
                 let is_file = std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_file());
-                is_file && std::fs::read(&path).is_ok_and(|bytes| left.is_match(&String::from_utf8_lossy(&bytes)))
+                is_file && std::fs::read(&path).is_ok_and(|bytes| left.is_match(&bytes))
             };
             files.iter().filter(|file| holds(file)).cloned().collect::<Vec<_>>()
         });
@@ -287,7 +296,9 @@ impl Attempt {
     }
 
     async fn check(&mut self, number: usize) -> Told {
-        let Some(check) = self.work.task.as_ref().and_then(|task| task.check.get(number)).cloned() else { return Told::Done };
+        let Some(check) = self.work.task.as_ref().and_then(|task| task.check.get(number)).cloned() else {
+            return Told::Done;
+        };
         self.execution.reporter.step("check");
         if self.services.is_none() {
             match Services::start(&self.execution, Purpose::Check).await {
@@ -340,7 +351,8 @@ impl Attempt {
         });
         let commit = written.await.and_then(|commit| commit).map_err(|error| Box::new(Failure::from(error)))?;
         self.timing.commit_ms += ms_since(started);
-        let (added, removed) = good.changes.iter().fold((0, 0), |sum, change| (sum.0 + change.lines.0, sum.1 + change.lines.1));
+        let (added, removed) =
+            good.changes.iter().fold((0, 0), |sum, change| (sum.0 + change.lines.0, sum.1 + change.lines.1));
         let files: Vec<String> = good.changes.iter().map(|change| change.path.clone()).collect();
         Ok(finished::Outcome::Patch(Patch {
             commit: commit.to_vec(),

@@ -16,7 +16,9 @@ use crate::config::WorkerConfig;
 use crate::environment::{SETUP_MAX, needs_setup, present_caches, setup_digest};
 use crate::failure::{failure, infrastructure, of_run};
 use crate::paths::PathSet;
-use crate::process::{OnLine, Placeholders, ProcessEnd, ProcessError, ProcessOutcome, ProcessSpec, Purpose, argv_of, variables};
+use crate::process::{
+    OnLine, Placeholders, ProcessEnd, ProcessError, ProcessOutcome, ProcessSpec, Purpose, argv_of, variables,
+};
 use crate::report::Reporter;
 use crate::workspace::{Slot, WorkspaceError};
 
@@ -75,11 +77,13 @@ impl Execution {
     /// Reads the assignment's fixed parts.
     pub fn new(parts: ExecutionParts) -> Result<Self, Box<Failure>> {
         let ExecutionParts { assignment, slot, logs_dir, cancel, reporter, config } = parts;
-        let bad = |error: &dyn std::fmt::Display| Box::new(infrastructure(format!("the assignment cannot be read: {error}")));
+        let bad =
+            |error: &dyn std::fmt::Display| Box::new(infrastructure(format!("the assignment cannot be read: {error}")));
         let base = Oid::from_bytes(&assignment.base).map_err(|error| bad(&error))?;
         let repo = assignment.repo.clone().unwrap_or_default();
         let repo_env = repo.env.unwrap_or_default();
-        let derived = PathSet::new(repo.derived.iter().flat_map(|derived| &derived.paths)).map_err(|error| bad(&error))?;
+        let derived =
+            PathSet::new(repo.derived.iter().flat_map(|derived| &derived.paths)).map_err(|error| bad(&error))?;
         let exclusions = Exclusions { derived, folders: clean_folders(&repo_env.cache) };
         Ok(Self {
             base,
@@ -221,7 +225,8 @@ impl Execution {
         let program = Program { name: "setup".into(), timeout: Some(SETUP_MAX), ..Program::default() };
         self.command(Purpose::Prepare, FailureClass::Setup, &setup, &values, program).await?;
         let env = self.repo_env.clone();
-        let left = self.blocking(move |slot| after_setup(slot, &env, digest)).await.and_then(|left| left).map_err(broken)?;
+        let left =
+            self.blocking(move |slot| after_setup(slot, &env, digest)).await.and_then(|left| left).map_err(broken)?;
         self.exclusions.lock().unwrap_or_else(PoisonError::into_inner).folders.extend(left);
         Ok(())
     }

@@ -55,7 +55,9 @@ impl From<ProcessError> for Failure {
 pub fn of_run(what: &str, outcome: &ProcessOutcome, class: FailureClass) -> Option<Failure> {
     let CapturedLog { tail, disk_full, .. } = &outcome.log;
     let found = match &outcome.end {
-        _ if *disk_full => failure(FailureClass::DiskFull, format!("the disk is full; the log of {what} could not be kept")),
+        _ if *disk_full => {
+            failure(FailureClass::DiskFull, format!("the disk is full; the log of {what} could not be kept"))
+        }
         ProcessEnd::Exited(0) => return None,
         ProcessEnd::Exited(code) => failure(class, format!("{what} exited with {code}")),
         ProcessEnd::Signalled(signal) => failure(class, format!("{what} was ended by signal {signal}")),

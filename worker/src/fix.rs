@@ -81,7 +81,9 @@ fn remove_file(slot: &Slot, raw: &[u8]) -> Result<(), WorkspaceError> {
         path.push(component);
     }
     match fs::remove_file(&path) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(WorkspaceError::Io { action: "remove", path, source }),
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(WorkspaceError::Io { action: "remove", path, source })
+        }
         _ => Ok(()),
     }
 }
@@ -103,7 +105,11 @@ fn merge(slot: &Slot, objects: &Store, base: Oid, agent: Oid, fixed: Oid) -> Res
     let oid = slot.git().run_with_input(["hash-object", "-w", "--no-filters", "--stdin"], &merged)?;
     let text = String::from_utf8_lossy(&oid).trim().to_owned();
     text.parse().map_err(|_| {
-        WorkspaceError::Git(longhaul_common::git::GitError::Output { args: "hash-object".into(), output: text, expected: "an object id" })
+        WorkspaceError::Git(longhaul_common::git::GitError::Output {
+            args: "hash-object".into(),
+            output: text,
+            expected: "an object id",
+        })
     })
 }
 
@@ -153,7 +159,10 @@ fn split(input: &InternedInput<&[u8]>, hunk: Hunk) -> Vec<Hunk> {
         }
     }
     let shifted = |range: Range<u32>, by: u32| range.start + by..range.end + by;
-    parts.into_iter().map(|part| Hunk { before: shifted(part.before, before), after: shifted(part.after, after) }).collect()
+    parts
+        .into_iter()
+        .map(|part| Hunk { before: shifted(part.before, before), after: shifted(part.after, after) })
+        .collect()
 }
 
 fn push_lines(out: &mut Vec<u8>, input: &InternedInput<&[u8]>, tokens: &[imara_diff::Token]) {

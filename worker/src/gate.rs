@@ -129,7 +129,8 @@ async fn run(execution: &Execution, gate: &Gate, services: &Services, result: &m
         timeout: limit_of(gate.timeout_ms),
         ..Program::default()
     };
-    let outcome = execution.run(Purpose::Gate, program).await.map_err(|error| Stop::Inconclusive(Box::new(error.into())))?;
+    let outcome =
+        execution.run(Purpose::Gate, program).await.map_err(|error| Stop::Inconclusive(Box::new(error.into())))?;
     judge(&outcome, result);
     Ok(())
 }
@@ -191,10 +192,16 @@ async fn regenerate(execution: &Execution, gate: &Gate, pack: PathBuf, result: &
     Ok(())
 }
 
-async fn regenerate_one(execution: &Execution, gate: &Gate, derived: &Derived, values: &Placeholders) -> Result<(), Stop> {
+async fn regenerate_one(
+    execution: &Execution,
+    gate: &Gate,
+    derived: &Derived,
+    values: &Placeholders,
+) -> Result<(), Stop> {
     let Some(argv) = derived.regenerate.as_ref().and_then(|command| argv_of(command, values)) else { return Ok(()) };
     let program = Program { name: "regenerate".into(), argv, timeout: limit_of(gate.timeout_ms), ..Program::default() };
-    let outcome = execution.run(Purpose::Prepare, program).await.map_err(|error| Stop::Inconclusive(Box::new(error.into())))?;
+    let outcome =
+        execution.run(Purpose::Prepare, program).await.map_err(|error| Stop::Inconclusive(Box::new(error.into())))?;
     match crate::failure::of_run("regenerate", &outcome, FailureClass::Gate) {
         None => Ok(()),
         Some(failure) if failure.class() != FailureClass::Gate || is_inconclusive(&outcome.end) => {
@@ -219,8 +226,9 @@ fn keep_derived(slot: &Slot, new: &NewDerived) -> Result<Option<(Oid, Oid, Vec<S
     let git = slot.git();
     git.run(["add", "-A"])?;
     // Also derived files that `.gitignore` names are theirs when they are tracked, as git has it.
-    let (kept, dropped): (Vec<_>, Vec<_>) =
-        changes(&git, &new.base.to_string())?.into_iter().partition(|change| new.exclusions.derived.contains(&change.path));
+    let (kept, dropped): (Vec<_>, Vec<_>) = changes(&git, &new.base.to_string())?
+        .into_iter()
+        .partition(|change| new.exclusions.derived.contains(&change.path));
     let back: Vec<_> = dropped.iter().map(|change| (change.old_mode, change.old, change.raw.as_slice())).collect();
     set_entries(slot, &back)?;
     let tree = git.oid(["write-tree"])?;

@@ -106,7 +106,13 @@ impl Services {
     }
 
     /// `None` when ready, else the last output of the `ready` command.
-    async fn until_ready(&self, name: &str, argv: Vec<OsString>, purpose: Purpose, limit: Duration) -> Option<CapturedLog> {
+    async fn until_ready(
+        &self,
+        name: &str,
+        argv: Vec<OsString>,
+        purpose: Purpose,
+        limit: Duration,
+    ) -> Option<CapturedLog> {
         let mut last = CapturedLog::default();
         let polling = async {
             loop {
@@ -160,8 +166,9 @@ impl Services {
 fn early_end(name: &str, outcome: Option<Result<ProcessOutcome, Failure>>) -> Failure {
     let what = format!("the service {name}");
     match outcome {
-        Some(Ok(outcome)) => of_run(&what, &outcome, FailureClass::Setup)
-            .unwrap_or_else(|| with_detail(failure(FailureClass::Setup, format!("{what} ended before it was ready")), &outcome.log.tail)),
+        Some(Ok(outcome)) => of_run(&what, &outcome, FailureClass::Setup).unwrap_or_else(|| {
+            with_detail(failure(FailureClass::Setup, format!("{what} ended before it was ready")), &outcome.log.tail)
+        }),
         Some(Err(failure)) => failure,
         None => infrastructure(format!("{what} was lost")),
     }

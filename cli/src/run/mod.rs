@@ -8,6 +8,6 @@ mod session;
 mod sink;
 
 pub use detach::detach;
-pub use output::json_line;
 pub use open::{Opened, load, open_file, open_job, plan_of};
+pub use output::json_line;
 pub use session::{Options, export_branch, run};

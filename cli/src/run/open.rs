@@ -41,9 +41,7 @@ fn problems_stop(file: &Path, problems: &Problems) -> anyhow::Error {
 
 /// The plan a job file stands for now; over an earlier job, on its base and with its remarks.
 pub fn plan_of(file: &JobFile, job: &JobId, before: Option<&State>) -> anyhow::Result<Plan> {
-    let base = before
-        .and_then(|state| state.plan().repo.as_ref())
-        .and_then(|repo| Oid::from_bytes(&repo.base).ok());
+    let base = before.and_then(|state| state.plan().repo.as_ref()).and_then(|repo| Oid::from_bytes(&repo.base).ok());
     let remarks = before.map(remarks_of).unwrap_or_default();
     let options = ExpandOptions { job: job.clone(), base, remarks };
     expand(file, &options).map_err(|problems| problems_stop(file.source.path(), &problems))
@@ -83,7 +81,11 @@ fn new_card(context: &Context, file: &JobFile, source: &Path) -> anyhow::Result<
     for salt in 0.. {
         let id = name_job(name.as_deref(), &file.goal, source, salt)?;
         if !taken(&id) {
-            return Ok(JobCard { job: id.to_string(), source_path: source.to_owned(), created_ms: SystemClock.now_ms() });
+            return Ok(JobCard {
+                job: id.to_string(),
+                source_path: source.to_owned(),
+                created_ms: SystemClock.now_ms(),
+            });
         }
     }
     Err(Stop::usage("every name for this job is taken"))
@@ -103,9 +105,7 @@ fn open_plan(job: &mut Job, plan: Plan) -> anyhow::Result<String> {
         _ => None,
     };
     if same && finished.is_none_or(|outcome| outcome == i32::from(JobOutcome::Done)) {
-        let counts = state.counts();
-        let done = counts.landed + counts.unchanged;
-        return Ok(format!("job {}: {done} of {total} subtasks are done", job.id()));
+        return Ok(standing(state));
     }
     job.open_plan(plan)?;
     let state = job.state();
@@ -119,7 +119,18 @@ pub fn open_job(context: &Context, id: &JobId) -> anyhow::Result<Opened> {
     if job.state().seq() == 0 {
         return Err(Stop::usage(format!("the job {id} has no plan: `longhaul run` its job file")));
     }
-    let counts = job.state().counts();
-    let note = format!("job {id}: {} of {} subtasks are done", counts.landed + counts.unchanged, counts.total);
+    let note = standing(job.state());
     Ok(Opened { job, note })
+}
+
+/// Where a job stands, in a line.
+fn standing(state: &State) -> String {
+    let counts = state.counts();
+    let done = counts.landed + counts.unchanged;
+    let waiting = if counts.landing > 0 {
+        format!(", {} more are checked and wait to land", counts.landing)
+    } else {
+        String::new()
+    };
+    format!("job {}: {done} of {} subtasks are done{waiting}", state.job(), counts.total)
 }

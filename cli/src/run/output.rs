@@ -104,7 +104,7 @@ impl Output {
                 "branch": branch,
                 "status": status,
             })),
-            _ => eprint!("{}", summary::with_rows(status, branch, rows, &style::stderr())),
+            _ => eprint!("{}", summary::summary(status, branch, rows, &style::stderr())),
         }
     }
 }

@@ -36,8 +36,7 @@ pub async fn cancel(context: &Context, args: CancelArgs) -> anyhow::Result<Exit>
 
 /// Tries subtasks again.
 pub async fn retry(context: &Context, args: RetryArgs) -> anyhow::Result<Exit> {
-    let mut request =
-        pb::RetryRequest { subtasks: args.subtasks, remark: args.remark, ..pb::RetryRequest::default() };
+    let mut request = pb::RetryRequest { subtasks: args.subtasks, remark: args.remark, ..pb::RetryRequest::default() };
     for condition in &args.where_ {
         match condition.split_once('=') {
             Some(("map", name)) => name.clone_into(&mut request.map),

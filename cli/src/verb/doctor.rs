@@ -20,8 +20,10 @@ pub fn doctor(context: &Context) -> anyhow::Result<Exit> {
     let checks = [git(), state_folder(context), free_space(context), shim(), cores()];
     let good = checks.iter().all(|check| check.good);
     if context.json {
-        let rows: Vec<_> =
-            checks.iter().map(|check| serde_json::json!({"check": check.name, "good": check.good, "text": check.text})).collect();
+        let rows: Vec<_> = checks
+            .iter()
+            .map(|check| serde_json::json!({"check": check.name, "good": check.good, "text": check.text}))
+            .collect();
         json_line(&serde_json::json!({"good": good, "checks": rows}));
     } else {
         for check in &checks {
@@ -34,9 +36,10 @@ pub fn doctor(context: &Context) -> anyhow::Result<Exit> {
 fn git() -> Check {
     let (good, text) = match version() {
         Ok(found) if found >= VERSION_MIN => (true, format!("{}.{}", found.0, found.1)),
-        Ok(found) => {
-            (false, format!("{}.{} is older than {}.{}: install a newer git", found.0, found.1, VERSION_MIN.0, VERSION_MIN.1))
-        }
+        Ok(found) => (
+            false,
+            format!("{}.{} is older than {}.{}: install a newer git", found.0, found.1, VERSION_MIN.0, VERSION_MIN.1),
+        ),
         Err(error) => (false, error.to_string()),
     };
     Check { name: "git", good, text }
@@ -72,12 +75,20 @@ fn free_space(context: &Context) -> Check {
 fn shim() -> Check {
     let exe = std::env::current_exe().map(|exe| exe.display().to_string());
     match exe {
-        Ok(exe) => Check { name: "process shim", good: true, text: format!("{exe} (processes die with longhaul; no sandbox yet)") },
+        Ok(exe) => Check {
+            name: "process shim",
+            good: true,
+            text: format!("{exe} (processes die with longhaul; no sandbox yet)"),
+        },
         Err(error) => Check { name: "process shim", good: false, text: error.to_string() },
     }
 }
 
 fn cores() -> Check {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    Check { name: "cores", good: true, text: format!("{cores}, so {cores} subtasks at once unless budget.parallel says otherwise") }
+    Check {
+        name: "cores",
+        good: true,
+        text: format!("{cores}, so {cores} subtasks at once unless budget.parallel says otherwise"),
+    }
 }

@@ -11,8 +11,18 @@ use crate::view::{status as page, style};
 
 /// States a subtask can be listed by.
 const STATES: [&str; 12] = [
-    "waiting", "ready", "backoff", "running", "landing", "landed", "unchanged", "parked", "failed", "skipped",
-    "cancelled", "reverted",
+    "waiting",
+    "ready",
+    "backoff",
+    "running",
+    "landing",
+    "landed",
+    "unchanged",
+    "parked",
+    "failed",
+    "skipped",
+    "cancelled",
+    "reverted",
 ];
 
 /// Lists.

@@ -33,8 +33,11 @@ pub async fn verify(context: &Context, args: &VerifyArgs) -> anyhow::Result<Exit
 
 fn print_report(context: &Context, report: &VerifyReport) {
     if context.json {
-        let findings: Vec<_> =
-            report.findings.iter().map(|finding| serde_json::json!({"what": finding.what, "problem": finding.problem})).collect();
+        let findings: Vec<_> = report
+            .findings
+            .iter()
+            .map(|finding| serde_json::json!({"what": finding.what, "problem": finding.problem}))
+            .collect();
         json_line(&serde_json::json!({
             "merges": report.merges.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "receipts": report.receipts,
@@ -65,7 +68,10 @@ fn rerun(state: &State, store: &std::path::Path, report: &VerifyReport) -> anyho
     std::fs::create_dir(&work)?;
     let git = Git::at(folder.path().join("git")).with_work_tree(&work);
     Git::at(folder.path().join("git")).run(["init", "--quiet", "--bare", "--template="])?;
-    std::fs::write(folder.path().join("git/objects/info/alternates"), format!("{}\n", store.join("objects").display()))?;
+    std::fs::write(
+        folder.path().join("git/objects/info/alternates"),
+        format!("{}\n", store.join("objects").display()),
+    )?;
     let setup = plan.repo.as_ref().and_then(|repo| repo.env.as_ref()).and_then(|env| env.setup.clone());
     let mut red = 0;
     for (at, merge) in report.merges.iter().enumerate() {

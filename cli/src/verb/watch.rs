@@ -29,7 +29,10 @@ pub async fn watch(context: &Context, args: &WatchArgs) -> anyhow::Result<Exit> 
             let layout = client.layout();
             let state = recover_read_only(&layout)?.state;
             let records = read_records(&layout, args.after.unwrap_or(0))?;
-            records.iter().filter_map(|record| view::watch_event(&state, record)).for_each(|event| print(context, &event));
+            records
+                .iter()
+                .filter_map(|record| view::watch_event(&state, record))
+                .for_each(|event| print(context, &event));
             eprintln!("nobody runs the job at the moment");
         }
     }

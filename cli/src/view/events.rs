@@ -24,7 +24,7 @@ fn verb(event: &WatchEvent) -> (Tone, &str) {
         ("plan_opened", _) => (Tone::Active, "Planned"),
         ("gate_asked" | "gate_done", _) => (Tone::Active, "Gate"),
         ("assigned", _) => (Tone::Active, "Started"),
-        ("lease_expired", _) => (Tone::Warn, "Lost"),
+        ("lease_expired" | "gate_lost", _) => (Tone::Warn, "Lost"),
         ("delivered", _) => (Tone::Good, "Delivered"),
         ("unchanged", _) => (Tone::Good, "Unchanged"),
         ("parked", _) => (Tone::Warn, "Parked"),
@@ -119,7 +119,7 @@ mod tests {
             (made("attempt_failed", "retry", "a: check failed"), "       Retry a: check failed"),
             (made("attempt_failed", "park", "a: x"), "      Parked a: x"),
             (made("member_rejected", "fail", "a: x"), "      Failed a: x"),
-            (made("gate_done", "", "gate 4 is green"), "        Gate gate 4 is green"),
+            (made("gate_done", "", "4 is green"), "        Gate 4 is green"),
             (made("landed", "", ""), "      Landed s1, s2, s3, s4, and 2 more"),
             (made("a_later_event", "", "what it says"), "a_later_event what it says"),
         ];

@@ -4,7 +4,7 @@
 //! Sentences wrap; commands are neither cut nor wrapped, whatever the width, because they are there
 //! to be copied.
 
-use longhaul_proto::{Counts, JobStatus, ParkRow, SubtaskRow};
+use longhaul_proto::{Counts, JobStatus, SubtaskRow};
 
 use super::{
     canvas::Canvas,
@@ -34,17 +34,8 @@ const WARNINGS_MAX: usize = 5;
 const NEXT_MAX: usize = 6;
 
 /// The summary of a job that stopped; `branch` is the one its result was exported to, empty where
-/// it was not. Without rows, what failed is a number; see [`with_rows`].
-pub fn summary(status: &JobStatus, branch: &str, canvas: &Canvas) -> String {
-    let parked =
-        |park: &ParkRow| SubtaskRow { id: park.subtask.clone(), state: "parked".to_owned(), ..SubtaskRow::default() };
-    let rows: Vec<SubtaskRow> = status.parked.iter().map(parked).collect();
-    with_rows(status, branch, &rows, canvas)
-}
-
-/// The same with what failed by name; `rows` are the job's subtasks, those that landed may be
-/// missing.
-pub fn with_rows(status: &JobStatus, branch: &str, rows: &[SubtaskRow], canvas: &Canvas) -> String {
+/// it was not; `rows` are the job's subtasks, those that landed may be missing.
+pub fn summary(status: &JobStatus, branch: &str, rows: &[SubtaskRow], canvas: &Canvas) -> String {
     let columns = canvas.width;
     let counts = status.counts.unwrap_or_else(|| count(rows));
     let reasons = group::by_reason(status, rows);

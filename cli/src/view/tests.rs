@@ -12,7 +12,7 @@ use super::{
     live::Live,
     status::{explanation, jobs, status, subtask, subtasks},
     style::Style,
-    summary::{summary, with_rows},
+    summary::summary,
 };
 use crate::report::{
     fixture::{self, HOSTILE, START_MS},
@@ -75,8 +75,7 @@ fn pages(canvas: &Canvas) -> Vec<(&'static str, String)> {
         ("subtasks", subtasks(&listed(&hostile.rows), canvas)),
         ("subtask", subtask(&detail(HOSTILE), canvas)),
         ("explanation", explanation(&explained, canvas)),
-        ("summary", summary(&hostile.status, HOSTILE, canvas)),
-        ("summary with rows", with_rows(&hostile.status, HOSTILE, &hostile.rows, canvas)),
+        ("summary", summary(&hostile.status, HOSTILE, &hostile.rows, canvas)),
         ("live", Live::new(canvas.style()).frame(&running, canvas.now_ms, canvas.width, 30).join("\n")),
     ]
 }
@@ -154,7 +153,7 @@ fn a_pilot_hints_at_its_approval() {
 #[test]
 fn the_summary_has_only_what_needs_a_person() {
     let input = fixture::job(60, 1, 6);
-    let text = with_rows(&input.status, &input.status.branch, &input.rows, &Canvas::plain(110, NOW_MS));
+    let text = summary(&input.status, &input.status.branch, &input.rows, &Canvas::plain(110, NOW_MS));
     for needed in [
         "      FAILED 2× check failed: `cargo check` exited with 101",
         "             lazy-module_07, lazy-module_37",
@@ -169,23 +168,9 @@ fn the_summary_has_only_what_needs_a_person() {
 }
 
 #[test]
-fn without_rows_the_summary_says_where_to_find_what_failed() {
-    let input = fixture::job(60, 1, 6);
-    let text = summary(&input.status, "", &Canvas::plain(110, NOW_MS));
-    for needed in [
-        "PARKED 2× conflict in src/parser/mod.rs after 3 attempts",
-        "longhaul list --state failed",
-        "longhaul retry --where state=failed",
-        "longhaul export",
-    ] {
-        assert!(text.contains(needed), "{needed:?} is missing in\n{text}");
-    }
-}
-
-#[test]
 fn commands_are_never_cut() {
     let input = fixture::job(60, 1, 6);
-    let text = with_rows(&input.status, "", &input.rows, &Canvas::plain(20, NOW_MS));
+    let text = summary(&input.status, "", &input.rows, &Canvas::plain(20, NOW_MS));
     assert!(text.contains("longhaul retry lazy-module_07 lazy-module_37\n"), "{text}");
     let frame = Live::new(Style::plain()).frame(&fixture::running(1), NOW_MS, 50, 20).join("\n");
     assert!(!frame.contains("longhaul "), "{frame}");
@@ -200,7 +185,7 @@ fn a_perfect_run_is_a_few_lines() {
         branch: "longhaul/j".into(),
         ..JobStatus::default()
     };
-    let text = summary(&status, "longhaul/j", &Canvas::plain(80, NOW_MS));
+    let text = summary(&status, "longhaul/j", &[], &Canvas::plain(80, NOW_MS));
     assert_eq!(text.lines().count(), 6, "{text}");
     assert!(text.contains("        Done All 3 subtasks landed"));
 }
@@ -209,7 +194,7 @@ fn a_perfect_run_is_a_few_lines() {
 fn large_lists_stay_bounded() {
     let input = fixture::job(100_000, 5, 64);
     let canvas = Canvas::plain(100, NOW_MS);
-    assert!(with_rows(&input.status, "", &input.rows, &canvas).lines().count() < 50);
+    assert!(summary(&input.status, "", &input.rows, &canvas).lines().count() < 50);
     let text = subtasks(&listed(&input.rows), &canvas);
     assert!(text.ends_with("and 99,000 more; --json has all\n"));
     assert!(status(&input.status, &canvas).lines().count() < 60);
@@ -220,6 +205,6 @@ fn empty_answers_are_sentences() {
     let canvas = Canvas::plain(80, NOW_MS);
     assert!(jobs(&[], &canvas).starts_with("No jobs here."));
     assert_eq!(subtasks(&listed(&[]), &canvas), "No subtasks match.\n");
-    assert!(summary(&JobStatus::default(), "", &canvas).contains("The job has no subtasks."));
+    assert!(summary(&JobStatus::default(), "", &[], &canvas).contains("The job has no subtasks."));
     assert!(!status(&JobStatus::default(), &canvas).is_empty());
 }

@@ -279,7 +279,10 @@ impl Store {
     /// The git identity configured for this repository or its user.
     pub fn identity(&self) -> Option<Identity> {
         let author = self.repo.author()?.ok()?;
-        Some(Identity { name: author.name.to_str_lossy().into_owned(), email: author.email.to_str_lossy().into_owned() })
+        Some(Identity {
+            name: author.name.to_str_lossy().into_owned(),
+            email: author.email.to_str_lossy().into_owned(),
+        })
     }
 
     /// Leaves that differ between two trees, sorted by path; a rename is a deletion and an addition.
@@ -299,11 +302,17 @@ impl Store {
             let (path, before, after, mode) = match change {
                 D::Addition { location, id, entry_mode, .. } => (location, None, Some(id), entry_mode),
                 D::Deletion { location, id, entry_mode, .. } => (location, Some(id), None, entry_mode),
-                D::Modification { location, previous_id, id, entry_mode, .. } => (location, Some(previous_id), Some(id), entry_mode),
+                D::Modification { location, previous_id, id, entry_mode, .. } => {
+                    (location, Some(previous_id), Some(id), entry_mode)
+                }
                 D::Rewrite { location, id, entry_mode, .. } => (location, None, Some(id), entry_mode),
             };
             if !mode.is_tree() {
-                changes.push(Change { path: utf8(path.as_ref())?, before: before.map(Oid::from), after: after.map(Oid::from) });
+                changes.push(Change {
+                    path: utf8(path.as_ref())?,
+                    before: before.map(Oid::from),
+                    after: after.map(Oid::from),
+                });
             }
         }
         changes.sort();
@@ -318,7 +327,8 @@ impl Store {
         if ancestor == theirs {
             return Ok(MergeOutcome::Clean(ours));
         }
-        let failed = |error: &dyn std::fmt::Display| self.read_error(format!("the trees {ancestor}, {ours}, {theirs}"), error);
+        let failed =
+            |error: &dyn std::fmt::Display| self.read_error(format!("the trees {ancestor}, {ours}, {theirs}"), error);
         let options = self.repo.tree_merge_options().map_err(|error| failed(&error))?;
         let labels = gix::merge::blob::builtin_driver::text::Labels {
             ancestor: Some("base".into()),
@@ -449,7 +459,5 @@ fn leaf_kind(mode: EntryMode) -> Option<EntryKind> {
 }
 
 fn utf8(path: &gix::bstr::BStr) -> Result<String, StoreError> {
-    path.to_str()
-        .map(str::to_owned)
-        .map_err(|_| StoreError::PathEncoding { path: path.to_str_lossy().into_owned() })
+    path.to_str().map(str::to_owned).map_err(|_| StoreError::PathEncoding { path: path.to_str_lossy().into_owned() })
 }

@@ -19,7 +19,8 @@ pub(super) fn refuse_kinds(root: &mut DeTable<'_>, source: &Source, problems: &m
     for (name, agent) in std::mem::replace(agents, DeTable::new()) {
         names.insert(name.get_ref().to_string());
         let kind = agent.get_ref().get("kind").map(|kind| (kind.span(), kind.get_ref().as_str().map(str::to_owned)));
-        let Some((span, Some(text))) = kind.filter(|(_, kind)| kind.as_deref().is_some_and(|kind| !KINDS.contains(&kind)))
+        let Some((span, Some(text))) =
+            kind.filter(|(_, kind)| kind.as_deref().is_some_and(|kind| !KINDS.contains(&kind)))
         else {
             agents.insert(name, agent);
             continue;

@@ -13,11 +13,9 @@ pub fn is_glob(text: &str) -> bool {
 /// A glob of paths inside the repository; the error is cause and next step.
 pub fn path_glob(text: &str) -> Result<Glob, (String, String)> {
     inside(text)?;
-    GlobBuilder::new(text)
-        .literal_separator(true)
-        .backslash_escape(true)
-        .build()
-        .map_err(|error| (format!("not a glob: {text:?}: {}", error.kind()), "see the brackets, e.g. \"src/**/*.{js,ts}\"".to_owned()))
+    GlobBuilder::new(text).literal_separator(true).backslash_escape(true).build().map_err(|error| {
+        (format!("not a glob: {text:?}: {}", error.kind()), "see the brackets, e.g. \"src/**/*.{js,ts}\"".to_owned())
+    })
 }
 
 /// A set of globs that [`path_glob`] accepts; those it refuses match nothing.
@@ -31,9 +29,9 @@ pub fn path_globs<'a>(texts: impl IntoIterator<Item = &'a str>) -> GlobSet {
 
 /// A glob of ids.
 pub fn id_glob(text: &str) -> Result<GlobMatcher, (String, String)> {
-    Glob::new(text)
-        .map(|glob| glob.compile_matcher())
-        .map_err(|error| (format!("not a glob: {text:?}: {}", error.kind()), "see the brackets, e.g. \"lazy-*\"".to_owned()))
+    Glob::new(text).map(|glob| glob.compile_matcher()).map_err(|error| {
+        (format!("not a glob: {text:?}: {}", error.kind()), "see the brackets, e.g. \"lazy-*\"".to_owned())
+    })
 }
 
 /// Refuses what can only lie outside the repository, or can match nothing in it.
@@ -58,12 +56,15 @@ fn inside(text: &str) -> Result<(), (String, String)> {
     if text.split(['/', '\\']).any(|part| part == "..") {
         return outside("it goes up with `..`");
     }
-    if text.starts_with("./") {
-        let help = format!("leave out the `./`: {:?}", &text[2..]);
+    if let Some(rest) = text.strip_prefix("./") {
+        let help = format!("leave out the `./`: {rest:?}");
         return Err((format!("{text:?} matches no path: paths here do not start with `./`"), help));
     }
     if let Some(folder) = text.strip_suffix('/') {
-        return Err((format!("{text:?} matches no file: it names a folder"), format!("for all files in it write \"{folder}/**\"")));
+        return Err((
+            format!("{text:?} matches no file: it names a folder"),
+            format!("for all files in it write \"{folder}/**\""),
+        ));
     }
     if text.starts_with('!') {
         let help = "leave files of a map out with `exclude`; elsewhere name what is meant".to_owned();

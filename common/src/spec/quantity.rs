@@ -51,7 +51,9 @@ fn parse_period(text: &str) -> Result<Period, String> {
     }
     match total.round() as u64 {
         0 => Err(format!("a duration of zero: {text:?}\n{PERIOD_HELP}")),
-        ms if ms > PERIOD_MS_MAX => Err(format!("longer than {} days: {text:?}\n{PERIOD_HELP}", PERIOD_MS_MAX / 86_400_000)),
+        ms if ms > PERIOD_MS_MAX => {
+            Err(format!("longer than {} days: {text:?}\n{PERIOD_HELP}", PERIOD_MS_MAX / 86_400_000))
+        }
         ms => Ok(Period(ms)),
     }
 }

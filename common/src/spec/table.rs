@@ -110,8 +110,7 @@ impl MapTable {
 impl JobFile {
     /// Tasks and maps in the order of the file.
     pub fn tables(&self) -> Vec<Table<'_>> {
-        let mut tables: Vec<_> =
-            self.task.iter().map(Table::Task).chain(self.map.iter().map(Table::Map)).collect();
+        let mut tables: Vec<_> = self.task.iter().map(Table::Task).chain(self.map.iter().map(Table::Map)).collect();
         tables.sort_by_key(|table| table.span().start);
         tables
     }

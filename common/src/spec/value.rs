@@ -64,7 +64,6 @@ pub enum CommandLine {
     Argv(Vec<String>),
 }
 
-
 impl CommandLine {
     /// The parts a person wrote, for looking at their words.
     pub fn words(&self) -> Vec<&str> {

@@ -81,7 +81,8 @@ impl Index {
     fn usable(&self, layout: &JobLayout) -> bool {
         let number = |key: &str| self.number(key);
         let format = number("format");
-        let ahead = number("seq").unwrap_or(0) > journal::read(&layout.journal(), u64::MAX, |_| Ok(())).map_or(0, |tail| tail.last_seq);
+        let ahead = number("seq").unwrap_or(0)
+            > journal::read(&layout.journal(), u64::MAX, |_| Ok(())).map_or(0, |tail| tail.last_seq);
         format.is_none_or(|format| format == u64::from(FILE_FORMAT)) && !ahead
     }
 
@@ -149,7 +150,7 @@ impl Index {
                 self.bill(event.attempt, event.usage.as_ref())?;
                 let commit = event.patch.as_ref().map(|patch| hex(&patch.commit)).unwrap_or_default();
                 self.end_attempt(event.node, event.attempt, |row| {
-                    ("delivered".clone_into(&mut row.outcome), row.commit = commit);
+                    "delivered".clone_into(&mut row.outcome); row.commit = commit;
                     row.timing = event.timing;
                 })?;
             }
@@ -176,7 +177,7 @@ impl Index {
             }
             Event::LeaseExpired(event) => {
                 self.end_attempt(event.node, event.attempt, |row| {
-                    ("lost".clone_into(&mut row.outcome), row.message.clone_from(&event.why));
+                    "lost".clone_into(&mut row.outcome); row.message.clone_from(&event.why);
                 })?;
             }
             Event::Landed(event) => {

@@ -202,7 +202,8 @@ fn read_segment(
 ) -> Result<(), CheckpointError> {
     let path = &segment.path;
     let bytes = std::fs::read(path).map_err(CheckpointError::io("read", path))?;
-    let damaged = |offset: usize, cause: String| CheckpointError::Damaged { path: path.clone(), offset: offset as u64, cause };
+    let damaged =
+        |offset: usize, cause: String| CheckpointError::Damaged { path: path.clone(), offset: offset as u64, cause };
     if bytes.len() < HEAD_BYTES {
         if last {
             tail.torn_bytes = bytes.len() as u64;

@@ -65,9 +65,11 @@ fn read(layout: &JobLayout) -> Result<(Recovered, Tail), CheckpointError> {
     let tail = journal::read(&folder, snapshot_seq, |record| {
         let seq = record.seq;
         let event = record.event.as_ref().expect("a decoded record has an event");
-        state
-            .apply(seq, record.at_ms, event)
-            .map_err(|source| CheckpointError::Apply { path: folder.clone(), seq, source })?;
+        state.apply(seq, record.at_ms, event).map_err(|source| CheckpointError::Apply {
+            path: folder.clone(),
+            seq,
+            source,
+        })?;
         replayed += 1;
         Ok(())
     })?;

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use longhaul_common::layout::JobLayout;
 use longhaul_proto::Record;
 
+use super::CheckpointError;
 use super::journal::{Journal, Tail};
 use super::snapshot::write_snapshot;
-use super::CheckpointError;
 use crate::core::State;
 
 /// Records between snapshots.

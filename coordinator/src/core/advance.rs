@@ -69,7 +69,8 @@ fn skip_doomed(state: &State) -> Option<Event> {
 /// A batch whose members were all cancelled has nothing to land.
 fn cancelled_batch(state: &State) -> Option<Event> {
     let batch = state.landing.batch.as_ref()?;
-    let in_batch = |node: &NodeId| matches!(state.subtask(*node).phase(), Phase::Landing { batch: id, .. } if *id == batch.id);
+    let in_batch =
+        |node: &NodeId| matches!(state.subtask(*node).phase(), Phase::Landing { batch: id, .. } if *id == batch.id);
     let cancelled = batch.members.iter().any(|node| matches!(state.subtask(*node).phase(), Phase::Closed { .. }));
     let moving = matches!(batch.step, super::Step::Moving);
     (cancelled && !moving && !batch.members.iter().all(in_batch))
@@ -83,7 +84,7 @@ fn hand_out(state: &State, now: Millis) -> Option<Event> {
     let assigned = schedule::next(state, now)?;
     match state.spend.refuses(state.limits(), schedule::reservation(state), state.active_ms(now)) {
         None => Some(assigned),
-        Some(reason) => Some(Event::JobPaused(JobPaused { reason, by_budget: true })),
+        Some(reason) => Some(Event::JobPaused(JobPaused { reason, by_budget: true, command_failed: false })),
     }
 }
 
@@ -103,8 +104,7 @@ fn finish(state: &State, now: Millis) -> Option<Event> {
             }
             FinalGate::Open => return None,
             FinalGate::Red(_, cause) => {
-                let reason =
-                    format!("the final gate is red: {}", longhaul_common::text::clip_tail(cause, 2_000));
+                let reason = format!("the final gate is red: {}", longhaul_common::text::clip_tail(cause, 2_000));
                 return Some(Event::JobClosed(JobClosed { outcome: JobOutcome::Partial.into(), reason }));
             }
             FinalGate::Green(_) => {}

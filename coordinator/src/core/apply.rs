@@ -92,12 +92,13 @@ impl State {
             }
             Event::JobPaused(event) => {
                 self.job_phase = JobPhase::Paused { reason: event.reason.clone(), by_budget: event.by_budget };
+                self.landing.blocked |= event.command_failed;
                 Ok(())
             }
             Event::JobResumed(_) => {
                 self.job_phase = JobPhase::Open;
-                self.landing.halted = None;
-                self.landing.control_green = None;
+                self.closed_ms = 0;
+                self.landing.forget_verdicts();
                 Ok(())
             }
             Event::LimitsChanged(event) => {
@@ -152,7 +153,12 @@ impl State {
         Ok(())
     }
 
-    fn make_subtasks(&mut self, opened: &pb::PlanOpened, old_plan: &pb::Plan, old: Vec<Subtask>) -> Result<(), ApplyError> {
+    fn make_subtasks(
+        &mut self,
+        opened: &pb::PlanOpened,
+        old_plan: &pb::Plan,
+        old: Vec<Subtask>,
+    ) -> Result<(), ApplyError> {
         let mut former: std::collections::BTreeMap<&str, (usize, Subtask)> =
             old.into_iter().enumerate().map(|(at, subtask)| (old_plan.nodes[at].id.as_str(), (at, subtask))).collect();
         let plan = Arc::clone(&self.plan);
@@ -193,11 +199,8 @@ impl State {
 
     fn carry(&mut self, carried: &pb::Carried) -> Result<(), ApplyError> {
         let node = self.known(carried.node)?;
-        let candidate = |patch: &pb::Patch| Candidate {
-            attempt: AttemptId(0),
-            patch: Box::new(patch.clone()),
-            reverts: None,
-        };
+        let candidate =
+            |patch: &pb::Patch| Candidate { attempt: AttemptId(0), patch: Box::new(patch.clone()), reverts: None };
         let phase = match &carried.what {
             Some(carried::What::Landed(landed)) => Phase::Landed(Box::new(Landed {
                 candidate: candidate(&landed.patch.clone().unwrap_or_default()),
@@ -309,8 +312,7 @@ impl State {
         if subtask.started_ms == 0 {
             subtask.started_ms = now;
         }
-        self.spend
-            .reserve(attempt, Amount { tokens: event.reserved_tokens, usd_micros: event.reserved_usd_micros });
+        self.spend.reserve(attempt, Amount { tokens: event.reserved_tokens, usd_micros: event.reserved_usd_micros });
         let base = Oid::from_bytes(&event.base)?;
         self.attempts.insert(attempt, LiveAttempt { node, worker: event.worker.clone(), base, since_ms: now });
         Ok(())
@@ -539,11 +541,7 @@ impl State {
         let Some(run) = self.landing.gates.remove(&gate) else {
             return Err(ApplyError::Missing { what: "gate", id: event.gate });
         };
-        let judged = Judged {
-            gate,
-            result: event.result.clone().unwrap_or_default(),
-            duration_ms: event.duration_ms,
-        };
+        let judged = Judged { gate, result: event.result.clone().unwrap_or_default(), duration_ms: event.duration_ms };
         let now = self.now_ms;
         self.landing.record(&run, judged, now);
         Ok(())
@@ -566,9 +564,8 @@ impl State {
         let id = BatchId(event.batch);
         self.last_batch = self.last_batch.max(event.batch);
         let members: Vec<NodeId> = event.members.iter().map(|&node| self.known(node)).collect::<Result<_, _>>()?;
-        let group = members.first().is_some_and(|&node| {
-            self.group_of(node).is_some_and(|group| group.order.contains(&node))
-        });
+        let group =
+            members.first().is_some_and(|&node| self.group_of(node).is_some_and(|group| group.order.contains(&node)));
         for &node in &members {
             let Phase::Delivered { candidate, .. } = self.subtask(node).phase().clone() else {
                 let from = self.subtask(node).phase().kind();

@@ -36,8 +36,8 @@ impl State {
         commands.extend(self.landing.gates.keys().map(|&id| Command::Gate(id)));
         commands.extend(self.landing.batch.as_ref().and_then(|batch| match batch.step {
             Step::Merging => Some(Command::Merge(batch.id)),
-            Step::Sealing { .. } => Some(Command::Seal(batch.id)),
-            Step::Moving { .. } => Some(Command::Land(batch.id)),
+            Step::Sealing => Some(Command::Seal(batch.id)),
+            Step::Moving => Some(Command::Land(batch.id)),
             _ => None,
         }));
         commands.extend(self.staging().map(Command::Stage));
@@ -48,9 +48,11 @@ impl State {
     /// Members of land groups to be merged onto their staging head: one a group at a time.
     fn staging(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.groups().values().filter_map(|group| {
-            group.order.iter().copied().find(|&node| {
-                matches!(self.subtask(node).phase(), Phase::Delivered { staged: None, .. })
-            })
+            group
+                .order
+                .iter()
+                .copied()
+                .find(|&node| matches!(self.subtask(node).phase(), Phase::Delivered { staged: None, .. }))
         })
     }
 

@@ -21,7 +21,7 @@ pub fn decide(state: &State, now: Millis, input: &Input) -> Result<Vec<Event>, R
         Input::Staged { node, result } => staged(state, now, *node, result).into_iter().collect(),
         Input::Sealed { batch, merge } => sealed(state, *batch, merge),
         Input::RefMoved { batch, result } => ref_moved(state, *batch, result),
-        Input::CommandFailed { reason } => paused(state, reason),
+        Input::CommandFailed { reason } => failed_command(state, reason),
         Input::Gap { ms } => vec![Event::Recovered(pb::Recovered { downtime_ms: *ms, ..pb::Recovered::default() })],
         Input::Request(request) => return requested(state, request),
     })
@@ -64,12 +64,7 @@ fn inconclusive(outcome: &Option<finished::Outcome>) -> pb::GateResult {
         Some(finished::Outcome::Failure(failure)) => failure.detail.clone(),
         _ => String::new(),
     };
-    pb::GateResult {
-        verdict: pb::Verdict::Inconclusive.into(),
-        reason,
-        log_tail: detail,
-        ..pb::GateResult::default()
-    }
+    pb::GateResult { verdict: pb::Verdict::Inconclusive.into(), reason, log_tail: detail, ..pb::GateResult::default() }
 }
 
 fn attempt_event(state: &State, now: Millis, attempt: u64, node: NodeId, report: &pb::Finished) -> Event {
@@ -167,9 +162,8 @@ fn staged(
 
 fn sealed(state: &State, id: BatchId, merge: &Merge) -> Vec<Event> {
     let waits = state.batch(id).is_some_and(|batch| batch.step == Step::Sealing);
-    let event = || {
-        Event::BatchSealed(pb::BatchSealed { batch: id.0, merge: merge.commit.to_vec(), tree: merge.tree.to_vec() })
-    };
+    let event =
+        || Event::BatchSealed(pb::BatchSealed { batch: id.0, merge: merge.commit.to_vec(), tree: merge.tree.to_vec() });
     if waits { vec![event()] } else { Vec::new() }
 }
 
@@ -179,7 +173,7 @@ fn ref_moved(state: &State, id: BatchId, result: &MoveResult) -> Vec<Event> {
         MoveResult::Moved => {
             vec![Event::Landed(pb::Landed { batch: id.0, commit: batch.merge.commit.to_vec() })]
         }
-        MoveResult::Foreign { found } => paused(
+        MoveResult::Foreign { found } => failed_command(
             state,
             &format!(
                 "the integration branch is at {}, neither at {} nor at {}: somebody else moved it; \
@@ -195,25 +189,49 @@ fn ref_moved(state: &State, id: BatchId, result: &MoveResult) -> Vec<Event> {
 fn paused(state: &State, reason: &str) -> Vec<Event> {
     match state.job_phase() {
         JobPhase::Open => {
-            vec![Event::JobPaused(pb::JobPaused { reason: reason.to_owned(), by_budget: false })]
+            vec![Event::JobPaused(pb::JobPaused { reason: reason.to_owned(), ..pb::JobPaused::default() })]
         }
         _ => Vec::new(),
     }
 }
 
+/// The batch waits where it is, and so does the job, until a person says that it is mended.
+fn failed_command(state: &State, reason: &str) -> Vec<Event> {
+    if state.landing.blocked || is_closed(state) {
+        return Vec::new();
+    }
+    let reason = reason.to_owned();
+    vec![Event::JobPaused(pb::JobPaused { reason, by_budget: false, command_failed: true })]
+}
+
 fn requested(state: &State, request: &Request) -> Result<Vec<Event>, Refusal> {
-    let open = matches!(state.job_phase(), JobPhase::Open | JobPhase::Paused { .. });
-    if !open {
-        return Err(Refusal("the job is closed; change the plan and run it again to open a new generation".to_owned()));
+    let events = match request {
+        Request::Pause { .. } | Request::Cancel { .. } | Request::Approve { .. } if is_closed(state) => {
+            let next =
+                "`longhaul retry` or `longhaul revert` opens it again, an edited job file opens a new generation";
+            return Err(Refusal(format!("the job is closed: {next}")));
+        }
+        Request::Pause { reason } => paused(state, reason),
+        Request::Resume { limits } => resume(state, limits.as_ref()),
+        Request::Cancel { nodes, whole_job, reason } => cancel(state, nodes, *whole_job, reason),
+        Request::Retry { nodes, remark } => try_again(state, nodes, remark),
+        Request::Approve { parks, by } => approve(state, parks, by),
+        Request::Revert { node, parent, parent_tree, reason } => revert(state, *node, *parent, *parent_tree, reason)?,
+    };
+    Ok(reopened(state, events))
+}
+
+fn is_closed(state: &State) -> bool {
+    matches!(state.job_phase(), JobPhase::Closed { .. })
+}
+
+/// Something to do in a closed job opens it again first.
+fn reopened(state: &State, mut events: Vec<Event>) -> Vec<Event> {
+    let opens = events.iter().any(|event| matches!(event, Event::JobResumed(_)));
+    if is_closed(state) && !events.is_empty() && !opens {
+        events.insert(0, Event::JobResumed(pb::JobResumed { by: "request".to_owned() }));
     }
-    match request {
-        Request::Pause { reason } => Ok(paused(state, reason)),
-        Request::Resume { limits } => Ok(resume(state, limits.as_ref())),
-        Request::Cancel { nodes, whole_job, reason } => Ok(cancel(state, nodes, *whole_job, reason)),
-        Request::Retry { nodes, remark } => Ok(try_again(state, nodes, remark)),
-        Request::Approve { parks, by } => Ok(approve(state, parks, by)),
-        Request::Revert { node, parent, parent_tree, reason } => revert(state, *node, *parent, *parent_tree, reason),
-    }
+    events
 }
 
 fn resume(state: &State, limits: Option<&pb::Budget>) -> Vec<Event> {
@@ -221,7 +239,13 @@ fn resume(state: &State, limits: Option<&pb::Budget>) -> Vec<Event> {
     if let Some(budget) = limits {
         events.push(Event::LimitsChanged(pb::LimitsChanged { budget: Some(*budget) }));
     }
-    if *state.job_phase() != JobPhase::Open || state.landing.halted.is_some() {
+    // A finished job stays finished, unless it ended before it could begin.
+    let wakes = match state.job_phase() {
+        JobPhase::Open | JobPhase::Empty => state.landing.halted.is_some(),
+        JobPhase::Paused { .. } => true,
+        JobPhase::Closed { .. } => state.landing.has_red_verdict(),
+    };
+    if wakes {
         events.push(Event::JobResumed(pb::JobResumed { by: "request".to_owned() }));
     }
     events

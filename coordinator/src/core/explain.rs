@@ -14,7 +14,8 @@ const NAMES_MAX: usize = 5;
 pub fn explain(state: &State, node: NodeId, now: Millis) -> Explanation {
     let subtask = state.subtask(node);
     let id = state.node(node).id.clone();
-    let mut out = Explanation { subtask: id.clone(), state: subtask.phase().name().to_owned(), ..Explanation::default() };
+    let mut out =
+        Explanation { subtask: id.clone(), state: subtask.phase().name().to_owned(), ..Explanation::default() };
     match subtask.phase() {
         Phase::Waiting => waiting(state, node, &mut out),
         Phase::Ready => ready(state, node, now, &mut out),
@@ -108,7 +109,11 @@ fn ready(state: &State, node: NodeId, now: Millis, out: &mut Explanation) {
 
 fn delivered(state: &State, node: NodeId, out: &mut Explanation) {
     let waiting_group = state.group_of(node).map(|group| {
-        group.members.iter().copied().filter(|&member| !matches!(state.subtask(member).phase(), Phase::Delivered { .. }))
+        group
+            .members
+            .iter()
+            .copied()
+            .filter(|&member| !matches!(state.subtask(member).phase(), Phase::Delivered { .. }))
     });
     match waiting_group.map(Iterator::collect::<Vec<_>>) {
         Some(members) if !members.is_empty() => {

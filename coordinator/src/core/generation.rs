@@ -20,7 +20,8 @@ pub fn open_generation(state: &State, plan: Plan) -> Result<PlanOpened, BadOid> 
         let old = state.node(node);
         new.get(old.id.as_str()).copied().filter(|&at| plan.nodes[at].key == old.key)
     };
-    let same_base = state.plan().repo.as_ref().is_none_or(|repo| Some(&repo.base) == plan.repo.as_ref().map(|r| &r.base));
+    let same_base =
+        state.plan().repo.as_ref().is_none_or(|repo| Some(&repo.base) == plan.repo.as_ref().map(|r| &r.base));
     let keep_tip = state.generation() > 0
         && same_base
         && state.nodes().all(|node| match state.subtask(node).phase() {
@@ -47,10 +48,5 @@ pub fn open_generation(state: &State, plan: Plan) -> Result<PlanOpened, BadOid> 
         carried_nodes.push(Carried { node, what: Some(what) });
     }
     let tip = if keep_tip { state.landing.tip } else { base };
-    Ok(PlanOpened {
-        generation: state.generation() + 1,
-        plan: Some(plan),
-        carried: carried_nodes,
-        tip: tip.to_vec(),
-    })
+    Ok(PlanOpened { generation: state.generation() + 1, plan: Some(plan), carried: carried_nodes, tip: tip.to_vec() })
 }

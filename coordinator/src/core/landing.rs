@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use longhaul_common::{BatchId, GateId, NodeId, Oid};
 use longhaul_proto::{
-    BatchClosed, BatchEnd, BatchOpened, GateAsked, GatePurpose, GateResult, LandIntent, LandingHalted,
-    MemberRejected, Verdict,
+    BatchClosed, BatchEnd, BatchOpened, GateAsked, GatePurpose, GateResult, LandIntent, LandingHalted, MemberRejected,
+    Verdict,
 };
 use serde::{Deserialize, Serialize};
 
@@ -157,6 +157,8 @@ pub struct Landing {
     pub gates: BTreeMap<GateId, GateRun>,
     /// Why nothing lands until a person resumes.
     pub halted: Option<String>,
+    /// A command of the batch failed; it is issued again when the job is resumed.
+    pub blocked: bool,
     /// Batches that moved the branch.
     pub landings: u32,
     /// Gates that gave a verdict.
@@ -278,6 +280,22 @@ pub(super) fn ask(state: &State, purpose: GatePurpose, batch: BatchId, commit: O
 }
 
 impl Landing {
+    /// Whether the base's or the final gate ended the job.
+    pub(super) fn has_red_verdict(&self) -> bool {
+        matches!(self.base_gate, BaseGate::Red(_)) || matches!(self.final_gate, FinalGate::Red(..))
+    }
+
+    /// A person says that what was in the way is mended: red verdicts and halts are asked anew.
+    pub(super) fn forget_verdicts(&mut self) {
+        self.halted = None;
+        self.blocked = false;
+        self.control_green = None;
+        if matches!(self.base_gate, BaseGate::Red(_)) {
+            self.base_gate = BaseGate::Open;
+        }
+        self.final_gate = FinalGate::Open;
+    }
+
     /// Notes a verdict. The caller has removed the run from `gates`.
     pub(super) fn record(&mut self, run: &GateRun, judged: Judged, now: Millis) {
         let verdict = judged.result.verdict();

@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-
 use super::Millis;
 
 /// A worker not heard from for this long has lost its leases.

@@ -6,6 +6,8 @@
 //! [`Command`]s (effects) follow from the state alone: whatever has no outcome yet is pending and
 //! is issued again after a restart.
 
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
 mod advance;
 mod apply;
 mod command;

@@ -10,13 +10,13 @@ use longhaul_common::{AttemptId, BatchId, NodeId, Oid};
 use longhaul_proto::{Budget, Counts, Outcome, Plan, Task};
 use serde::{Deserialize, Serialize};
 
+use super::Millis;
 use super::footprint::{Footprint, Held};
 use super::graph::{Graph, GraphError};
 use super::landing::Landing;
 use super::lease::Fleet;
 use super::spend::Spend;
 use super::subtask::{Phase, Subtask};
-use super::Millis;
 
 /// Where the job as a whole stands.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -316,8 +316,9 @@ impl State {
     /// hand out, nor a time to wait for.
     pub fn is_stuck(&self) -> bool {
         let counts = self.counts();
-        let quiet = self.attempts.is_empty() && self.landing.gates.is_empty() && self.landing.batch.is_none();
-        let halted = self.landing.halted.is_some();
+        let resting = self.landing.batch.is_none() || self.landing.blocked;
+        let quiet = self.attempts.is_empty() && self.landing.gates.is_empty() && resting;
+        let halted = self.landing.halted.is_some() || self.landing.blocked;
         let paused = matches!(self.job_phase, JobPhase::Paused { .. });
         let idle = self.derived.doomed.is_empty() && !self.any_can_run();
         let base_open = self.landing.base_gate == super::BaseGate::Open;

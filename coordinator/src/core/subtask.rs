@@ -30,10 +30,9 @@ fn next(from: PhaseKind, by: Move) -> Option<PhaseKind> {
         (P::Landing, M::FinishRevert) => P::Closed,
         (P::Landed, M::Revert) => P::Delivered,
         (P::Parked | P::Closed, M::Retry) => P::Ready,
-        (
-            P::Waiting | P::Ready | P::Backoff | P::Running | P::Delivered | P::Landing | P::Parked,
-            M::Close,
-        ) => P::Closed,
+        (P::Waiting | P::Ready | P::Backoff | P::Running | P::Delivered | P::Landing | P::Parked, M::Close) => {
+            P::Closed
+        }
         _ => return None,
     })
 }

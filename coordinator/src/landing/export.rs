@@ -21,7 +21,9 @@ pub struct Exported {
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// The branch has commits the job does not know.
-    #[error("the branch {branch} in {repo} is at {found}, which is no ancestor of the result {commit}: it was left alone. Rename it, then run `longhaul export`")]
+    #[error(
+        "the branch {branch} in {repo} is at {found}, which is no ancestor of the result {commit}: it was left alone. Rename it, then run `longhaul export`"
+    )]
     NotFastForward {
         /// Its name.
         branch: String,
@@ -33,7 +35,9 @@ pub enum ExportError {
         commit: Oid,
     },
     /// The branch is checked out, and moving it would surprise its worktree.
-    #[error("the branch {branch} is checked out at {worktree}: switch it to another branch, then run `longhaul export`")]
+    #[error(
+        "the branch {branch} is checked out at {worktree}: switch it to another branch, then run `longhaul export`"
+    )]
     CheckedOut {
         /// Its name.
         branch: String,
@@ -49,7 +53,13 @@ pub enum ExportError {
 }
 
 /// Brings `commit` and its receipts from `store` into the user's repository as `branch`.
-pub fn export(store: &Path, user_repo: &Path, branch: &str, commit: Oid, receipts: &str) -> Result<Exported, ExportError> {
+pub fn export(
+    store: &Path,
+    user_repo: &Path,
+    branch: &str,
+    commit: Oid,
+    receipts: &str,
+) -> Result<Exported, ExportError> {
     let user = Store::open(user_repo)?;
     let git = Git::at(user.common_dir());
     let name = format!("refs/heads/{branch}");

@@ -55,7 +55,13 @@ impl VerifyReport {
     }
 }
 
-fn check(store: &Store, at: Oid, parents: &[Oid], receipt: &Receipt, report: &mut VerifyReport) -> Result<(), StoreError> {
+fn check(
+    store: &Store,
+    at: Oid,
+    parents: &[Oid],
+    receipt: &Receipt,
+    report: &mut VerifyReport,
+) -> Result<(), StoreError> {
     let before = report.findings.len();
     if receipt.tree != store.tree_of(at)?.to_string() {
         report.find(at, format!("its receipt names the tree {}", receipt.tree));

@@ -43,7 +43,8 @@ pub(super) fn resolve(file: &JobFile, drafts: &Drafts, problems: &mut Vec<Proble
     let edges: usize = deps.iter().zip(&drafts.ranges).map(|(deps, range)| deps.len() * range.len()).sum();
     if edges > EDGES_MAX {
         let widest = (0..deps.len()).max_by_key(|&table| deps[table].len() * drafts.ranges[table].len()).unwrap_or(0);
-        let message = format!("{edges} dependencies; at most {EDGES_MAX} are allowed, and `{}` has most", tables[widest].name());
+        let message =
+            format!("{edges} dependencies; at most {EDGES_MAX} are allowed, and `{}` has most", tables[widest].name());
         let help = "group more files into one subtask, or put one task between the two maps";
         problems.push(file.source.problem(tables[widest].name_span(), message, help));
         return None;
@@ -58,7 +59,8 @@ fn index(at: usize) -> u32 {
 fn dependencies(file: &JobFile, drafts: &Drafts, problems: &mut Vec<Problem>) -> Vec<Vec<u32>> {
     let tables = file.tables();
     let names: BTreeMap<String, usize> = tables.iter().enumerate().map(|(at, table)| (table.name(), at)).collect();
-    let ids: BTreeMap<&str, usize> = drafts.nodes.iter().enumerate().map(|(at, draft)| (draft.id.as_str(), at)).collect();
+    let ids: BTreeMap<&str, usize> =
+        drafts.nodes.iter().enumerate().map(|(at, draft)| (draft.id.as_str(), at)).collect();
     let mut all = Vec::with_capacity(tables.len());
     for (own, table) in tables.iter().enumerate() {
         let mut deps: BTreeSet<u32> = BTreeSet::new();
@@ -71,7 +73,8 @@ fn dependencies(file: &JobFile, drafts: &Drafts, problems: &mut Vec<Problem>) ->
             } else if let (true, Ok(glob)) = (is_glob(text), id_glob(text)) {
                 // "Everything else" must not mean oneself or one's siblings.
                 let others = drafts.nodes.iter().enumerate().filter(|(_, draft)| draft.table != own);
-                let found: Vec<u32> = others.filter(|(_, draft)| glob.is_match(&draft.id)).map(|(at, _)| index(at)).collect();
+                let found: Vec<u32> =
+                    others.filter(|(_, draft)| glob.is_match(&draft.id)).map(|(at, _)| index(at)).collect();
                 if found.is_empty() {
                     let message = format!("`{text}` in the `after` of `{}` matches no subtask", table.work().id.value);
                     problems.push(file.source.problem(after.span(), message, "`longhaul plan` lists the ids"));

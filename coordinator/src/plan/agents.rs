@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Component, Path};
 
-use longhaul_common::spec::{AgentKind, AgentTable, At, CommandLine, INPUT_BYTES_MAX, INPUT_FILES_MAX, JobFile, Problem};
+use longhaul_common::spec::{
+    AgentKind, AgentTable, At, CommandLine, INPUT_BYTES_MAX, INPUT_FILES_MAX, JobFile, Problem,
+};
 use longhaul_proto as proto;
 use proto::agent::Kind;
 
@@ -25,7 +27,12 @@ pub(super) fn resolve(file: &JobFile, job_dir: &Path, problems: &mut Vec<Problem
     agents
 }
 
-fn codemod(file: &JobFile, table: &At<AgentTable>, job_dir: &Path, problems: &mut Vec<Problem>) -> Option<proto::CodemodAgent> {
+fn codemod(
+    file: &JobFile,
+    table: &At<AgentTable>,
+    job_dir: &Path,
+    problems: &mut Vec<Problem>,
+) -> Option<proto::CodemodAgent> {
     let rules = table.rules.as_ref()?;
     let path = job_dir.join(&rules.value);
     let text = read(&path).and_then(|bytes| {
@@ -46,7 +53,12 @@ fn codemod(file: &JobFile, table: &At<AgentTable>, job_dir: &Path, problems: &mu
     }
 }
 
-fn command(file: &JobFile, table: &At<AgentTable>, job_dir: &Path, problems: &mut Vec<Problem>) -> Option<proto::CommandAgent> {
+fn command(
+    file: &JobFile,
+    table: &At<AgentTable>,
+    job_dir: &Path,
+    problems: &mut Vec<Problem>,
+) -> Option<proto::CommandAgent> {
     let run = table.run.as_ref()?;
     let mut hashes = BTreeSet::new();
     let parts = texts(run).into_iter().map(|text| (text, run.span()));

@@ -59,7 +59,7 @@ fn parse(folder: &str, line: &str) -> Option<Line> {
         "-filter" | "!filter" => Some(false),
         _ => attribute.starts_with("filter=").then_some(false),
     });
-    let large = large.last()?;
+    let large = large.fold(None, |_, large| Some(large))?;
     // Without a slash a pattern is about names at any depth.
     let pattern = match pattern.strip_prefix('/') {
         Some(rooted) => rooted.to_owned(),
@@ -76,12 +76,23 @@ mod tests {
 
     #[test]
     fn the_last_and_deepest_line_wins() {
-        let files = [("", "*.bin filter=lfs diff=lfs\n# x\n/top.dat filter=lfs\nsub/** filter=lfs\n"), ("a/", "keep.bin -filter\n")];
-        let lines = files.iter().flat_map(|(folder, text)| text.lines().filter_map(|line| parse(folder, line))).collect();
+        let files = [
+            ("", "*.bin filter=lfs diff=lfs\n# x\n/top.dat filter=lfs\nsub/** filter=lfs\n"),
+            ("a/", "keep.bin -filter\n"),
+        ];
+        let lines =
+            files.iter().flat_map(|(folder, text)| text.lines().filter_map(|line| parse(folder, line))).collect();
         let large = LargeFiles { lines };
-        for (path, expected) in
-            [("x.bin", true), ("a/b/x.bin", true), ("a/keep.bin", false), ("b/keep.bin", true), ("top.dat", true), ("a/top.dat", false), ("sub/x/y", true), ("x.rs", false)]
-        {
+        for (path, expected) in [
+            ("x.bin", true),
+            ("a/b/x.bin", true),
+            ("a/keep.bin", false),
+            ("b/keep.bin", true),
+            ("top.dat", true),
+            ("a/top.dat", false),
+            ("sub/x/y", true),
+            ("x.rs", false),
+        ] {
             assert_eq!(large.covers(path), expected, "{path}");
         }
     }

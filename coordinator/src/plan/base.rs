@@ -113,21 +113,19 @@ impl Base {
 
     /// What of a footprint cannot be worked on, as the end of a sentence with its next step.
     pub fn unfit(&self, at: &[usize]) -> Option<String> {
-        let submodule = |at: &usize| self.entries[*at].kind == EntryKind::Submodule;
-        let large = |at: &usize| self.large.covers(&self.entries[*at].path);
-        let kinds: [(&str, &str, &dyn Fn(&usize) -> bool); 2] =
-            [("a submodule", "submodules", &submodule), ("kept in Git LFS", "kept in Git LFS", &large)];
-        for (one, several, wrong) in kinds {
-            let found: Vec<&str> = at.iter().filter(|at| wrong(at)).map(|&at| self.path_of(at)).collect();
-            if let Some((first, rest)) = found.split_first() {
-                let shown = rest.iter().take(PATHS_SHOWN - 1).fold((*first).to_owned(), |text, path| format!("{text}, {path}"));
-                let more = found.len().saturating_sub(PATHS_SHOWN);
-                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-                let what = if found.len() > 1 { several } else { one };
-                return Some(format!("{shown}{more} ({what}), which no patch can hold"));
-            }
+        let submodule = |at: usize| self.entries[at].kind == EntryKind::Submodule;
+        let found: Vec<usize> = at.iter().copied().filter(|&at| submodule(at)).collect();
+        if !found.is_empty() {
+            return Some(self.refusal(&found, if found.len() > 1 { "submodules" } else { "a submodule" }));
         }
-        None
+        let large: Vec<usize> = at.iter().copied().filter(|&at| self.large.covers(self.path_of(at))).collect();
+        (!large.is_empty()).then(|| self.refusal(&large, "kept in Git LFS"))
+    }
+
+    fn refusal(&self, at: &[usize], what: &str) -> String {
+        let shown: Vec<&str> = at.iter().take(PATHS_SHOWN).map(|&at| self.path_of(at)).collect();
+        let more = if at.len() > PATHS_SHOWN { format!(" and {} more", at.len() - PATHS_SHOWN) } else { String::new() };
+        format!("{}{more} ({what}), which no patch can hold", shown.join(", "))
     }
 }
 

@@ -125,12 +125,15 @@ impl Drafting<'_> {
         }
         let groups = map::groups(map.group, &selected.files, self.base)?;
         if groups.len() > NODES_MAX {
-            let message = format!("the map `{}` makes {} subtasks; at most {NODES_MAX} are allowed", map.id.value, groups.len());
+            let message =
+                format!("the map `{}` makes {} subtasks; at most {NODES_MAX} are allowed", map.id.value, groups.len());
             self.report(map.files.span(), message, "group more files into one subtask with `group`");
             return Ok(());
         }
         let shared = match &map.write {
-            Some(write) => self.base.matching(&path_globs(write.iter().map(|glob| glob.value.as_str())), &path_globs([])),
+            Some(write) => {
+                self.base.matching(&path_globs(write.iter().map(|glob| glob.value.as_str())), &path_globs([]))
+            }
             None => Vec::new(),
         };
         if let (Some(what), Some(write)) = (self.base.unfit(&shared), &map.write) {
@@ -143,7 +146,11 @@ impl Drafting<'_> {
             let id = map::group_id(&map.id, self.base.path_of(files[0]), n + 1);
             if id.len() > ID_BYTES_MAX || id.starts_with('-') {
                 let why = if id.starts_with('-') { "starts with a dash" } else { "is too long" };
-                self.report(map.id.span(), format!("the id {id:?} of the map `{}` {why}", map.id.value), "use {n} or {stem}, after some text");
+                self.report(
+                    map.id.span(),
+                    format!("the id {id:?} of the map `{}` {why}", map.id.value),
+                    "use {n} or {stem}, after some text",
+                );
                 return Ok(());
             }
             let weight = self.base.sizes_of(&files)?.iter().sum::<u64>().max(1);
@@ -179,7 +186,12 @@ impl Drafting<'_> {
         let globs: Vec<String> = map.files.iter().map(|glob| format!("{:?}", glob.value)).collect();
         let files = |count: usize| if count == 1 { "1 file".to_owned() } else { format!("{count} files") };
         let matched = files(selected.by_glob + selected.excluded);
-        let mut message = format!("the map `{}` is empty: {} matched {matched} at {}", map.id.value, globs.join(", "), self.base.commit.short());
+        let mut message = format!(
+            "the map `{}` is empty: {} matched {matched} at {}",
+            map.id.value,
+            globs.join(", "),
+            self.base.commit.short()
+        );
         if selected.excluded > 0 {
             message.push_str(&format!(", `exclude` took {}", selected.excluded));
         }
@@ -191,7 +203,10 @@ impl Drafting<'_> {
             _ if selected.excluded > 0 && selected.by_glob == 0 => {
                 (map.exclude.first().map_or(map.files.span(), At::span), "narrow `exclude`, or remove the map")
             }
-            _ => (map.files.span(), "correct the globs (`**` crosses folders); only what is committed at the base counts"),
+            _ => (
+                map.files.span(),
+                "correct the globs (`**` crosses folders); only what is committed at the base counts",
+            ),
         };
         self.report(span, message, help);
     }

@@ -74,7 +74,13 @@ pub(super) struct Common<'a> {
 impl Common<'_> {
     /// The part of the key that all subtasks of a table share; `dep_keys` are those of its
     /// dependencies in any order.
-    pub fn table_digest(&self, table: Table<'_>, task: &proto::Task, dep_keys: Vec<&[u8]>, problems: &mut Vec<Problem>) -> [u8; 32] {
+    pub fn table_digest(
+        &self,
+        table: Table<'_>,
+        task: &proto::Task,
+        dep_keys: Vec<&[u8]>,
+        problems: &mut Vec<Problem>,
+    ) -> [u8; 32] {
         let mut encoder = Encoder::new("longhaul table");
         encoder.field("repository", self.repo.name.as_bytes());
         encoder.field("id", task.id.as_bytes());

@@ -1,9 +1,9 @@
 //! Repository, tasks, gate, budget and policy as the plan carries them, defaults filled in.
 
 use longhaul_common::spec::{
-    ATTEMPTS_DEFAULT, BATCH_DEFAULT, CAPSULE_TOKENS_DEFAULT, EnvTable, JobFile, LOCKFILES_DEFAULT, MAX_FILE_BYTES_DEFAULT,
-    MAX_FILES_DEFAULT, MAX_OUTPUT_BYTES_DEFAULT, PROTECT_DEFAULT, Period, READY_TIMEOUT_MS_DEFAULT, ServiceTable, StringList,
-    TIMEOUT_MS_DEFAULT, Table, path_globs,
+    ATTEMPTS_DEFAULT, BATCH_DEFAULT, CAPSULE_TOKENS_DEFAULT, EnvTable, JobFile, LOCKFILES_DEFAULT,
+    MAX_FILE_BYTES_DEFAULT, MAX_FILES_DEFAULT, MAX_OUTPUT_BYTES_DEFAULT, PROTECT_DEFAULT, Period,
+    READY_TIMEOUT_MS_DEFAULT, ServiceTable, StringList, TIMEOUT_MS_DEFAULT, Table, path_globs,
 };
 use longhaul_proto as proto;
 
@@ -68,7 +68,8 @@ fn service(table: &ServiceTable) -> proto::Service {
 
 pub(super) fn task(table: Table<'_>, agents: &[proto::Agent]) -> proto::Task {
     let work = table.work();
-    let text = |text: Option<&longhaul_common::spec::At<String>>| text.map(|text| text.value.clone()).unwrap_or_default();
+    let text =
+        |text: Option<&longhaul_common::spec::At<String>>| text.map(|text| text.value.clone()).unwrap_or_default();
     let rung = |name: &str| agents.iter().position(|agent| agent.name == name).and_then(|at| u32::try_from(at).ok());
     proto::Task {
         id: work.id.value.clone(),

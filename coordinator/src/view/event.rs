@@ -25,11 +25,14 @@ fn describe(state: &State, event: &Event, out: &mut WatchEvent) {
         Event::PlanOpened(event) => {
             let nodes = event.plan.as_ref().map_or(0, |plan| plan.nodes.len());
             let carried = event.carried.len();
-            ("plan_opened", format!("generation {} with {nodes} subtasks, {carried} of them carried over", event.generation))
+            (
+                "plan_opened",
+                format!("generation {} with {nodes} subtasks, {carried} of them carried over", event.generation),
+            )
         }
         Event::GateAsked(event) => {
             (out.gate, out.batch) = (event.gate, event.batch);
-            ("gate_asked", format!("gate {} ({}) on {}", event.gate, purpose_name(event.purpose), short(&event.commit)))
+            ("gate_asked", format!("{} ({}) on {}", event.gate, purpose_name(event.purpose), short(&event.commit)))
         }
         Event::GateDone(event) => {
             out.gate = event.gate;
@@ -39,11 +42,11 @@ fn describe(state: &State, event: &Event, out: &mut WatchEvent) {
                 Verdict::Red => format!("red (exit {})", result.exit_code),
                 _ => format!("inconclusive: {}", result.reason),
             };
-            ("gate_done", format!("gate {} is {verdict} after {:.1} s", event.gate, event.duration_ms as f64 / 1000.0))
+            ("gate_done", format!("{} is {verdict} after {:.1} s", event.gate, event.duration_ms as f64 / 1000.0))
         }
         Event::GateLost(event) => {
             out.gate = event.gate;
-            ("gate_lost", format!("gate {} was lost: {}", event.gate, event.why))
+            ("gate_lost", format!("gate {}: {}", event.gate, event.why))
         }
         Event::Assigned(event) => {
             (out.attempt, out.subtasks) = (event.attempt, vec![name(event.node)]);
@@ -100,11 +103,11 @@ fn describe_landing(state: &State, event: &Event, out: &mut WatchEvent) {
         Event::BatchOpened(event) => {
             out.batch = event.batch;
             out.subtasks = event.members.iter().map(|&node| name(node)).collect();
-            ("batch_opened", format!("batch {} of {}: {}", event.batch, event.members.len(), listed(&out.subtasks)))
+            ("batch_opened", format!("{} of {}: {}", event.batch, event.members.len(), listed(&out.subtasks)))
         }
         Event::BatchMerged(event) => {
             out.batch = event.batch;
-            ("batch_merged", format!("batch {} as {}", event.batch, short(&event.merge)))
+            ("batch_merged", format!("{} merged as {}", event.batch, short(&event.merge)))
         }
         Event::MemberConflicted(event) => {
             (out.batch, out.subtasks) = (event.batch, vec![name(event.node)]);
@@ -125,11 +128,11 @@ fn describe_landing(state: &State, event: &Event, out: &mut WatchEvent) {
                 BatchEnd::Halted => "waits: landing is halted",
                 _ => "was cancelled",
             };
-            ("batch_closed", format!("batch {} {why}", event.batch))
+            ("batch_closed", format!("{} {why}", event.batch))
         }
         Event::BatchSealed(event) => {
             out.batch = event.batch;
-            ("batch_sealed", format!("batch {} with its derived files as {}", event.batch, short(&event.merge)))
+            ("batch_sealed", format!("{} with its derived files as {}", event.batch, short(&event.merge)))
         }
         Event::LandIntent(event) => {
             out.batch = event.batch;
@@ -178,11 +181,15 @@ fn describe_rest(state: &State, event: &Event, out: &mut WatchEvent) {
         Event::LandingHalted(event) => ("landing_halted", event.reason.clone()),
         Event::Recovered(event) => {
             let seconds = event.downtime_ms as f64 / 1000.0;
-            ("recovered", format!("going on after {seconds:.0} s, with {} attempts in question", event.lost_attempts.len()))
+            (
+                "recovered",
+                format!("going on after {seconds:.0} s, with {} attempts in question", event.lost_attempts.len()),
+            )
         }
         Event::JobClosed(event) => {
             let outcome = outcome_name(event.outcome);
-            let text = if event.reason.is_empty() { outcome.to_owned() } else { format!("{outcome}: {}", event.reason) };
+            let text =
+                if event.reason.is_empty() { outcome.to_owned() } else { format!("{outcome}: {}", event.reason) };
             ("job_closed", text)
         }
         _ => ("event", String::new()),

@@ -7,9 +7,7 @@ use longhaul_coordinator::core::{
     BaseGate, Command, Input, JobPhase, MemberMerge, Merge, MoveResult, Phase, State, WorkerView, open_generation,
 };
 use longhaul_coordinator::engine::{Disposition, Engine};
-use longhaul_proto::{
-    Failure, FailureClass, Finished, GateResult, Patch, Unchanged, Verdict, finished, record::Event,
-};
+use longhaul_proto::{Failure, FailureClass, Finished, GateResult, Patch, Unchanged, Verdict, finished, record::Event};
 
 use crate::model::{BASE, Content, Model};
 use crate::random::Random;
@@ -67,7 +65,12 @@ impl World {
             crashes: 0,
         };
         for turn in 0.. {
-            assert!(turn < TURNS_MAX, "seed {seed}: no end after {turn} turns: {:?} {:?}", world.engine.state().counts(), world.engine.state().landing);
+            assert!(
+                turn < TURNS_MAX,
+                "seed {seed}: no end after {turn} turns: {:?} {:?}",
+                world.engine.state().counts(),
+                world.engine.state().landing
+            );
             if world.over() {
                 break;
             }
@@ -308,8 +311,11 @@ impl World {
         state.assert_invariants();
         let tip = &self.model.commits[&state.landing.tip];
         assert_eq!(self.branch.unwrap_or(BASE), state.landing.tip, "seed {seed}: branch and state differ");
-        let landed: BTreeSet<u32> =
-            state.nodes().filter(|&node| matches!(state.subtask(node).phase(), Phase::Landed(_))).map(|node| node.0).collect();
+        let landed: BTreeSet<u32> = state
+            .nodes()
+            .filter(|&node| matches!(state.subtask(node).phase(), Phase::Landed(_)))
+            .map(|node| node.0)
+            .collect();
         assert_eq!(tip.nodes, landed, "seed {seed}: what is on the branch is what the state says");
         assert!(self.model.is_green(state.landing.tip), "seed {seed}: the branch is red");
         if matches!(state.landing.base_gate, BaseGate::Red(_)) {

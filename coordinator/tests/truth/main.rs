@@ -15,7 +15,8 @@ use samples::{append, layout, opened};
 
 /// The only segment of a small journal.
 fn segment(layout: &JobLayout) -> PathBuf {
-    let mut files: Vec<_> = fs::read_dir(layout.journal()).expect("there").map(|entry| entry.expect("readable").path()).collect();
+    let mut files: Vec<_> =
+        fs::read_dir(layout.journal()).expect("there").map(|entry| entry.expect("readable").path()).collect();
     files.retain(|path| path.extension().is_some_and(|end| end == "lhj"));
     assert_eq!(files.len(), 1);
     files.remove(0)

@@ -34,7 +34,9 @@ fn writer() {
     let mut out = std::io::stdout();
     for round in 0_u64.. {
         // Objects, then their folders, then the record, then the ref, then the ack.
-        let tree = git.write_files(None, &[(format!("dir{}/file", round % 17), round.to_string().into_bytes())]).expect("tree");
+        let tree = git
+            .write_files(None, &[(format!("dir{}/file", round % 17), round.to_string().into_bytes())])
+            .expect("tree");
         let parents: Vec<Oid> = (!tip.is_zero()).then_some(tip).into_iter().collect();
         let message = "m".to_owned();
         let commit = NewCommit { tree, parents: &parents, author: &identity, seconds: 1, message: &message };

@@ -18,7 +18,12 @@ fn plan(nodes: u32) -> Plan {
         repo: Some(Repo { base: vec![7; 20], ..Repo::default() }),
         tasks: vec![Task { max_attempts: 3, ..Task::default() }],
         nodes: (0..nodes)
-            .map(|at| Node { id: format!("n{at}"), key: vec![1; 32], claims: vec![format!("f{at}")], ..Node::default() })
+            .map(|at| Node {
+                id: format!("n{at}"),
+                key: vec![1; 32],
+                claims: vec![format!("f{at}")],
+                ..Node::default()
+            })
             .collect(),
         ..Plan::default()
     }
@@ -60,8 +65,15 @@ pub fn next_records(state: &mut State, count: u32) -> Vec<Record> {
             Some((attempt, node)) => Event::LeaseExpired(LeaseExpired { attempt, node, why: "sample".into() }),
             None => {
                 let attempt = state.spend.attempts + 1;
-                let node = u32::try_from(attempt % 5).expect("small") % u32::try_from(state.nodes().count()).expect("small");
-                Event::Assigned(Assigned { attempt, node, worker: "w".into(), base: vec![7; 20], ..Assigned::default() })
+                let node =
+                    u32::try_from(attempt % 5).expect("small") % u32::try_from(state.nodes().count()).expect("small");
+                Event::Assigned(Assigned {
+                    attempt,
+                    node,
+                    worker: "w".into(),
+                    base: vec![7; 20],
+                    ..Assigned::default()
+                })
             }
         };
         all.extend(records(state, vec![event]));
@@ -87,7 +99,11 @@ pub fn unmount(at: &Path) {
 }
 
 pub fn run(program: &str, args: &[&str]) -> bool {
-    let done = Command::new(program).args(args).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).status();
+    let done = Command::new(program)
+        .args(args)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .status();
     done.is_ok_and(|status| status.success())
 }
 

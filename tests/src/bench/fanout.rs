@@ -16,7 +16,8 @@ pub fn run() -> anyhow::Result<Vec<Row>> {
         floor.push(xargs()? / u32::try_from(COUNT)?);
         ours.push(noop::run(COUNT, false, 256)?.0 / u32::try_from(COUNT)?);
     }
-    let row = Row::times("no-op subtask, fan-out of 10,000", median(ours), "xargs -P2 /bin/true", median(floor), "≤ 0.7");
+    let row =
+        Row::times("no-op subtask, fan-out of 10,000", median(ours), "xargs -P2 /bin/true", median(floor), "≤ 0.7");
     Ok(vec![row])
 }
 

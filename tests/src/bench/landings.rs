@@ -26,7 +26,8 @@ pub fn run() -> anyhow::Result<Vec<Row>> {
         ours.push(land(&store, base, &changes, &identity, round)? / u32::try_from(CHANGES)?);
     }
     let (ours, peer) = (median(ours), median(peer));
-    let row = Row::times("landing one change, durable, batches of 8", ours, "git cherry-pick in a worktree", peer, "≤ 0.1");
+    let row =
+        Row::times("landing one change, durable, batches of 8", ours, "git cherry-pick in a worktree", peer, "≤ 0.1");
     let speed = Row::figure("landings per second, durable", format!("{:.0}", 1.0 / ours.as_secs_f64()), "–");
     Ok(vec![row, speed])
 }
@@ -95,7 +96,14 @@ fn land(store: &Store, base: Oid, changes: &[Oid], identity: &Identity, round: u
 
 fn cherry_pick(repo: &Path, base: Oid, changes: &[Oid], round: usize) -> anyhow::Result<Duration> {
     let tree = repo.parent().expect("a folder").join(format!("picks{round}"));
-    Git::at(repo.join(".git")).run(["worktree", "add", "-q", "--detach", &tree.display().to_string(), &base.to_string()])?;
+    Git::at(repo.join(".git")).run([
+        "worktree",
+        "add",
+        "-q",
+        "--detach",
+        &tree.display().to_string(),
+        &base.to_string(),
+    ])?;
     let begun = Instant::now();
     for change in changes {
         noop::git(&tree, &["-c", "user.name=b", "-c", "user.email=b@b", "cherry-pick", &change.to_string()])?;

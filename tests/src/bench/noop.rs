@@ -114,13 +114,15 @@ async fn wait_closed(coordinator: &mut Coordinator) -> anyhow::Result<()> {
 
 async fn work(mut inbox: longhaul_common::bus::Subscription, results: Results) {
     while let Some(payload) = inbox.next().await {
-        let Ok(pb::ToWorker { message: Some(to_worker::Message::Assign(assignment)) }) = pb::ToWorker::decode(payload) else {
+        let Ok(pb::ToWorker { message: Some(to_worker::Message::Assign(assignment)) }) = pb::ToWorker::decode(payload)
+        else {
             continue;
         };
         let outcome = match assignment.kind {
-            Some(assignment::Kind::Gate(_)) => {
-                finished::Outcome::Gate(pb::GateResult { verdict: pb::Verdict::Green.into(), ..pb::GateResult::default() })
-            }
+            Some(assignment::Kind::Gate(_)) => finished::Outcome::Gate(pb::GateResult {
+                verdict: pb::Verdict::Green.into(),
+                ..pb::GateResult::default()
+            }),
             _ => finished::Outcome::Unchanged(pb::Unchanged::default()),
         };
         let finished = pb::Finished { outcome: Some(outcome), ..pb::Finished::default() };

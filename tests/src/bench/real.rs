@@ -70,7 +70,10 @@ pub fn run() -> anyhow::Result<Vec<Row>> {
 
 fn plan(repo: &std::path::Path, base: Vec<u8>) -> pb::Plan {
     let mut plan = noop::plan(repo, base, COUNT, false, 2);
-    let run = pb::CommandLine { argv: ["sed", "-i", "s/pub fn/pub const fn/", "{files}"].map(String::from).to_vec(), ..pb::CommandLine::default() };
+    let run = pb::CommandLine {
+        argv: ["sed", "-i", "s/pub fn/pub const fn/", "{files}"].map(String::from).to_vec(),
+        ..pb::CommandLine::default()
+    };
     let agent = pb::CommandAgent { run: Some(run), ..pb::CommandAgent::default() };
     plan.agents[0].kind = Some(pb::agent::Kind::Command(agent));
     plan.gate = Some(pb::GateSpec {

@@ -39,7 +39,13 @@ fn write_history(job: &longhaul_common::layout::JobLayout) -> anyhow::Result<()>
     let mut events = vec![Event::JobOpened(pb::JobOpened { job: "bench".into() }), Event::PlanOpened(opened)];
     for at in 0..COUNT / 2 {
         let (attempt, node) = (at as u64 + 1, u32::try_from(at)?);
-        events.push(Event::Assigned(pb::Assigned { attempt, node, worker: "w".into(), base: vec![7; 20], ..pb::Assigned::default() }));
+        events.push(Event::Assigned(pb::Assigned {
+            attempt,
+            node,
+            worker: "w".into(),
+            base: vec![7; 20],
+            ..pb::Assigned::default()
+        }));
         events.push(Event::Unchanged(pb::AttemptUnchanged { attempt, node, ..pb::AttemptUnchanged::default() }));
     }
     let mut records = Vec::with_capacity(events.len());

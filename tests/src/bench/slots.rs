@@ -42,7 +42,8 @@ fn settle() {
 
 fn twelve_changed(store: &Store, base: Oid) -> anyhow::Result<Oid> {
     let tree = store.tree_of(base)?;
-    let files: Vec<_> = (0..12).map(|at| (format!("src/m{at:02}/file{at:04}.rs"), b"pub fn changed() {}\n".to_vec())).collect();
+    let files: Vec<_> =
+        (0..12).map(|at| (format!("src/m{at:02}/file{at:04}.rs"), b"pub fn changed() {}\n".to_vec())).collect();
     let tree = store.write_files(Some(tree), &files)?;
     let identity = Identity { name: "b".into(), email: "b@b".into() };
     let commit = NewCommit { tree, parents: &[base], author: &identity, seconds: 2, message: "twelve" };

@@ -7,7 +7,10 @@ pub fn greeting(count: usize) -> World {
     let files: Vec<(String, String)> =
         (0..count).map(|n| (format!("src/f{n:02}.txt"), format!("hello {n}\nkeep this line\n"))).collect();
     let mut all: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
-    all.push(("gate.sh", "set -e\nfor f in src/*.txt; do grep -q 'keep this line' \"$f\"; done\n! grep -rq BROKEN src\n"));
+    all.push((
+        "gate.sh",
+        "set -e\nfor f in src/*.txt; do grep -q 'keep this line' \"$f\"; done\n! grep -rq BROKEN src\n",
+    ));
     let world = World::new(&all);
     world.job(&greeting_job("s/hello/goodbye/"));
     world

@@ -70,7 +70,8 @@ fn check(world: &World, seed: u64, head: &str) {
         assert_eq!(text, format!("goodbye {n}\nkeep this line"), "seed {seed}");
     }
     // Each subtask landed once, on a chain of gated merges.
-    let log = world.git(&["log", "--format=%(trailers:key=Subtask-Id,valueonly,separator=%x2C)", &format!("main..{branch}")]);
+    let log =
+        world.git(&["log", "--format=%(trailers:key=Subtask-Id,valueonly,separator=%x2C)", &format!("main..{branch}")]);
     let mut landed: Vec<&str> = log.lines().filter(|line| !line.is_empty()).collect();
     let total = landed.len();
     landed.sort_unstable();

@@ -34,7 +34,12 @@ fn a_culprit_is_parked_with_the_gates_words_and_the_innocent_land() {
     world.job(&greeting_job("s/hello 3/BROKEN 3/;s/hello/goodbye/"));
     let ran = world.expect(3, &["run"]);
     let status = world.status();
-    assert_eq!((status["counts"]["landed"].as_u64(), status["counts"]["parked"].as_u64()), (Some(5), Some(1)), "{}", ran.stderr);
+    assert_eq!(
+        (status["counts"]["landed"].as_u64(), status["counts"]["parked"].as_u64()),
+        (Some(5), Some(1)),
+        "{}",
+        ran.stderr
+    );
     let why = world.expect(0, &["explain", "word-f03"]);
     assert!(why.stdout.contains("the gate is red with its change and green without it"), "{}", why.stdout);
     let capsule = world.expect(0, &["show", "word-f03", "--capsule"]);

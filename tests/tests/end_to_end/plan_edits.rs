@@ -143,6 +143,9 @@ run = "sh gate.sh"
     assert!(retried.stdout.contains("ask"), "{}", retried.stdout);
     world.expect(0, &["resume"]);
     assert_eq!(world.on_branch("longhaul/hint", "a.txt"), "thanks");
-    let refused = world.expect(2, &["revert", "ask"]);
-    assert!(refused.stderr.contains("closed"), "{}", refused.stderr);
+    world.expect(0, &["revert", "ask", "--reason", "changed my mind"]);
+    world.expect(0, &["resume"]);
+    assert_eq!(world.on_branch("longhaul/hint", "a.txt"), "a");
+    world.expect(0, &["verify", "--rerun"]);
+    assert!(world.expect(2, &["revert", "ask"]).stderr.contains("has not landed"));
 }

@@ -17,7 +17,7 @@ fn every_verb_that_shows_something_shows_it() {
         (&["diff", "word-f01"][..], "+goodbye 1"),
         (&["diff", "--stat"][..], "src/f02.txt"),
         (&["explain", "word-f01"][..], "landed as"),
-        (&["watch", "--after", "0"][..], "batch"),
+        (&["watch", "--after", "0"][..], "Landed"),
         (&["report", "--format", "md"][..], "word-f01"),
         (&["report", "--format", "html"][..], "</html>"),
         (&["report", "--format", "junit"][..], "</testsuites>"),

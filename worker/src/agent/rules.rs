@@ -81,7 +81,8 @@ impl Rules {
                 ast_grep_config::from_multiple(&document).map_err(|error| failed("", error.to_string()))?;
             for rule in found {
                 let id = rule.id.clone();
-                let rule = RuleConfig::try_from(rule, &GlobalRules::default()).map_err(|error| failed(&id, chain(&error)))?;
+                let rule =
+                    RuleConfig::try_from(rule, &GlobalRules::default()).map_err(|error| failed(&id, chain(&error)))?;
                 rules.push(rule);
             }
         }
@@ -129,13 +130,19 @@ fn one_pass(scan: &CombinedScan<'_, SupportLang>, language: SupportLang, text: &
         .filter_map(|(rule, matched)| Some((matched.make_edit(&rule.matcher, rule.fixer.first()?), &rule.id)))
         .collect();
     edits.sort_by(|(one, one_id), (two, two_id)| {
-        (one.position, std::cmp::Reverse(one.deleted_length), one_id).cmp(&(two.position, std::cmp::Reverse(two.deleted_length), two_id))
+        (one.position, std::cmp::Reverse(one.deleted_length), one_id).cmp(&(
+            two.position,
+            std::cmp::Reverse(two.deleted_length),
+            two_id,
+        ))
     });
     let mut out: Vec<u8> = Vec::with_capacity(text.len());
     let mut at = 0;
     for (edit, _) in edits {
         let end = edit.position + edit.deleted_length;
-        let (Some(between), Some(_)) = (text.as_bytes().get(at..edit.position), text.as_bytes().get(edit.position..end)) else {
+        let (Some(between), Some(_)) =
+            (text.as_bytes().get(at..edit.position), text.as_bytes().get(edit.position..end))
+        else {
             continue;
         };
         out.extend_from_slice(between);
@@ -160,7 +167,8 @@ fn documents(yaml: &str) -> Vec<String> {
             last.push('\n');
         }
     }
-    let is_empty = |document: &String| document.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'));
+    let is_empty =
+        |document: &String| document.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'));
     documents.retain(|document| !is_empty(document));
     documents
 }
@@ -192,10 +200,31 @@ mod tests {
             ("javascript", "a.js", "var $A = $B;", "const $A = $B;", "var a = 1;\n", "const a = 1;\n"),
             ("typescript", "a.ts", "$A as any", "$A as unknown", "let a = b as any;\n", "let a = b as unknown;\n"),
             ("tsx", "a.tsx", "<B $$$P />", "<C $$$P />", "let a = <B x={1} />;\n", "let a = <C x={1} />;\n"),
-            ("go", "a.go", "x := $A", "y := $A", "package a\nfunc f() { x := 1 }\n", "package a\nfunc f() { y := 1 }\n"),
-            ("java", "A.java", "new Integer($A)", "Integer.valueOf($A)", "class A { Object a = new Integer(1); }", "class A { Object a = Integer.valueOf(1); }"),
+            (
+                "go",
+                "a.go",
+                "x := $A",
+                "y := $A",
+                "package a\nfunc f() { x := 1 }\n",
+                "package a\nfunc f() { y := 1 }\n",
+            ),
+            (
+                "java",
+                "A.java",
+                "new Integer($A)",
+                "Integer.valueOf($A)",
+                "class A { Object a = new Integer(1); }",
+                "class A { Object a = Integer.valueOf(1); }",
+            ),
             ("yaml", "a.yml", "version: 1", "version: 2", "a: b\nversion: 1\n", "a: b\nversion: 2\n"),
-            ("c", "a.c", "strcpy($A, $B)", "safe($A, $B)", "void f() { g(strcpy(a, b)); }\n", "void f() { g(safe(a, b)); }\n"),
+            (
+                "c",
+                "a.c",
+                "strcpy($A, $B)",
+                "safe($A, $B)",
+                "void f() { g(strcpy(a, b)); }\n",
+                "void f() { g(safe(a, b)); }\n",
+            ),
             ("ruby", "a.rb", "puts $A", "warn $A", "puts x\n", "warn x\n"),
             ("bash", "a.sh", "echo $A", "printf $A", "echo x\n", "printf x\n"),
             ("json", "a.json", "\"old\"", "\"new\"", "{ \"a\": \"old\" }\n", "{ \"a\": \"new\" }\n"),

@@ -49,7 +49,18 @@ impl FileChange {
 
 /// The difference from `treeish` to the index, in order of paths.
 pub fn changes(git: &Git, treeish: &str) -> Result<Vec<FileChange>, GitError> {
-    let args = ["diff-index", "--cached", "--raw", "--numstat", "-z", "--no-renames", "--no-abbrev", "--no-ext-diff", treeish, "--"];
+    let args = [
+        "diff-index",
+        "--cached",
+        "--raw",
+        "--numstat",
+        "-z",
+        "--no-renames",
+        "--no-abbrev",
+        "--no-ext-diff",
+        treeish,
+        "--",
+    ];
     let out = git.run(args)?;
     parse(&out).ok_or_else(|| GitError::Output {
         args: args.join(" "),

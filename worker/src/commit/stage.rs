@@ -88,9 +88,8 @@ fn explain(slot: &Slot, error: GitError) -> StageError {
         return StageError::Broken(error);
     }
     let (nested, closed) = obstacles(&slot.ws());
-    let refused = |message: &str, paths| {
-        StageError::Refused(Box::new(with_paths(failure(FailureClass::Result, message), paths)))
-    };
+    let refused =
+        |message: &str, paths| StageError::Refused(Box::new(with_paths(failure(FailureClass::Result, message), paths)));
     if !nested.is_empty() {
         refused("the workspace holds repositories inside the repository", nested)
     } else if !closed.is_empty() {

@@ -37,7 +37,12 @@ impl Declared {
 }
 
 /// Checks a difference; gives the protected paths it touches as declared. Blocks on objects.
-pub fn validate(changes: &[FileChange], declared: &Declared, policy: &Policy, objects: &Store) -> Result<Vec<String>, Box<Failure>> {
+pub fn validate(
+    changes: &[FileChange],
+    declared: &Declared,
+    policy: &Policy,
+    objects: &Store,
+) -> Result<Vec<String>, Box<Failure>> {
     shape(changes, policy)?;
     let touched = allowed(changes, declared)?;
     content(changes, policy, objects)?;
@@ -68,10 +73,15 @@ fn shape(changes: &[FileChange], policy: &Policy) -> Result<(), Box<Failure>> {
 
 /// A protected path counts as declared only when it is named: "the whole repository" names nothing.
 fn allowed(changes: &[FileChange], declared: &Declared) -> Result<Vec<String>, Box<Failure>> {
-    let (protected, plain): (Vec<_>, Vec<_>) = changes.iter().partition(|change| declared.protected.contains(&change.path));
+    let (protected, plain): (Vec<_>, Vec<_>) =
+        changes.iter().partition(|change| declared.protected.contains(&change.path));
     let (touched, forbidden): (Vec<&FileChange>, Vec<&FileChange>) =
         protected.into_iter().partition(|change| declared.named.contains(&change.path));
-    refuse(FailureClass::Protected, "protected paths were touched that the subtask does not name", paths(forbidden.into_iter()))?;
+    refuse(
+        FailureClass::Protected,
+        "protected paths were touched that the subtask does not name",
+        paths(forbidden.into_iter()),
+    )?;
     let outside = plain.into_iter().filter(|change| !declared.covers(&change.path));
     refuse(FailureClass::Footprint, "files outside the subtask's footprint were written", paths(outside))?;
     Ok(paths(touched.into_iter()))
@@ -149,7 +159,14 @@ mod tests {
         for inside in [("a/b", "../c"), ("a/b", "c/./d"), ("a", "b/../c"), ("a/b/c", "../../d")] {
             assert!(!escapes(inside.0, inside.1), "{inside:?}");
         }
-        for outside in [("a", "/etc/passwd"), ("a", "../x"), ("a/b", "../../x"), ("a/b", "c/../../../x"), ("a", ".git/config"), ("a/b", "../.GIT")] {
+        for outside in [
+            ("a", "/etc/passwd"),
+            ("a", "../x"),
+            ("a/b", "../../x"),
+            ("a/b", "c/../../../x"),
+            ("a", ".git/config"),
+            ("a/b", "../.GIT"),
+        ] {
             assert!(escapes(outside.0, outside.1), "{outside:?}");
         }
     }
@@ -163,7 +180,15 @@ mod tests {
 
     fn change(path: &str) -> FileChange {
         let one = longhaul_common::Oid([1; 20]);
-        FileChange { path: path.into(), raw: path.into(), old_mode: 0o100_644, new_mode: 0o100_644, old: one, new: one, lines: (1, 1) }
+        FileChange {
+            path: path.into(),
+            raw: path.into(),
+            old_mode: 0o100_644,
+            new_mode: 0o100_644,
+            old: one,
+            new: one,
+            lines: (1, 1),
+        }
     }
 
     fn declared(write: &[&str], whole_repository: bool) -> Declared {

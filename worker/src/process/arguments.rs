@@ -100,7 +100,10 @@ mod tests {
 
     #[test]
     fn an_argv_gets_one_element_per_file() {
-        let command = CommandLine { argv: ["{job_dir}/x", "{files}", "-n={files}", "{other}"].map(String::from).to_vec(), ..Default::default() };
+        let command = CommandLine {
+            argv: ["{job_dir}/x", "{files}", "-n={files}", "{other}"].map(String::from).to_vec(),
+            ..Default::default()
+        };
         let argv = argv_of(&command, &values()).expect("not empty");
         assert_eq!(argv, ["/j {files}/x", "a b.rs", "$(rm).rs", "-n=a b.rs $(rm).rs", "{other}"]);
     }

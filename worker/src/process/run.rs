@@ -108,7 +108,11 @@ pub enum ProcessError {
 
 /// Runs a program through the shim. When this future is dropped, or this process dies, every
 /// process it started is killed.
-pub async fn run(shim: &[OsString], spec: ProcessSpec, cancel: &CancellationToken) -> Result<ProcessOutcome, ProcessError> {
+pub async fn run(
+    shim: &[OsString],
+    spec: ProcessSpec,
+    cancel: &CancellationToken,
+) -> Result<ProcessOutcome, ProcessError> {
     let output = |source| ProcessError::Output { path: spec.log.clone(), source };
     let max = if spec.output_bytes_max == 0 { OUTPUT_BYTES_DEFAULT } else { spec.output_bytes_max };
     let capture = Arc::new(Mutex::new(Capture::create(&spec.log, max).map_err(output)?));
@@ -199,10 +203,9 @@ fn message(shim: &[OsString], spec: &ProcessSpec, mark: &str) -> Vec<u8> {
 }
 
 fn spawn(shim: &[OsString], output: std::io::PipeWriter) -> Result<Child, ProcessError> {
-    let (program, prefix) = shim.split_first().ok_or_else(|| ProcessError::Shim {
-        program: OsString::new(),
-        source: std::io::ErrorKind::NotFound.into(),
-    })?;
+    let (program, prefix) = shim
+        .split_first()
+        .ok_or_else(|| ProcessError::Shim { program: OsString::new(), source: std::io::ErrorKind::NotFound.into() })?;
     tokio::process::Command::new(program)
         .args(prefix)
         .env_clear()

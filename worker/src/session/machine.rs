@@ -127,11 +127,7 @@ fn over(end: End) -> (Session, Do) {
 }
 
 fn check(shape: Shape, rung: usize, number: usize) -> (Session, Do) {
-    if number < shape.checks {
-        (Session::Check(shape, rung, number), Do::Check(number))
-    } else {
-        over(End::Result)
-    }
+    if number < shape.checks { (Session::Check(shape, rung, number), Do::Check(number)) } else { over(End::Result) }
 }
 
 /// On to the next rung, or to the end with the failure of the last.
@@ -211,7 +207,10 @@ mod tests {
     #[test]
     fn a_bad_result_ends_it_though_rungs_are_left() {
         let told = [vec![Told::Done; 4], vec![no(FailureClass::Footprint)]].concat();
-        assert_eq!(check_trace(Shape { rungs: 3, checks: 0 }, told).last().map(String::as_str), Some("failed:Footprint"));
+        assert_eq!(
+            check_trace(Shape { rungs: 3, checks: 0 }, told).last().map(String::as_str),
+            Some("failed:Footprint")
+        );
     }
 
     #[test]
@@ -219,7 +218,10 @@ mod tests {
         for steps in 0..7 {
             let broken = Told::Broken(failed(FailureClass::DiskFull));
             let told = [vec![Told::Done; steps], vec![broken]].concat();
-            assert_eq!(check_trace(Shape { rungs: 2, checks: 2 }, told).last().map(String::as_str), Some("failed:DiskFull"));
+            assert_eq!(
+                check_trace(Shape { rungs: 2, checks: 2 }, told).last().map(String::as_str),
+                Some("failed:DiskFull")
+            );
         }
     }
 

@@ -2,6 +2,8 @@
 //!
 //! No files, no clock, no processes: `execute` does what [`Do`] says and tells what happened.
 
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
 mod machine;
 
 pub use machine::{Do, End, Session, Shape, Told};

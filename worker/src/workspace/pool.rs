@@ -111,7 +111,10 @@ impl Pool {
     fn slots(&self) -> Vec<PathBuf> {
         let folders = |path: &Path| -> Vec<PathBuf> {
             let entries = fs::read_dir(path).into_iter().flatten().flatten();
-            entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
+            entries
+                .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+                .map(|entry| entry.path())
+                .collect()
         };
         let mut slots: Vec<PathBuf> = folders(&self.root).iter().flat_map(|repository| folders(repository)).collect();
         slots.sort();

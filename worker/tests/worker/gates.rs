@@ -38,7 +38,11 @@ async fn each_end_has_its_verdict() {
 #[tokio::test]
 async fn a_gate_knows_what_changed() {
     let mut world = World::new(&[("a", "1\n")]);
-    let gate = Gate { changed_files: vec!["a b".into(), "c".into()], compare_base: "abc".into(), ..run("for f in {changed_files}; do echo \"[$f]\"; done; echo {base}") };
+    let gate = Gate {
+        changed_files: vec!["a b".into(), "c".into()],
+        compare_base: "abc".into(),
+        ..run("for f in {changed_files}; do echo \"[$f]\"; done; echo {base}")
+    };
     assert_eq!(world.gate(gate).await.log_tail, "[a b]\n[c]\nabc\n");
 }
 
@@ -46,8 +50,13 @@ async fn a_gate_knows_what_changed() {
 async fn derived_files_are_regenerated_as_a_commit_of_their_own() {
     let mut world = World::new(&[("a", "1\n"), ("lock/x", "old\n"), (".gitignore", "made\n")]);
     let derived = |line: &str| Derived { paths: vec!["lock/**".into()], regenerate: Some(sh(line)) };
-    world.repo.derived = vec![derived("echo new > lock/x; echo y > lock/y; echo stray > a; echo stray > stray; echo made > made")];
-    let gate = Gate { regenerate: true, author_name: "Ada".into(), ..run("test $(cat lock/x) = new && test $(cat a) = 1 && test ! -e stray && test ! -e made") };
+    world.repo.derived =
+        vec![derived("echo new > lock/x; echo y > lock/y; echo stray > a; echo stray > stray; echo made > made")];
+    let gate = Gate {
+        regenerate: true,
+        author_name: "Ada".into(),
+        ..run("test $(cat lock/x) = new && test $(cat a) = 1 && test ! -e stray && test ! -e made")
+    };
     let result = world.gate(gate.clone()).await;
     assert_eq!(result.verdict(), Verdict::Green, "{result:?}");
     assert_eq!(result.derived_files, ["lock/x", "lock/y"]);

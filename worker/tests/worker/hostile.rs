@@ -22,7 +22,11 @@ async fn results_that_are_no_patch() {
     world.policy.max_file_bytes = 1_000_000;
     world.policy.max_files = 5;
     for (line, class, named) in [
-        ("git init -q inner; git -C inner -c user.name=x -c user.email=x commit -q --allow-empty -m x", Result, &["inner"][..]),
+        (
+            "git init -q inner; git -C inner -c user.name=x -c user.email=x commit -q --allow-empty -m x",
+            Result,
+            &["inner"][..],
+        ),
         ("git init -q inner; echo x > inner/x", Result, &["inner"]),
         ("mkdir -p n/m; git init -q n/m", Result, &["n/m"]),
         ("ln -s /etc/passwd out", Result, &["out"]),
@@ -42,13 +46,20 @@ async fn results_that_are_no_patch() {
 
 #[tokio::test]
 async fn writes_outside_the_footprint_and_on_protected_paths() {
-    let mut world = World::new(&[("src/a", "a\n"), ("src/[id].ts", "i\n"), ("tests/t", "t\n"), ("other", "o\n"), ("Lock", "1\n")]);
+    let mut world =
+        World::new(&[("src/a", "a\n"), ("src/[id].ts", "i\n"), ("tests/t", "t\n"), ("other", "o\n"), ("Lock", "1\n")]);
     world.policy.protect = vec!["tests/**".into()];
     world.repo.derived = vec![longhaul_proto::Derived { paths: vec!["Lock".into()], regenerate: None }];
     world.task = Task { write: vec!["src/a".into()], ..Task::default() };
     world.files = vec!["src/[id].ts".into()];
-    assert_eq!(outcome(&mut world, "echo x > other; mv src/a src/b").await, (FailureClass::Footprint, paths(&["other", "src/b"])));
-    assert_eq!(outcome(&mut world, "echo x > tests/t; echo x > other").await, (FailureClass::Protected, paths(&["tests/t"])));
+    assert_eq!(
+        outcome(&mut world, "echo x > other; mv src/a src/b").await,
+        (FailureClass::Footprint, paths(&["other", "src/b"]))
+    );
+    assert_eq!(
+        outcome(&mut world, "echo x > tests/t; echo x > other").await,
+        (FailureClass::Protected, paths(&["tests/t"]))
+    );
     assert_eq!(outcome(&mut world, "echo x > src/i.ts").await, (FailureClass::Footprint, paths(&["src/i.ts"])));
     let patch = world.patch(vec![command("echo x > 'src/[id].ts'; echo 2 > Lock")]).await;
     assert_eq!(patch.files, ["src/[id].ts"], "a derived file is in no patch and no footprint");

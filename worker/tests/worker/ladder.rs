@@ -105,7 +105,9 @@ async fn setup_runs_once_for_its_lockfile_and_is_in_no_patch() {
 #[tokio::test]
 async fn time_limits_and_unreadable_rules_are_the_agents_failure() {
     let mut world = World::new(&[("a.rs", "fn f() {}\n")]);
-    let bad = world.failure(vec![codemod("id: a\nlanguage: rust\nrule: { pattern: x }\nfix: y\n---\nid: b\nlanguage: klingon\n")]).await;
+    let bad = world
+        .failure(vec![codemod("id: a\nlanguage: rust\nrule: { pattern: x }\nfix: y\n---\nid: b\nlanguage: klingon\n")])
+        .await;
     assert_eq!(bad.class(), FailureClass::Agent);
     assert!(bad.message.contains("rules.yml, document 2"), "{}", bad.message);
     world.task.timeout_ms = 300;

@@ -136,7 +136,8 @@ async fn a_program_that_kills_its_shim_is_found_all_the_same() {
     let fifo = Fifo::new();
     let told = fifo.watch();
     // The parent of the main program is the shim.
-    let line = format!("({}) & read x < {}; kill -9 $PPID; sleep 1000", fifo.line(), fifo.dir.path().join("second").display());
+    let line =
+        format!("({}) & read x < {}; kill -9 $PPID; sleep 1000", fifo.line(), fifo.dir.path().join("second").display());
     let made = Command::new("mkfifo").arg(fifo.dir.path().join("second")).status().expect("mkfifo runs");
     assert!(made.success());
     let (shim, spec) = (shim(), spec(fifo.dir.path(), &line));

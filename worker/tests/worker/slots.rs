@@ -11,7 +11,8 @@ use longhaul_worker::workspace::{Pool, PoolLimits, Slot, SlotKind};
 
 use crate::world::{World, command, git};
 
-const FILES: &[(&str, &str)] = &[("a", "a\n"), ("dir/b", "b\n"), ("dir/sub/c", "c\n"), (".gitignore", "ignored\n"), ("run.sh", "x\n")];
+const FILES: &[(&str, &str)] =
+    &[("a", "a\n"), ("dir/b", "b\n"), ("dir/sub/c", "c\n"), (".gitignore", "ignored\n"), ("run.sh", "x\n")];
 
 /// Every path of a workspace but its `.git`, with its kind, mode and content.
 fn content(root: &Path) -> BTreeMap<String, (u32, String)> {
@@ -58,7 +59,8 @@ fn bench() -> Bench {
 impl Bench {
     /// Does something to the workspace and moves it back.
     fn repairs(&self, line: &str) {
-        let done = std::process::Command::new("sh").args(["-ec", line]).current_dir(self.slot.ws()).status().expect("runs");
+        let done =
+            std::process::Command::new("sh").args(["-ec", line]).current_dir(self.slot.ws()).status().expect("runs");
         assert!(done.success(), "{line}");
         self.slot.move_to(self.base, &self.world.store(), &["cache/deep".to_owned()]).expect("moves");
         assert_eq!(content(&self.slot.ws()), self.clean, "after {line}");
@@ -99,7 +101,11 @@ async fn any_damage_is_repaired() {
     ] {
         bench.repairs(line);
     }
-    assert_eq!(std::fs::read_to_string(outside.join("b")).expect("kept"), "precious", "nothing is written through a link");
+    assert_eq!(
+        std::fs::read_to_string(outside.join("b")).expect("kept"),
+        "precious",
+        "nothing is written through a link"
+    );
     assert_eq!(std::fs::read_dir(&outside).expect("listed").count(), 1);
 }
 
@@ -186,7 +192,8 @@ async fn measure_a_move() {
     let borrowed: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
     let mut world = World::new(&borrowed);
     let one = world.pin();
-    let changed: Vec<(&str, &str)> = borrowed.iter().step_by(300).map(|(path, _)| (*path, "fn changed() {}\n")).collect();
+    let changed: Vec<(&str, &str)> =
+        borrowed.iter().step_by(300).map(|(path, _)| (*path, "fn changed() {}\n")).collect();
     let two = world.commit(&changed);
     let slot = Slot::try_open(&world.dir.path().join("slot")).expect("opened").expect("free");
     let store = world.store();
@@ -206,7 +213,13 @@ async fn measure_a_move() {
         times.push(started.elapsed());
     }
     times.sort();
-    println!("move over {} changed files: median {:?}, best {:?}, worst {:?}", changed.len() + 1, times[10], times[0], times[20]);
+    println!(
+        "move over {} changed files: median {:?}, best {:?}, worst {:?}",
+        changed.len() + 1,
+        times[10],
+        times[0],
+        times[20]
+    );
     let mut adds = Vec::new();
     for round in 0..5 {
         let started = Instant::now();
@@ -214,5 +227,10 @@ async fn measure_a_move() {
         adds.push(started.elapsed());
     }
     adds.sort();
-    println!("git worktree add: median {:?}, best {:?}; a move is {:.1} %", adds[2], adds[0], 100.0 * times[10].as_secs_f64() / adds[2].as_secs_f64());
+    println!(
+        "git worktree add: median {:?}, best {:?}; a move is {:.1} %",
+        adds[2],
+        adds[0],
+        100.0 * times[10].as_secs_f64() / adds[2].as_secs_f64()
+    );
 }

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -11,8 +11,9 @@ use futures::future::BoxFuture;
 use longhaul_common::bus::{Bus, MemoryBus, Subject, Subscription};
 use longhaul_common::{JobId, Oid};
 use longhaul_proto::{
-    Ack, Agent, Assignment, CancelWork, CodemodAgent, CommandAgent, CommandLine, Failure, Finished, FromWorker, Gate, GateResult,
-    Patch, Policy, Repo, RepoEnv, Task, ToWorker, Work, agent, assignment, finished, from_worker, report, to_worker,
+    Ack, Agent, Assignment, CancelWork, CodemodAgent, CommandAgent, CommandLine, Failure, Finished, FromWorker, Gate,
+    GateResult, Patch, Policy, Repo, RepoEnv, Task, ToWorker, Work, agent, assignment, finished, from_worker, report,
+    to_worker,
 };
 use longhaul_worker::{Delivery, ResultSink, SinkError, WorkerConfig};
 use prost::Message as _;
@@ -42,7 +43,14 @@ pub fn codemod(yaml: &str) -> Agent {
 
 pub fn git(at: &Path, args: &[&str]) -> String {
     let mut command = Command::new("git");
-    command.arg("-C").arg(at).args(["-c", "user.name=T", "-c", "user.email=t@example.org", "-c", "protocol.file.allow=always"]);
+    command.arg("-C").arg(at).args([
+        "-c",
+        "user.name=T",
+        "-c",
+        "user.email=t@example.org",
+        "-c",
+        "protocol.file.allow=always",
+    ]);
     let out = command.args(args).env("GIT_CONFIG_GLOBAL", "/dev/null").output().expect("git runs");
     assert!(out.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&out.stderr));
     String::from_utf8_lossy(&out.stdout).trim().to_owned()
@@ -106,7 +114,12 @@ impl World {
         let from = bus.subscribe(&Subject::from_workers(&job()));
         let sink = Sink { results, refusing: AtomicBool::new(false), tries: AtomicU64::new(0), store: store.clone() };
         let mut world = Self {
-            repo: Repo { name: "r".into(), path: user.display().to_string(), env: Some(RepoEnv::default()), ..Repo::default() },
+            repo: Repo {
+                name: "r".into(),
+                path: user.display().to_string(),
+                env: Some(RepoEnv::default()),
+                ..Repo::default()
+            },
             dir,
             bus,
             sink: Arc::new(sink),

@@ -64,9 +64,17 @@ impl Check<'_> {
             let error = error.to_string();
             let cause = error.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
             let message = format!("`{key}` is not a regular expression: {cause}");
-            self.report(text.span(), message, "see https://docs.rs/regex for the syntax; escape with a backslash in 'single quotes'");
+            self.report(
+                text.span(),
+                message,
+                "see https://docs.rs/regex for the syntax; escape with a backslash in 'single quotes'",
+            );
         } else if text.is_empty() {
-            self.report(text.span(), format!("`{key}` is empty and matches everything"), "write it, or leave the key out");
+            self.report(
+                text.span(),
+                format!("`{key}` is empty and matches everything"),
+                "write it, or leave the key out",
+            );
         }
     }
 }

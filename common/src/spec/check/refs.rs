@@ -13,7 +13,11 @@ pub(super) fn check_ladders(file: &JobFile, found: &Found, check: &mut Check<'_>
             if !found.agents.contains(&rung.value) {
                 let names = found.agents.iter().map(String::as_str);
                 let help = next_step(&rung.value, names, "declare it as [agent.NAME]");
-                check.report(rung.span(), format!("unknown agent `{}` in the ladder of `{}`", rung.value, table.work().id.value), help);
+                check.report(
+                    rung.span(),
+                    format!("unknown agent `{}` in the ladder of `{}`", rung.value, table.work().id.value),
+                    help,
+                );
             }
         }
     }
@@ -36,7 +40,8 @@ pub(super) fn check_names(file: &JobFile, found: &Found, check: &mut Check<'_>) 
                 Ok(found) => deps[index].extend(found),
                 Err(Some((message, help))) => check.report(after.span(), message, help),
                 Err(None) => {
-                    let message = format!("unknown subtask `{}` in the `after` of `{}`", after.value, table.work().id.value);
+                    let message =
+                        format!("unknown subtask `{}` in the `after` of `{}`", after.value, table.work().id.value);
                     let known = names.keys().map(String::as_str);
                     check.report(after.span(), message, next_step(&after.value, known, "there is no other subtask"));
                 }
@@ -76,13 +81,19 @@ type Unknown = Option<(String, String)>;
 
 /// The tables an entry of `after` stands for. An entry that only the expanded ids of a map can
 /// answer stands for that map, which has the same cycles as any of its subtasks.
-fn targets(after: &str, own: usize, tables: &[Table<'_>], names: &BTreeMap<String, usize>) -> Result<Vec<u32>, Unknown> {
+fn targets(
+    after: &str,
+    own: usize,
+    tables: &[Table<'_>],
+    names: &BTreeMap<String, usize>,
+) -> Result<Vec<u32>, Unknown> {
     let index = |index: usize| u32::try_from(index).unwrap_or(u32::MAX);
     if let Some(&found) = names.get(after) {
         return Ok(vec![index(found)]);
     }
     if !is_glob(after) {
-        let maps = tables.iter().enumerate().filter(|(_, table)| matches!(table, Table::Map(map) if may_give(&map.id, after)));
+        let maps =
+            tables.iter().enumerate().filter(|(_, table)| matches!(table, Table::Map(map) if may_give(&map.id, after)));
         let found: Vec<u32> = maps.map(|(at, _)| index(at)).collect();
         return match found[..] {
             [] => Err(None),

@@ -53,7 +53,11 @@ pub(super) fn check_repo(repo: &At<RepoTable>, check: &mut Check<'_>) {
     for service in &env.services {
         check.text("name", &service.name);
         if names.insert(&service.name, ()).is_some() {
-            check.report(service.name.span(), format!("two services are called `{}`", service.name.value), "rename one");
+            check.report(
+                service.name.span(),
+                format!("two services are called `{}`", service.name.value),
+                "rename one",
+            );
         }
         variables(&service.ports, check);
         for port in service.ports.iter() {
@@ -85,10 +89,15 @@ pub(super) fn check_secrets(file: &JobFile, check: &mut Check<'_>) {
             }
             for (name, agent) in &file.agent {
                 let reference = [format!("${}", secret.value), format!("${{{}}}", secret.value)];
-                let given = agent.env.iter().find(|(key, value)| **key == secret.value || reference.contains(&value.value));
+                let given =
+                    agent.env.iter().find(|(key, value)| **key == secret.value || reference.contains(&value.value));
                 if let Some((_, value)) = given {
                     let message = format!("`{}` is a secret, and the agent `{name}` gets it in its env", secret.value);
-                    check.report(value.span(), message, "secrets are for checks and gates; remove it from one of the two");
+                    check.report(
+                        value.span(),
+                        message,
+                        "secrets are for checks and gates; remove it from one of the two",
+                    );
                 }
             }
         }

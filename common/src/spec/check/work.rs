@@ -12,7 +12,11 @@ pub(super) fn check_table(table: Table<'_>, check: &mut Check<'_>) {
         Table::Map(map) => check_map(map, check),
     }
     if work.ladder.is_empty() {
-        check.report(work.ladder.span(), format!("the ladder of `{}` is empty", work.id.value), "name at least one agent");
+        check.report(
+            work.ladder.span(),
+            format!("the ladder of `{}` is empty", work.id.value),
+            "name at least one agent",
+        );
     }
     if let Some(first) = work.ladder.get(LADDER_MAX) {
         check.report(first.span(), format!("a ladder of more than {LADDER_MAX} agents"), "keep the ones that matter");
@@ -50,39 +54,55 @@ fn id(id: &At<String>, check: &mut Check<'_>) {
         let help = "placeholders are for the id of a [[map]]; write the id out";
         check.report(id.span(), format!("the id {:?} of a task holds a placeholder", id.value), help);
     } else {
-        plain_id(id, &id.value, "id", check);
+        plain_id(id, &id.value, "an id", check);
     }
 }
 
-fn plain_id(at: &At<String>, text: &str, key: &str, check: &mut Check<'_>) {
+fn plain_id(at: &At<String>, text: &str, what: &str, check: &mut Check<'_>) {
     if text.is_empty() || text.starts_with('-') || !text.chars().all(id_char) {
         let help = "use letters, digits and - _ . / : + @ = #, and start with no dash";
-        check.report(at.span(), format!("not an {key}: {:?}", at.value).replace("an name", "a name"), help);
+        check.report(at.span(), format!("not {what}: {:?}", at.value), help);
     } else if text.len() > ID_BYTES_MAX {
-        check.report(at.span(), format!("an {key} of {} bytes; at most {ID_BYTES_MAX} are allowed", text.len()), "shorten it");
+        check.report(
+            at.span(),
+            format!("{what} of {} bytes; at most {ID_BYTES_MAX} are allowed", text.len()),
+            "shorten it",
+        );
     }
 }
 
 fn check_map(map: &At<MapTable>, check: &mut Check<'_>) {
     match placeholders(&map.id) {
-        Err(_) => check.report(map.id.span(), format!("a brace without its partner in the id {:?}", map.id.value), "write e.g. \"lazy-{stem}\""),
+        Err(_) => check.report(
+            map.id.span(),
+            format!("a brace without its partner in the id {:?}", map.id.value),
+            "write e.g. \"lazy-{stem}\"",
+        ),
         Ok(found) => {
             let mut fixed = map.id.value.clone();
             for (range, name) in found.iter().rev() {
                 if !PLACEHOLDERS.contains(name) {
                     let help = next_step(name, PLACEHOLDERS.iter().copied(), "use {stem}");
-                    check.report(map.id.span(), format!("unknown placeholder {{{name}}} in the id {:?}", map.id.value), help);
+                    check.report(
+                        map.id.span(),
+                        format!("unknown placeholder {{{name}}} in the id {:?}", map.id.value),
+                        help,
+                    );
                 }
                 fixed.replace_range(range.clone(), "x");
             }
-            plain_id(&map.id, &fixed, "id", check);
+            plain_id(&map.id, &fixed, "an id", check);
         }
     }
     if let Some(name) = &map.name {
-        plain_id(name, name, "name", check);
+        plain_id(name, name, "a name", check);
     }
     if map.files.is_empty() {
-        check.report(map.files.span(), format!("the map `{}` names no files", map.id.value), "write a glob, e.g. \"src/**/*.rs\"");
+        check.report(
+            map.files.span(),
+            format!("the map `{}` names no files", map.id.value),
+            "write a glob, e.g. \"src/**/*.rs\"",
+        );
     }
     check.globs(&map.files);
     check.globs(&map.exclude);

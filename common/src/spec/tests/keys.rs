@@ -1,17 +1,22 @@
+//! Unknown, missing and mistyped keys.
+
 use super::{HEAD, TASK, after_head, check};
 use crate::spec::load;
 
 #[test]
 fn syntax() {
-    check("goal = \"x\n", &[
-            "1:10: not TOML: invalid basic string, expected `\"` (help: see https://toml.io for the syntax)",
-        ]);
-    check("goal = 1\ngoal = 2\n", &[
-            "2:1: not TOML: duplicate key (help: keep one of the two; a table that repeats is written [[like this]])",
-        ]);
-    check("[gate]\nrun = 'a'\n[gate]\n", &[
-            "3:2: not TOML: duplicate key (help: keep one of the two; a table that repeats is written [[like this]])",
-        ]);
+    check(
+        "goal = \"x\n",
+        &["1:10: not TOML: invalid basic string, expected `\"` (help: see https://toml.io for the syntax)"],
+    );
+    check(
+        "goal = 1\ngoal = 2\n",
+        &["2:1: not TOML: duplicate key (help: keep one of the two; a table that repeats is written [[like this]])"],
+    );
+    check(
+        "[gate]\nrun = 'a'\n[gate]\n",
+        &["3:2: not TOML: duplicate key (help: keep one of the two; a table that repeats is written [[like this]])"],
+    );
 }
 
 #[test]
@@ -26,28 +31,37 @@ fn unknown_keys_with_the_nearest_one() {
         ],
     );
     let text = HEAD.replace("path = \".\"\n", "path = \".\"\n[repo.env]\nsecret = ['A']\n[[repo.derived]]\npath='a'\n");
-    check(&format!("{text}{TASK}"), &[
+    check(
+        &format!("{text}{TASK}"),
+        &[
             "5:1: unknown key `secret` in [repo.env] (help: did you mean `secrets`?)",
             "6:1: missing key `paths` in [[repo.derived]] (help: add `paths`: Globs of the files.)",
             "6:1: missing key `regenerate` in [[repo.derived]] (help: add `regenerate`: Makes them again.)",
             "7:1: unknown key `path` in [[repo.derived]] (help: did you mean `paths`?)",
-        ]);
+        ],
+    );
 }
 
 #[test]
 fn missing_keys() {
-    check("", &[
+    check(
+        "",
+        &[
             "1:1: missing key `gate` at the top of the file (help: add `gate`: What an integrated change must pass before it lands.)",
             "1:1: missing key `goal` at the top of the file (help: add `goal`: What the job is for, in a sentence; every agent reads it.)",
             "1:1: no repository: there is no [[repo]] (help: add [[repo]] with path = \".\")",
             "1:1: nothing to do: there is no [[task]] and no [[map]] (help: add one)",
-        ]);
-    after_head("[[task]]\nid = 'a'\n[[task]]\nladder = ['rules']\n[[map]]\nid = 'm-{stem}'\n", &[
+        ],
+    );
+    after_head(
+        "[[task]]\nid = 'a'\n[[task]]\nladder = ['rules']\n[[map]]\nid = 'm-{stem}'\n",
+        &[
             "9:1: missing key `ladder` in [[task]] (help: add `ladder`: Names of agents, cheapest first; the next one gets what the last one left.)",
             "11:1: missing key `id` in [[task]] (help: add `id`: Name of the subtask, unique in the file.)",
             "13:1: missing key `files` in [[map]] (help: add `files`: Globs of the files, relative to the repository.)",
             "13:1: missing key `ladder` in [[map]] (help: add `ladder`: Names of agents, cheapest first; the next one gets what the last one left.)",
-        ]);
+        ],
+    );
 }
 
 #[test]
@@ -69,15 +83,21 @@ fn wrong_types_are_all_found() {
             "26:11: `protect`: invalid type: a table, expected a string or an array of strings (help: Globs of paths no patch may touch outside its footprint; tests and CI when left out.)",
         ],
     );
-    check(&format!("{}{TASK}", HEAD.replace("\"g\"", "7").replace("\"true\"", "''")), &[
+    check(
+        &format!("{}{TASK}", HEAD.replace("\"g\"", "7").replace("\"true\"", "''")),
+        &[
             "1:8: `goal`: invalid type: integer `7`, expected a string (help: What the job is for, in a sentence; every agent reads it.)",
             "8:7: `run`: an empty command (help: write a shell line, or leave the key out)",
-        ]);
-    after_head("[[map]]\nid = 'm-{stem}'\nfiles = ['a', 3]\nladder = ['rules']\ngroup = 'fil'\n[[map]]\nid = 'n-{stem}'\nfiles = 'a'\nladder = ['rules']\ngroup = 0\n", &[
+        ],
+    );
+    after_head(
+        "[[map]]\nid = 'm-{stem}'\nfiles = ['a', 3]\nladder = ['rules']\ngroup = 'fil'\n[[map]]\nid = 'n-{stem}'\nfiles = 'a'\nladder = ['rules']\ngroup = 0\n",
+        &[
             "11:15: `files`: invalid type: integer `3`, expected a string (help: Globs of the files, relative to the repository.)",
             "13:9: `group`: not a group: \"fil\" (help: write \"file\", \"directory\", a number of files, or \"tokens:20000\")",
             "18:9: `group`: a group of 0 files (help: write \"file\", \"directory\", a number of files, or \"tokens:20000\")",
-        ]);
+        ],
+    );
 }
 
 #[test]
@@ -91,19 +111,27 @@ fn kinds_of_agents() {
             "17:39: unknown agent `zz` in the ladder of `a` (help: known here: coder, rules, script)",
         ],
     );
-    after_head(&format!("{TASK}[agent.a]\nkind = 'codemod'\nrun = 'x'\n[agent.b]\nkind = 'command'\nrules = 'x'\n[agent.c]\nrun = 'x'\n"), &[
+    after_head(
+        &format!(
+            "{TASK}[agent.a]\nkind = 'codemod'\nrun = 'x'\n[agent.b]\nkind = 'command'\nrules = 'x'\n[agent.c]\nrun = 'x'\n"
+        ),
+        &[
             "13:8: missing key `rules` in the codemod `a` (help: add `rules`: the file of ast-grep rules, relative to the job file)",
             "14:7: `run` means nothing for a codemod (agent `a`) (help: remove it, or use kind = \"command\")",
             "16:8: missing key `run` in the command `b` (help: add `run`: a shell line, or a program and its arguments)",
             "17:9: `rules` means nothing for a command (agent `b`) (help: remove it, or use kind = \"codemod\")",
             "18:1: missing key `kind` in [agent.c] (help: add `kind`: \"codemod\" (ast-grep rules) or \"command\" (any program).)",
-        ]);
+        ],
+    );
 }
 
 #[test]
 fn a_file_that_is_not_there() {
     let path = std::env::temp_dir().join("longhaul-no-such-folder/longhaul.toml");
     let problems = load(&path).expect_err("it does not exist");
-    let expected = format!("{}:1:1: there is no job file here (help: run `longhaul init` to write one, or name another file)", path.display());
+    let expected = format!(
+        "{}:1:1: there is no job file here (help: run `longhaul init` to write one, or name another file)",
+        path.display()
+    );
     assert_eq!(problems.to_string(), expected);
 }

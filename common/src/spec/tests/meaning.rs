@@ -1,16 +1,24 @@
+//! Values that parse and make no sense.
+
 use super::{HEAD, TASK, after_head, check};
 
 #[test]
 fn names_and_references() {
-    after_head("[[task]]\nid = 'a'\nladder = ['rules']\n[[task]]\nid = 'a'\nladder = ['rule']\n", &[
+    after_head(
+        "[[task]]\nid = 'a'\nladder = ['rules']\n[[task]]\nid = 'a'\nladder = ['rule']\n",
+        &[
             "13:6: duplicate id `a`: line 10 has it already (help: rename one of the two)",
             "14:11: unknown agent `rule` in the ladder of `a` (help: did you mean `rules`?)",
-        ]);
-    after_head("[[task]]\nid = 'drop'\nladder = []\nafter = ['dorp2', 'x*', 'drop']\n", &[
+        ],
+    );
+    after_head(
+        "[[task]]\nid = 'drop'\nladder = []\nafter = ['dorp2', 'x*', 'drop']\n",
+        &[
             "11:10: the ladder of `drop` is empty (help: name at least one agent)",
             "12:10: unknown subtask `dorp2` in the `after` of `drop` (help: known here: drop)",
             "12:19: `x*` matches no subtask (help: see the ids of the tasks; `*` matches any text)",
-        ]);
+        ],
+    );
     after_head(
         "[[map]]\nid = 'lazy-{stem}'\nfiles='*'\nladder = ['rules']\n[[map]]\nid = 'lazy-{dir}'\nfiles='*'\nladder = ['rules']\n[[task]]\nid='t'\nladder=['rules']\nafter=['lazy-main', 'lazy-*', 'lzy', 'other-1']\n",
         &[
@@ -25,18 +33,15 @@ fn names_and_references() {
 fn cycles_are_named_node_by_node() {
     after_head(
         "[[task]]\nid = 'a'\nladder = ['rules']\nafter = ['b']\n[[task]]\nid = 'b'\nladder = ['rules']\nafter = ['c']\n[[map]]\nid = 'c-{stem}'\nname = 'c'\nfiles = '*'\nladder = ['rules']\nafter = ['a']\n",
-        &[
-            "12:10: subtasks wait for each other: a -> b -> c -> a (help: remove one of these from an `after`)",
-        ],
+        &["12:10: subtasks wait for each other: a -> b -> c -> a (help: remove one of these from an `after`)"],
     );
-    after_head("[[task]]\nid = 'a'\nladder = ['rules']\nafter = ['a']\n", &[
-            "12:10: subtasks wait for each other: a -> a (help: remove one of these from an `after`)",
-        ]);
+    after_head(
+        "[[task]]\nid = 'a'\nladder = ['rules']\nafter = ['a']\n",
+        &["12:10: subtasks wait for each other: a -> a (help: remove one of these from an `after`)"],
+    );
     after_head(
         "[[task]]\nid = 'a'\nladder = ['rules']\nafter = ['c-x']\n[[map]]\nid = 'c-{stem}'\nfiles = '*'\nladder = ['rules']\nafter = ['a']\n",
-        &[
-            "12:10: subtasks wait for each other: a -> c -> a (help: remove one of these from an `after`)",
-        ],
+        &["12:10: subtasks wait for each other: a -> c -> a (help: remove one of these from an `after`)"],
     );
     // Everything else first: a glob never means the subtask itself.
     after_head("[[task]]\nid = 'a'\nladder = ['rules']\nafter = ['*']\n[[task]]\nid = 'b'\nladder = ['rules']\n", &[]);
@@ -45,7 +50,9 @@ fn cycles_are_named_node_by_node() {
 #[test]
 fn paths_outside_the_repository() {
     after_head(
-        &format!("{TASK}write = [\n'/etc/passwd',\n'../other/**',\n'src/../../x',\n'C:\\x',\n'~/x',\n'./src',\n'src/',\n'!a',\n'',\n'a[',\n'.git/config',\n'src/**']\n"),
+        &format!(
+            "{TASK}write = [\n'/etc/passwd',\n'../other/**',\n'src/../../x',\n'C:\\x',\n'~/x',\n'./src',\n'src/',\n'!a',\n'',\n'a[',\n'.git/config',\n'src/**']\n"
+        ),
         &[
             "13:1: \"/etc/passwd\" lies outside the repository: it starts at the root of the file system (help: write it relative to the root of the repository, e.g. \"src/**/*.rs\")",
             "14:1: \"../other/**\" lies outside the repository: it goes up with `..` (help: write it relative to the root of the repository, e.g. \"src/**/*.rs\")",
@@ -61,12 +68,15 @@ fn paths_outside_the_repository() {
         ],
     );
     let text = HEAD.replace("path = \".\"\n", "path = \".\"\n[repo.env]\ncache = ['/tmp']\nlockfiles = ['../x']\n[[repo.derived]]\npaths = '/x'\nregenerate = 'x'\n");
-    check(&format!("{text}{TASK}[policy]\nprotect = ['..']\n"), &[
+    check(
+        &format!("{text}{TASK}[policy]\nprotect = ['..']\n"),
+        &[
             "5:10: \"/tmp\" lies outside the repository: it starts at the root of the file system (help: write it relative to the root of the repository, e.g. \"src/**/*.rs\")",
             "6:14: \"../x\" lies outside the repository: it goes up with `..` (help: write it relative to the root of the repository, e.g. \"src/**/*.rs\")",
             "8:9: \"/x\" lies outside the repository: it starts at the root of the file system (help: write it relative to the root of the repository, e.g. \"src/**/*.rs\")",
             "19:12: \"..\" lies outside the repository: it goes up with `..` (help: write it relative to the root of the repository, e.g. \"src/**/*.rs\")",
-        ]);
+        ],
+    );
 }
 
 #[test]
@@ -85,17 +95,25 @@ fn maps() {
             "19:9: \"../*\" lies outside the repository: it goes up with `..` (help: write it relative to the root of the repository, e.g. \"src/**/*.rs\")",
         ],
     );
-    after_head("[[task]]\nid = 'a-{n}'\nladder = ['rules']\n[[task]]\nid = 'a b'\nladder = ['rules']\n", &[
+    after_head(
+        "[[task]]\nid = 'a-{n}'\nladder = ['rules']\n[[task]]\nid = 'a b'\nladder = ['rules']\n",
+        &[
             "10:6: the id \"a-{n}\" of a task holds a placeholder (help: placeholders are for the id of a [[map]]; write the id out)",
             "13:6: not an id: \"a b\" (help: use letters, digits and - _ . / : + @ = #, and start with no dash)",
-        ]);
+        ],
+    );
 }
 
 #[test]
 fn secrets_stay_with_checks() {
-    let text = HEAD.replace("path = \".\"\n", "path = \".\"\n[repo.env]\nsecrets = ['NPM_TOKEN', 'a=b', 'OK']\npass = ['NPM_TOKEN']\n");
+    let text = HEAD.replace(
+        "path = \".\"\n",
+        "path = \".\"\n[repo.env]\nsecrets = ['NPM_TOKEN', 'a=b', 'OK']\npass = ['NPM_TOKEN']\n",
+    );
     check(
-        &format!("{text}{TASK}[agent.s]\nkind='command'\nrun='x'\n[agent.s.env]\nNPM_TOKEN = '1'\n[agent.t]\nkind='command'\nrun='x'\n[agent.t.env]\nTOKEN = '${{OK}}'\n"),
+        &format!(
+            "{text}{TASK}[agent.s]\nkind='command'\nrun='x'\n[agent.s.env]\nNPM_TOKEN = '1'\n[agent.t]\nkind='command'\nrun='x'\n[agent.t.env]\nTOKEN = '${{OK}}'\n"
+        ),
         &[
             "5:25: not a name of an environment variable: \"a=b\" (help: write its name alone, e.g. \"NPM_TOKEN\"; the value stays in the environment)",
             "6:9: `NPM_TOKEN` is a secret, and `pass` gives it to agents (help: remove it from `pass` or from `secrets`)",
@@ -107,23 +125,35 @@ fn secrets_stay_with_checks() {
 
 #[test]
 fn repositories_and_limits() {
-    check(&HEAD.replace("[[repo]]\npath = \".\"\n", ""), &[
+    check(
+        &HEAD.replace("[[repo]]\npath = \".\"\n", ""),
+        &[
             "1:1: no repository: there is no [[repo]] (help: add [[repo]] with path = \".\")",
             "1:1: nothing to do: there is no [[task]] and no [[map]] (help: add one)",
-        ]);
-    after_head(&format!("{TASK}[[repo]]\nname = 'other'\n"), &[
-            "12:1: a second repository (help: one repository for now: write one job file for each)",
-        ]);
-    after_head(&format!("batch = 0\n{TASK}attempts = 1000\n[budget]\nparallel = 0\nusd = -1\nhours = 0\n[policy]\ncapsule_tokens = 5\n"), &[
+        ],
+    );
+    after_head(
+        &format!("{TASK}[[repo]]\nname = 'other'\n"),
+        &["12:1: a second repository (help: one repository for now: write one job file for each)"],
+    );
+    after_head(
+        &format!(
+            "batch = 0\n{TASK}attempts = 1000\n[budget]\nparallel = 0\nusd = -1\nhours = 0\n[policy]\ncapsule_tokens = 5\n"
+        ),
+        &[
             "9:9: `batch` must be at least 1, not 0 (help: raise it, or leave it out)",
             "13:12: `attempts` must be at most 100, not 1000 (help: lower it, or leave it out)",
             "15:12: `parallel` must be at least 1, not 0 (help: raise it, or leave it out)",
             "16:7: `usd` must be more than zero, not -1 (help: leave it out for no limit)",
             "17:9: `hours` must be more than zero, not 0 (help: leave it out for no limit)",
             "19:18: `capsule_tokens` must be at least 500, not 5 (help: raise it, or leave it out)",
-        ]);
-    check(&format!("{}{TASK}", HEAD.replace("\"g\"\n", "' '\nname = 'Bad Name'\n")), &[
+        ],
+    );
+    check(
+        &format!("{}{TASK}", HEAD.replace("\"g\"\n", "' '\nname = 'Bad Name'\n")),
+        &[
             "1:8: `goal` is empty (help: write it, or leave the key out)",
             "2:8: not a job name: \"Bad Name\" (lower-case letters, digits and dashes, at most 64) (help: write e.g. \"lazy-locks\")",
-        ]);
+        ],
+    );
 }

@@ -1,3 +1,5 @@
+//! Whole job files: what is right stays right, what is cut short never panics.
+
 use std::path::Path;
 
 use super::{HEAD, TASK, parsed};

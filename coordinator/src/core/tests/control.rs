@@ -121,6 +121,28 @@ fn cancelling_the_job_ends_it_and_keeps_what_landed() {
 }
 
 #[test]
+fn a_finished_job_is_opened_again_by_a_revert() {
+    let mut bench = Bench::new(plan(&[("a", &[])]));
+    let (attempt, _) = bench.assigned();
+    bench.deliver(attempt);
+    bench.expect("delivered");
+    bench.land();
+    bench.expect("job_closed");
+    bench.request(Request::Resume { limits: None });
+    bench.nothing_more();
+    bench.request(Request::Revert { node: NodeId(0), parent: oid(3), parent_tree: oid(3), reason: String::new() });
+    bench.expect_all(&["job_resumed", "revert_asked", "batch_opened"]);
+    bench.merge(&[]);
+    bench.expect("batch_merged");
+    let gate = bench.gate_asked();
+    bench.verdict(gate, longhaul_proto::Verdict::Green);
+    bench.expect_all(&["gate_done", "land_intent"]);
+    bench.moved();
+    bench.expect_all(&["landed", "job_closed"]);
+    assert_eq!(bench.name(0), "reverted");
+}
+
+#[test]
 fn a_paused_job_finishes_and_lands_what_runs_and_starts_nothing() {
     let mut bench = Bench::new(plan(&[("a", &[]), ("b", &[0])]));
     let (attempt, _) = bench.assigned();

@@ -187,6 +187,11 @@ fn a_moved_branch_pauses_the_job_and_overwrites_nothing() {
     bench.feed(Input::RefMoved { batch, result });
     bench.expect("job_paused");
     assert_eq!(bench.name(0), "landing");
+    assert!(bench.state.is_stuck(), "it waits for a person, and the process may end");
+    bench.request(crate::core::Request::Resume { limits: None });
+    bench.expect("job_resumed");
+    bench.moved();
+    bench.expect_all(&["landed", "job_closed"]);
 }
 
 #[test]

@@ -42,7 +42,9 @@ impl PlanView<'_> {
         for (from, to) in arrows {
             let _infallible = writeln!(out, "  n{from} --> n{to}");
         }
-        out.push_str("  classDef landed fill:#b7e4c7\n  classDef reuse fill:#d8e2ff\n  classDef waiting stroke-dasharray: 4\n");
+        out.push_str(
+            "  classDef landed fill:#b7e4c7\n  classDef reuse fill:#d8e2ff\n  classDef waiting stroke-dasharray: 4\n",
+        );
         out
     }
 }

@@ -12,26 +12,35 @@ impl PlanView<'_> {
         let repo = plan.repo.clone().unwrap_or_default();
         let base = Oid::from_bytes(&repo.base).map(|oid| oid.to_string()).unwrap_or_default();
         let id = |at: &u32| plan.nodes.get(*at as usize).map(|node| node.id.as_str());
-        let nodes: Vec<Value> = plan.nodes.iter().zip(&self.levels).map(|(node, level)| {
-            let task = self.task(node);
-            let agents: Vec<&str> = task.iter().flat_map(|task| &task.ladder)
-                .filter_map(|&at| plan.agents.get(at as usize)).map(|agent| agent.name.as_str()).collect();
-            json!({
-                "id": node.id,
-                "map": task.map(|task| task.map.as_str()).filter(|map| !map.is_empty()),
-                "state": self.state(node),
-                "ladder": agents,
-                "after": node.deps.iter().filter_map(id).collect::<Vec<_>>(),
-                "files": node.files,
-                "claims": node.claims,
-                "whole_repository": task.is_some_and(|task| task.whole_repository),
-                "wave": level + 1,
-                "weight": node.weight,
-                "pilot": node.pilot,
-                "behind_pilot": node.behind_pilot,
-                "key": node.key.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
+        let nodes: Vec<Value> = plan
+            .nodes
+            .iter()
+            .zip(&self.levels)
+            .map(|(node, level)| {
+                let task = self.task(node);
+                let agents: Vec<&str> = task
+                    .iter()
+                    .flat_map(|task| &task.ladder)
+                    .filter_map(|&at| plan.agents.get(at as usize))
+                    .map(|agent| agent.name.as_str())
+                    .collect();
+                json!({
+                    "id": node.id,
+                    "map": task.map(|task| task.map.as_str()).filter(|map| !map.is_empty()),
+                    "state": self.state(node),
+                    "ladder": agents,
+                    "after": node.deps.iter().filter_map(id).collect::<Vec<_>>(),
+                    "files": node.files,
+                    "claims": node.claims,
+                    "whole_repository": task.is_some_and(|task| task.whole_repository),
+                    "wave": level + 1,
+                    "weight": node.weight,
+                    "pilot": node.pilot,
+                    "behind_pilot": node.behind_pilot,
+                    "key": node.key.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
+                })
             })
-        }).collect();
+            .collect();
         json!({
             "format": plan.format,
             "job": plan.job,

@@ -91,13 +91,17 @@ impl<'a> PlanView<'a> {
         for node in nodes {
             *states.entry(self.state(node).to_owned()).or_insert(0) += 1;
         }
-        let claimed: std::collections::BTreeSet<&str> = nodes.iter().flat_map(|node| &node.claims).map(String::as_str).collect();
+        let claimed: std::collections::BTreeSet<&str> =
+            nodes.iter().flat_map(|node| &node.claims).map(String::as_str).collect();
         Totals {
             subtasks: nodes.len(),
             states,
             dependencies: nodes.iter().map(|node| node.deps.len()).sum(),
             claimed_files: claimed.len(),
-            whole_repository: nodes.iter().filter(|node| self.task(node).is_some_and(|task| task.whole_repository)).count(),
+            whole_repository: nodes
+                .iter()
+                .filter(|node| self.task(node).is_some_and(|task| task.whole_repository))
+                .count(),
             behind_pilot: nodes.iter().filter(|node| node.behind_pilot).count(),
             weight: nodes.iter().fold(0, |sum, node| sum.saturating_add(node.weight)),
         }

@@ -55,7 +55,7 @@ impl PlanView<'_> {
             return;
         }
         let states = self.states_of(nodes);
-        lines.push(format!("{branch}{} [{}]{facts}{states}", task.map, count(nodes.len(), "subtask")));
+        lines.push(format!("{branch}{} [{}{states}]{facts}", task.map, count(nodes.len(), "subtask")));
         // The pilot runs first, so it is shown first.
         let mut shown: Vec<usize> = nodes.to_vec();
         shown.sort_by_key(|&at| !self.plan.nodes[at].pilot);
@@ -127,7 +127,7 @@ impl PlanView<'_> {
     fn states_of(&self, nodes: &[usize]) -> String {
         let number = |state: &str| nodes.iter().filter(|&&at| self.state(&self.plan.nodes[at]) == state).count();
         let parts = ["landed", "reuse"].map(|state| (number(state), state));
-        parts.iter().filter(|(number, _)| *number > 0).map(|(number, state)| format!("  {number} {state}")).collect()
+        parts.iter().filter(|(number, _)| *number > 0).map(|(number, state)| format!(", {number} {state}")).collect()
     }
 
     fn foot(&self) -> Vec<String> {
@@ -136,17 +136,16 @@ impl PlanView<'_> {
         let states: Vec<String> = totals.states.iter().map(|(state, number)| format!("{number} {state}")).collect();
         let widest = waves.iter().max().copied().unwrap_or(0);
         let mut lines = vec![
+            format!("{}: {}", count(totals.subtasks, "subtask"), states.join(", ")),
             format!(
-                "{} ({}) in {}, at most {widest} at once; {}",
-                count(totals.subtasks, "subtask"),
-                states.join(", "),
+                "{}, at most {widest} at once; {}",
                 count(waves.len(), "wave"),
-                count(totals.claimed_files, "claimed file"),
+                count(totals.claimed_files, "claimed file")
             ),
             format!("critical path: {}", ends(&self.critical_path())),
         ];
         if totals.behind_pilot > 0 {
-            lines.push(format!("{} wait for a yes to the pilot", count(totals.behind_pilot, "subtask")));
+            lines.push(format!("waiting for a yes to the pilot: {}", totals.behind_pilot));
         }
         lines
     }
@@ -161,12 +160,18 @@ fn ends(path: &[&str]) -> String {
         return path.join(" -> ");
     }
     let between = path.len() - 2 * PATH_ENDS;
-    format!("{} -> … {between} more … -> {}", path[..PATH_ENDS].join(" -> "), path[path.len() - PATH_ENDS..].join(" -> "))
+    format!(
+        "{} -> … {between} more … -> {}",
+        path[..PATH_ENDS].join(" -> "),
+        path[path.len() - PATH_ENDS..].join(" -> ")
+    )
 }
 
+/// At most `width` characters, none of which moves the cursor.
 fn cut(line: &str, width: usize) -> String {
+    let line: String = line.chars().filter(|c| !c.is_control()).collect();
     if line.chars().count() <= width {
-        return line.to_owned();
+        return line;
     }
     line.chars().take(width - 1).chain(['…']).collect()
 }

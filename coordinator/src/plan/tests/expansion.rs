@@ -1,3 +1,5 @@
+//! Maps, groups, pilots and dependencies over real temporary repositories.
+
 use longhaul_common::Oid;
 
 use super::{HEAD, World, after, exists, ids, job, map, node, options, task};
@@ -105,7 +107,10 @@ fn pilots_are_varied_and_hold_the_others_back() {
     let pilots: Vec<_> = plan.nodes.iter().filter(|node| node.pilot).collect();
     let folders: std::collections::BTreeSet<&str> = pilots.iter().map(|node| &node.files[0][..2]).collect();
     assert_eq!((pilots.len(), folders.len()), (3, 3));
-    assert!(pilots.iter().map(|node| node.weight).max() > Some(80) && pilots.iter().map(|node| node.weight).min() < Some(30));
+    assert!(
+        pilots.iter().map(|node| node.weight).max() > Some(80)
+            && pilots.iter().map(|node| node.weight).min() < Some(30)
+    );
     assert!(plan.nodes.iter().all(|node| node.pilot != node.behind_pilot));
     let plan = world.plan(&job(&map("{stem}", "**/*.txt", "pilot = 50")));
     assert!(plan.nodes.iter().all(|node| node.pilot && !node.behind_pilot));
@@ -128,7 +133,8 @@ fn the_base_is_pinned() {
 #[test]
 fn defaults_and_settings() {
     let world = World::new(&[("scripts/gate.sh", "true"), ("tests/a.rs", ""), ("a", "x")]);
-    let text = job(&task("t", "")).replace("[gate]\nrun = \"true\"", "[gate]\nrun = ['sh', './scripts/gate.sh']\n[budget]\nusd = 0.5\nhours = 2");
+    let text = job(&task("t", ""))
+        .replace("[gate]\nrun = \"true\"", "[gate]\nrun = ['sh', './scripts/gate.sh']\n[budget]\nusd = 0.5\nhours = 2");
     let plan = world.plan(&text);
     assert_eq!((plan.tasks[0].max_attempts, plan.tasks[0].timeout_ms), (3, 1_800_000));
     let gate = plan.gate.expect("a gate");
@@ -147,11 +153,19 @@ fn a_large_repository() {
     let files: Vec<(String, String)> = (0..2_000).map(|n| (format!("d{}/f{n}.txt", n % 50), format!("{n}"))).collect();
     let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
     let world = World::new(&files);
-    let plan = world.plan(&job(&format!("{}{}", map("{stem}", "**/*.txt", "containing = '7'"), task("end", "after = ['map']"))));
+    let plan = world.plan(&job(&format!(
+        "{}{}",
+        map("{stem}", "**/*.txt", "containing = '7'"),
+        task("end", "after = ['map']")
+    )));
     let expected = (0..2_000).filter(|n| n.to_string().contains('7')).count();
     assert_eq!(plan.nodes.len(), expected + 1, "several threads find what one would");
     assert!(plan.nodes.windows(2).all(|pair| pair[0].files <= pair[1].files || pair[1].files.is_empty()));
     assert_eq!(node(&plan, "end").deps.len(), expected);
-    let file = longhaul_common::spec::parse(&world.root().join("longhaul.toml"), &job(&task("a", ""))).expect("a job file");
-    assert_eq!(expand(&file, &options()).expect("a plan").nodes[0].weight, files.iter().map(|(_, text)| text.len() as u64).sum::<u64>());
+    let file =
+        longhaul_common::spec::parse(&world.root().join("longhaul.toml"), &job(&task("a", ""))).expect("a job file");
+    assert_eq!(
+        expand(&file, &options()).expect("a plan").nodes[0].weight,
+        files.iter().map(|(_, text)| text.len() as u64).sum::<u64>()
+    );
 }

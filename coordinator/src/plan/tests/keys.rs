@@ -1,3 +1,5 @@
+//! What changes a node key, and what must not.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use longhaul_proto::Plan;
@@ -49,7 +51,10 @@ fn limits_change_no_key() {
     let limits = "attempts = 7\ntimeout = '2h'\npilot = 1\nland_with = 'x'\n";
     let other = text()
         .replace("instructions = 'do'\n", &format!("instructions = 'do'\n{limits}"))
-        .replace("[gate]\nrun = \"true\"", "[gate]\nrun = 'false'\nbatch = 3\n[budget]\nusd = 5\nparallel = 2\n[policy]\nmax_files = 3")
+        .replace(
+            "[gate]\nrun = \"true\"",
+            "[gate]\nrun = 'false'\nbatch = 3\n[budget]\nusd = 5\nparallel = 2\n[policy]\nmax_files = 3",
+        )
         .replace("goal = \"g\"", "goal = \"another\"");
     assert_eq!(changed(&plan, &world.plan(&other)), [""; 0]);
     // Nor do names of agents, or where the job file stands.

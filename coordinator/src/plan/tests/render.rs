@@ -1,3 +1,5 @@
+//! Plans as text, Graphviz, Mermaid and JSON, against golden files.
+
 use std::collections::BTreeMap;
 
 use longhaul_proto::{Agent, Node, Plan, Repo, Task};
@@ -10,7 +12,16 @@ fn table(id: &str, map: &str) -> Task {
 
 fn node(id: &str, task: u32, deps: &[u32], weight: u64) -> Node {
     let files = if task == 1 { vec![format!("src/{id}.rs")] } else { Vec::new() };
-    Node { id: id.to_owned(), task, deps: deps.to_vec(), weight, claims: files.clone(), files, key: vec![task as u8; 32], ..Default::default() }
+    Node {
+        id: id.to_owned(),
+        task,
+        deps: deps.to_vec(),
+        weight,
+        claims: files.clone(),
+        files,
+        key: vec![task as u8; 32],
+        ..Default::default()
+    }
 }
 
 /// A task, a map of `size`, and a task after the map.
@@ -27,7 +38,12 @@ fn plan(size: u32) -> Plan {
         format: 1,
         job: "job".to_owned(),
         goal: "Make it better\nand more".to_owned(),
-        repo: Some(Repo { name: "api".to_owned(), base_name: "main".to_owned(), base: vec![0xab; 20], ..Default::default() }),
+        repo: Some(Repo {
+            name: "api".to_owned(),
+            base_name: "main".to_owned(),
+            base: vec![0xab; 20],
+            ..Default::default()
+        }),
         agents: vec![Agent { name: "rules".to_owned(), kind: None }],
         tasks,
         nodes,
@@ -42,7 +58,6 @@ fn states() -> BTreeMap<String, String> {
 #[track_caller]
 fn golden(name: &str, found: &str) {
     let path = format!("{}/src/plan/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"));
-    if std::env::var_os("BLESS").is_some() { std::fs::write(&path, found).expect("BLESS"); }
     let expected = std::fs::read_to_string(&path).unwrap_or_default();
     assert_eq!(found, expected, "\n{path} says otherwise than\n{found}");
 }
