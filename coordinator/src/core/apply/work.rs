@@ -1,0 +1,219 @@
+//! Attempts in the state: assigned, lost, delivered, failed; parks, retries, closings.
+
+use longhaul_common::{AttemptId, NodeId, Oid, ParkId};
+use longhaul_proto as pb;
+use longhaul_proto::{Next, ParkReason};
+
+use super::ApplyError;
+use crate::core::retry;
+use crate::core::spend::Amount;
+use crate::core::state::{LiveAttempt, State};
+use crate::core::subtask::{Candidate, Move, Phase};
+use crate::core::Millis;
+
+/// How many paths a reason names.
+const PATHS_NAMED: usize = 5;
+
+/// A failure with the paths it is about, in one line.
+fn in_words(failure: &pb::Failure) -> String {
+    if failure.paths.is_empty() {
+        return failure.message.clone();
+    }
+    let named: Vec<&str> = failure.paths.iter().take(PATHS_NAMED).map(String::as_str).collect();
+    let more = failure.paths.len().saturating_sub(PATHS_NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}: {}{more}", failure.message, named.join(", "))
+}
+
+impl State {
+    pub(super) fn assigned(&mut self, event: &pb::Assigned) -> Result<(), ApplyError> {
+        let (node, attempt) = (self.known(event.node)?, AttemptId(event.attempt));
+        self.shift(node, Move::Assign, Phase::Running { attempt })?;
+        self.last_id = self.last_id.max(event.attempt);
+        let now = self.now_ms;
+        let subtask = &mut self.subtasks[node.index()];
+        subtask.attempts += 1;
+        if subtask.started_ms == 0 {
+            subtask.started_ms = now;
+        }
+        self.spend.reserve(attempt, Amount { tokens: event.reserved_tokens, usd_micros: event.reserved_usd_micros });
+        let base = Oid::from_bytes(&event.base)?;
+        self.attempts.insert(attempt, LiveAttempt { node, worker: event.worker.clone(), base, since_ms: now });
+        Ok(())
+    }
+
+    /// Ends an attempt's lease and books its time and cost.
+    pub(super) fn end_attempt(&mut self, id: u64, node: NodeId, usage: Option<&pb::Usage>) {
+        let attempt = AttemptId(id);
+        self.fleet.forget(id);
+        let now = self.now_ms;
+        let amount = usage.copied().map(Amount::from).unwrap_or_default();
+        let since = self.attempts.remove(&attempt).map_or(now, |live| live.since_ms);
+        self.lost.remove(&attempt);
+        self.spend.settle(attempt, amount);
+        let subtask = &mut self.subtasks[node.index()];
+        subtask.spent_ms += u64::try_from(now - since).unwrap_or(0);
+        subtask.tokens += amount.tokens;
+        subtask.usd_micros += amount.usd_micros;
+        subtask.finished_ms = now;
+    }
+
+    pub(super) fn lease_expired(&mut self, event: &pb::LeaseExpired) -> Result<(), ApplyError> {
+        let node = self.known(event.node)?;
+        let attempt = AttemptId(event.attempt);
+        self.shift(node, Move::Lose, Phase::Ready)?;
+        self.spend.doubt(attempt);
+        self.attempts.remove(&attempt);
+        self.lost.insert(attempt, node);
+        self.fleet.forget(event.attempt);
+        self.retries += 1;
+        self.subtasks[node.index()].finished_ms = self.now_ms;
+        Ok(())
+    }
+
+    pub(super) fn delivered(&mut self, event: &pb::Delivered) -> Result<(), ApplyError> {
+        let node = self.known(event.node)?;
+        let patch = event.patch.clone().unwrap_or_default();
+        self.end_attempt(event.attempt, node, event.usage.as_ref());
+        let subtask = &mut self.subtasks[node.index()];
+        subtask.infra = 0;
+        subtask.summary.clone_from(&patch.summary);
+        let candidate = Candidate { attempt: AttemptId(event.attempt), patch: Box::new(patch), reverts: None };
+        self.shift(node, Move::Deliver, Phase::Delivered { candidate, staged: None })?;
+        self.enqueue(node);
+        Ok(())
+    }
+
+    pub(super) fn enqueue(&mut self, node: NodeId) {
+        let name = self.task(node).land_with.clone();
+        let reverting = self.subtask(node).phase().candidate().is_some_and(|candidate| candidate.reverts.is_some());
+        match self.groups.get_mut(&name) {
+            Some(group) if !reverting => group.order.push(node),
+            _ => self.landing.queue.push_back(node),
+        }
+    }
+
+    pub(super) fn spare_kept(&mut self, event: &pb::SpareKept) -> Result<(), ApplyError> {
+        let node = self.known(event.node)?;
+        let attempt = AttemptId(event.attempt);
+        self.spend.settle(attempt, event.usage.map(Amount::from).unwrap_or_default());
+        self.lost.remove(&attempt);
+        let patch = Box::new(event.patch.clone().unwrap_or_default());
+        self.subtasks[node.index()].spares.push(Candidate { attempt, patch, reverts: None });
+        Ok(())
+    }
+
+    pub(super) fn unchanged(&mut self, event: &pb::AttemptUnchanged) -> Result<(), ApplyError> {
+        let node = self.known(event.node)?;
+        self.end_attempt(event.attempt, node, event.usage.as_ref());
+        self.subtasks[node.index()].summary.clone_from(&event.summary);
+        self.shift(node, Move::FindUnchanged, Phase::Unchanged)?;
+        Ok(())
+    }
+
+    pub(super) fn attempt_failed(&mut self, event: &pb::AttemptFailed) -> Result<(), ApplyError> {
+        let node = self.known(event.node)?;
+        let failure = event.failure.clone().unwrap_or_default();
+        let class = failure.class();
+        self.end_attempt(event.attempt, node, event.usage.as_ref());
+        *self.failures.entry(class.into()).or_insert(0) += 1;
+        let subtask = &mut self.subtasks[node.index()];
+        if retry::costs_attempt(class) {
+            subtask.tries += 1;
+            subtask.infra = 0;
+        } else {
+            subtask.infra += 1;
+        }
+        let text = in_words(&failure);
+        subtask.last_failure = Some(Box::new(failure));
+        self.follow(node, event.next(), event.park, event.not_before_ms, retry::park_reason(class), text)
+    }
+
+    /// What was decided after a failure or a rejection.
+    pub(super) fn follow(
+        &mut self,
+        node: NodeId,
+        next: Next,
+        park: u64,
+        until_ms: Millis,
+        reason: ParkReason,
+        text: String,
+    ) -> Result<(), ApplyError> {
+        match next {
+            Next::Park | Next::Fail | Next::Unspecified => {
+                self.last_park = self.last_park.max(park);
+                self.shift(node, Move::Park, Phase::Parked { park: ParkId(park), reason: reason.into(), text })?;
+            }
+            Next::Retry => {
+                self.retries += 1;
+                self.shift(node, Move::Postpone, Phase::Backoff { until_ms })?;
+            }
+            Next::PromoteSpare => {
+                let spares = &mut self.subtasks[node.index()].spares;
+                if spares.is_empty() {
+                    return Err(ApplyError::Missing { what: "a spare of subtask", id: u64::from(node.0) });
+                }
+                let candidate = spares.remove(0);
+                self.shift(node, Move::Promote, Phase::Delivered { candidate, staged: None })?;
+                self.enqueue(node);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn parked(&mut self, event: &pb::Parked) -> Result<(), ApplyError> {
+        let node = self.known(event.node)?;
+        self.last_park = self.last_park.max(event.park);
+        let to = Phase::Parked { park: ParkId(event.park), reason: event.reason, text: event.text.clone() };
+        self.shift(node, Move::Park, to)?;
+        Ok(())
+    }
+
+    pub(super) fn woken(&mut self, event: &pb::Woken) -> Result<(), ApplyError> {
+        let node = self.known(event.node)?;
+        self.shift(node, Move::Wake, Phase::Ready)?;
+        Ok(())
+    }
+
+    pub(super) fn retried(&mut self, event: &pb::Retried) -> Result<(), ApplyError> {
+        let node = self.known(event.node)?;
+        let open = |dep: &NodeId| !self.subtask(*dep).phase().kind().is_terminal() || self.dooms(self.subtask(*dep));
+        let missing = self.outside_deps(node).filter(open).count();
+        let subtask = &mut self.subtasks[node.index()];
+        (subtask.tries, subtask.infra, subtask.rejections) = (0, 0, 0);
+        subtask.missing = u32::try_from(missing).unwrap_or(u32::MAX);
+        if !event.remark.is_empty() {
+            subtask.remarks.push(event.remark.clone());
+        }
+        self.shift(node, Move::Retry, Phase::Ready)?;
+        let dependents: Vec<NodeId> = self.graph.dependents(node).collect();
+        for dependent in dependents {
+            self.derived.doomed.remove(&dependent);
+        }
+        Ok(())
+    }
+
+    pub(super) fn node_closed(&mut self, event: &pb::NodeClosed) -> Result<(), ApplyError> {
+        let node = self.known(event.node)?;
+        let to = Phase::Closed { outcome: event.outcome, reason: event.reason.clone() };
+        let left = self.shift(node, Move::Close, to)?;
+        if let Phase::Running { attempt } = left {
+            self.spend.doubt(attempt);
+            self.attempts.remove(&attempt);
+            self.fleet.forget(attempt.0);
+        }
+        self.drop_from_queues(node);
+        Ok(())
+    }
+
+    pub(super) fn drop_from_queues(&mut self, node: NodeId) {
+        self.landing.queue.retain(|&queued| queued != node);
+        for segment in &mut self.landing.segments {
+            segment.retain(|&queued| queued != node);
+        }
+        self.landing.segments.retain(|segment| !segment.is_empty());
+        for group in self.groups.values_mut() {
+            group.order.retain(|&queued| queued != node);
+        }
+    }
+}
