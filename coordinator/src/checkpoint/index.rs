@@ -150,7 +150,8 @@ impl Index {
                 self.bill(event.attempt, event.usage.as_ref())?;
                 let commit = event.patch.as_ref().map(|patch| hex(&patch.commit)).unwrap_or_default();
                 self.end_attempt(event.node, event.attempt, |row| {
-                    "delivered".clone_into(&mut row.outcome); row.commit = commit;
+                    "delivered".clone_into(&mut row.outcome);
+                    row.commit = commit;
                     row.timing = event.timing;
                 })?;
             }
@@ -177,7 +178,8 @@ impl Index {
             }
             Event::LeaseExpired(event) => {
                 self.end_attempt(event.node, event.attempt, |row| {
-                    "lost".clone_into(&mut row.outcome); row.message.clone_from(&event.why);
+                    "lost".clone_into(&mut row.outcome);
+                    row.message.clone_from(&event.why);
                 })?;
             }
             Event::Landed(event) => {

@@ -141,3 +141,15 @@ fn interrupted_it_says_how_to_go_on_and_leaves_nothing_behind() {
     assert!(said.contains("longhaul resume"), "{said}");
     assert_eq!(longhaul_tests::leftovers::wait_for_none(&world), Vec::<String>::new());
 }
+
+#[test]
+fn detached_it_goes_on_without_its_terminal() {
+    let world = greeting(4);
+    let ran = world.expect(0, &["run", "--detach"]);
+    assert!(ran.stderr.contains("longhaul watch"), "{}", ran.stderr);
+    // Ends with the coordinator, or at once where that was quicker.
+    world.expect(0, &["watch", "--after", "0", "--exit-status"]);
+    assert_eq!(longhaul_tests::leftovers::wait_for_none(&world), Vec::<String>::new());
+    assert_eq!(world.status()["phase"].as_str(), Some("done"));
+    assert_eq!(world.on_branch("longhaul/goodbye", "src/f03.txt"), "goodbye 3\nkeep this line");
+}

@@ -5,11 +5,11 @@ use longhaul_proto as pb;
 use longhaul_proto::{Next, ParkReason};
 
 use super::ApplyError;
+use crate::core::Millis;
 use crate::core::retry;
 use crate::core::spend::Amount;
 use crate::core::state::{LiveAttempt, State};
 use crate::core::subtask::{Candidate, Move, Phase};
-use crate::core::Millis;
 
 /// How many paths a reason names.
 const PATHS_NAMED: usize = 5;
