@@ -178,6 +178,9 @@ pub struct ResumeArgs {
     /// Go on in the background.
     #[arg(long)]
     pub detach: bool,
+    /// Do not write the branch at the end; `longhaul export` does it later.
+    #[arg(long)]
+    pub no_export: bool,
 }
 
 #[derive(Args, Debug)]

@@ -19,7 +19,7 @@ use tokio::sync::{broadcast, watch};
 use crate::checkpoint::{CheckpointError, FileStore, Index, Recovered, recover};
 use crate::core::{Event, Input, Millis, Request, State, WorkerView, open_generation};
 use crate::driver::{Clock, Driver, DriverError, Handle};
-use crate::effects::{GitWork, IndexWork, Performer, Pulse, Records, git_thread, index_thread};
+use crate::effects::{IndexWork, Performer, Pulse, Records, git_thread, index_thread};
 use crate::engine::{Engine, FeedError};
 use crate::repos::{RepoError, clear_leftovers, prepare_store};
 use crate::results::Results;
@@ -237,12 +237,13 @@ impl Coordinator {
             bus,
             layout: job.layout.clone(),
             store: store.clone(),
-            git: clone_sender(&git),
+            handle: handle.clone(),
+            git,
             index: index_sender.as_ref().map(|(sender, _)| sender.clone()),
             records: records.clone(),
             pulse: pulse_sender,
         };
-        let driver = Driver::new(job.engine, performer, SystemClock);
+        let driver = Driver::new(job.engine, performer, SystemClock, handle.stop_flag());
         let driver = std::thread::Builder::new()
             .name("longhaul-driver".to_owned())
             .spawn(move || driver.run(&messages))
@@ -285,10 +286,6 @@ impl Coordinator {
     pub fn has_ended(&self) -> bool {
         self.driver.is_finished()
     }
-}
-
-fn clone_sender(sender: &std::sync::mpsc::Sender<GitWork>) -> std::sync::mpsc::Sender<GitWork> {
-    sender.clone()
 }
 
 /// Turns what workers say into inputs; progress stays outside the state.

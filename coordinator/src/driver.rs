@@ -4,6 +4,8 @@
 //! sync (group commit); only then are commands performed and answers sent. A disk that cannot be
 //! written holds everything back and is tried again until it can.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
@@ -87,13 +89,15 @@ pub struct Driver<S, E, C> {
     clock: C,
     last_turn: Millis,
     stopping: bool,
+    /// Set when the end was asked for, readable while a commit is tried again and again.
+    stop_asked: Arc<AtomicBool>,
 }
 
 impl<S: Store, E: Effects, C: Clock> Driver<S, E, C> {
     /// Ready to run.
-    pub fn new(engine: Engine<S>, effects: E, clock: C) -> Self {
+    pub fn new(engine: Engine<S>, effects: E, clock: C, stop_asked: Arc<AtomicBool>) -> Self {
         let last_turn = clock.now_ms();
-        Self { engine, effects, clock, last_turn, stopping: false }
+        Self { engine, effects, clock, last_turn, stopping: false, stop_asked }
     }
 
     /// Runs until told to stop or every sender is gone; gives the last state.
@@ -186,7 +190,7 @@ impl<S: Store, E: Effects, C: Clock> Driver<S, E, C> {
         let records = loop {
             match self.engine.commit() {
                 Ok(records) => break records,
-                Err(error) if self.stopping => return Err(error.into()),
+                Err(error) if self.stopping || self.stop_asked.load(Ordering::Acquire) => return Err(error.into()),
                 Err(error) => {
                     self.effects.cannot_commit(&error);
                     std::thread::sleep(COMMIT_RETRY);
@@ -219,6 +223,7 @@ impl<S: Store, E: Effects, C: Clock> Driver<S, E, C> {
 #[derive(Clone)]
 pub struct Handle {
     sender: Sender<Message>,
+    stop_asked: Arc<AtomicBool>,
 }
 
 /// The driver is gone: it ended or failed, and said why to whoever started it.
@@ -229,7 +234,12 @@ pub struct Gone;
 impl Handle {
     /// Over the channel a driver reads.
     pub fn new(sender: Sender<Message>) -> Self {
-        Self { sender }
+        Self { sender, stop_asked: Arc::default() }
+    }
+
+    /// For the driver of this handle.
+    pub fn stop_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stop_asked)
     }
 
     /// Sends an outcome; a driver that is gone does not miss it, it is derived anew at restart.
@@ -269,6 +279,7 @@ impl Handle {
 
     /// Asks the driver to end after its turn.
     pub fn stop(&self) {
+        self.stop_asked.store(true, Ordering::Release);
         drop(self.sender.send(Message::Stop));
     }
 }

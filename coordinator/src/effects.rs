@@ -1,15 +1,19 @@
 //! Carrying out commands: messages to workers, and git work on a thread of its own.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 
 use bytes::Bytes;
-use longhaul_common::bus::{Bus, Subject};
+use longhaul_common::bus::{Bus, BusError, Subject};
 use longhaul_common::git::{Identity, Store, StoreError, sync_objects};
 use longhaul_common::layout::JobLayout;
 use longhaul_common::{AttemptId, BatchId, GateId, NodeId, Oid};
-use longhaul_proto::{Assignment, CancelWork, Gate, GatePurpose, Record, ToWorker, Work, assignment, to_worker};
+use longhaul_proto::{
+    Assignment, CancelWork, Failure, FailureClass, Finished, Gate, GatePurpose, Record, ToWorker, Work, assignment,
+    finished, to_worker,
+};
 use prost::Message as _;
 use tokio::sync::{broadcast, watch};
 
@@ -43,6 +47,7 @@ pub(crate) struct Performer {
     pub bus: Arc<dyn Bus>,
     pub layout: JobLayout,
     pub store: PathBuf,
+    pub handle: Handle,
     pub git: Sender<GitWork>,
     pub index: Option<Sender<IndexWork>>,
     pub records: broadcast::Sender<Records>,
@@ -70,11 +75,23 @@ fn write_capsule(path: &Path, capsule: &longhaul_proto::Capsule) {
 }
 
 impl Performer {
-    fn send(&self, worker: &str, message: to_worker::Message) {
+    fn send(&self, worker: &str, message: to_worker::Message) -> Result<(), BusError> {
         let payload = Bytes::from(ToWorker { message: Some(message) }.encode_to_vec());
-        if let Err(error) = self.bus.publish(&Subject::to_worker(worker), payload) {
-            tracing::error!(%error, worker, "an assignment was not sent");
-        }
+        self.bus.publish(&Subject::to_worker(worker), payload)
+    }
+
+    /// An assignment that cannot be sent has failed: a subtask too large for a message is parked
+    /// with that reason, a gate is inconclusive.
+    fn send_assignment(&self, assignment: Assignment) {
+        let (id, worker) = (assignment.id, assignment.worker.clone());
+        let Err(error) = self.send(&worker, to_worker::Message::Assign(assignment)) else { return };
+        let failure = Failure {
+            class: FailureClass::Result.into(),
+            message: format!("its assignment cannot be sent: {error}; put fewer files into one subtask or batch"),
+            ..Failure::default()
+        };
+        let finished = Finished { outcome: Some(finished::Outcome::Failure(failure)), ..Finished::default() };
+        self.handle.input(Input::Finished { id, finished: Box::new(finished) });
     }
 
     fn assignment(&self, state: &State, id: u64, worker: &str, base: Oid) -> Assignment {
@@ -113,7 +130,7 @@ impl Performer {
             author_email: plan.author_email.clone(),
             title: instructions(state, node).lines().next().unwrap_or_default().to_owned(),
         }));
-        self.send(&live.worker, to_worker::Message::Assign(assignment));
+        self.send_assignment(assignment);
     }
 
     /// For the record, so off the driver's thread where there is another.
@@ -149,7 +166,7 @@ impl Performer {
             author_name: plan.author_name.clone(),
             author_email: plan.author_email.clone(),
         }));
-        self.send(&run.worker, to_worker::Message::Assign(assignment));
+        self.send_assignment(assignment);
     }
 
     fn on_git(&self, work: GitWork) {
@@ -274,11 +291,11 @@ impl Effects for Performer {
                 for worker in everyone.iter().map(String::as_str).chain(["local"]) {
                     let cancel =
                         CancelWork { job: state.job().to_owned(), id: *id, reason: "no longer wanted".to_owned() };
-                    self.send(worker, to_worker::Message::Cancel(cancel));
+                    drop(self.send(worker, to_worker::Message::Cancel(cancel)));
                 }
             }
             Command::Merge(id) => self.merge(state, *id),
-            Command::Stage(node) => self.stage(state, *node),
+            Command::Stage(node, _) => self.stage(state, *node),
             Command::Seal(id) => self.seal(state, *id),
             Command::Land(id) => self.land(state, *id),
         }
@@ -317,10 +334,13 @@ pub(crate) fn git_thread(
     let (sender, work) = channel::<GitWork>();
     let thread = std::thread::Builder::new().name("longhaul-git".to_owned()).spawn(move || {
         while let Ok(work) = work.recv() {
-            if let Err(error) = work(&store, &handle) {
-                let reason = format!("git work failed: {error}. Mend it, then resume: nothing is lost");
-                handle.input(Input::CommandFailed { reason });
-            }
+            let cause = match catch_unwind(AssertUnwindSafe(|| work(&store, &handle))) {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "a defect in reading or merging".to_owned(),
+            };
+            let reason = format!("git work failed: {cause}. Mend it, then resume: nothing is lost");
+            handle.input(Input::CommandFailed { reason });
         }
     })?;
     Ok((sender, thread))

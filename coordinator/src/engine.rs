@@ -41,8 +41,6 @@ pub struct Engine<S> {
     issued: BTreeSet<Command>,
     /// Commands whose outcome arrived as a report: nothing is left to stop.
     reported: BTreeSet<u64>,
-    /// A command failed and its job waits for a person.
-    blocked: bool,
     now: Millis,
 }
 
@@ -56,7 +54,6 @@ impl<S: Store> Engine<S> {
             uncommitted: Vec::new(),
             issued: BTreeSet::new(),
             reported: BTreeSet::new(),
-            blocked: false,
             now,
         }
     }
@@ -189,11 +186,6 @@ impl<S: Store> Engine<S> {
     /// Commands to perform now: new ones, and assignments their worker has not heard of.
     pub fn take_commands(&mut self) -> Vec<Command> {
         let pending: BTreeSet<Command> = self.state.pending().into_iter().collect();
-        if self.blocked && !self.state.landing.blocked {
-            // What failed before is tried again.
-            self.issued.retain(is_assignment);
-        }
-        self.blocked = self.state.landing.blocked;
         let mut commands: Vec<Command> = Vec::new();
         for gone in self.issued.difference(&pending) {
             if let Some(id) = assignment_id(gone).filter(|id| !self.reported.contains(id)) {

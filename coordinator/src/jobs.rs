@@ -15,6 +15,7 @@ use longhaul_proto::jobs_server::{Jobs, JobsServer};
 use tokio::net::UnixListener;
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::{BroadcastStream, UnixListenerStream};
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use crate::checkpoint::Index;
@@ -36,14 +37,16 @@ pub struct JobsService {
     layout: JobLayout,
     store: PathBuf,
     index: Option<Index>,
+    /// Ends open streams: a server that shuts down waits for them.
+    stop: CancellationToken,
 }
 
-/// Serves the control plane of a coordinator on a unix socket until `stop` resolves.
+/// Serves the control plane of a coordinator on a unix socket until `stop` is cancelled.
 pub async fn serve(
     job: String,
     coordinator: &Coordinator,
     socket: PathBuf,
-    stop: impl Future<Output = ()> + Send + 'static,
+    stop: CancellationToken,
 ) -> std::io::Result<tokio::task::JoinHandle<()>> {
     let service = JobsService {
         job,
@@ -53,11 +56,12 @@ pub async fn serve(
         layout: coordinator.layout.clone(),
         store: coordinator.store.clone(),
         index: coordinator.index.clone(),
+        stop: stop.clone(),
     };
     let listener = listen(&socket)?;
     Ok(tokio::spawn(async move {
         let server = tonic::transport::Server::builder().add_service(JobsServer::new(service));
-        if let Err(error) = server.serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop).await {
+        if let Err(error) = server.serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop.cancelled_owned()).await {
             tracing::error!(%error, "the control plane ended");
         }
         drop(std::fs::remove_file(&socket));
@@ -181,7 +185,9 @@ impl Jobs for JobsService {
                 described.await.unwrap_or_default()
             }
         });
-        let stream = events.flat_map(|events| futures::stream::iter(events.into_iter().map(Ok)));
+        let stream = events
+            .flat_map(|events| futures::stream::iter(events.into_iter().map(Ok)))
+            .take_until(self.stop.clone().cancelled_owned());
         Ok(Response::new(Box::pin(stream)))
     }
 

@@ -47,6 +47,21 @@ pub enum RepoError {
     },
 }
 
+impl RepoError {
+    /// Whether the result itself is at fault. Everything else (disk, a killed or missing git) may
+    /// be better next time, and the result must be kept for then.
+    pub fn blames_result(&self) -> bool {
+        match self {
+            Self::Foreign { .. } | Self::TooLarge { .. } => true,
+            Self::Git(GitError::Failed { status, stderr, .. }) => {
+                let full = stderr.contains("No space left") || stderr.contains("quota exceeded");
+                status.code().is_some() && !full
+            }
+            Self::Io { .. } | Self::Git(_) | Self::Store(_) => false,
+        }
+    }
+}
+
 fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> RepoError {
     let path = path.to_owned();
     move |source| RepoError::Io { action, path, source }

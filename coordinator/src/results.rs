@@ -3,6 +3,7 @@
 //! Deliveries that arrive together are imported one after the other and made durable by one
 //! barrier, before any of their records is written (invariant 1).
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -96,7 +97,9 @@ fn import_all(waiting: &Receiver<Waiting>, importer: &Importer) {
         let results: Vec<_> = group
             .into_iter()
             .map(|Waiting { delivery, reply }| {
-                let result = importer.take(delivery);
+                // A defect in reading one result must not end the import of all.
+                let taken = catch_unwind(AssertUnwindSafe(|| importer.take(delivery)));
+                let result = taken.unwrap_or_else(|_| Err(DeliverError::Store("reading it failed".to_owned())));
                 (reply, result)
             })
             .collect();
@@ -124,14 +127,11 @@ impl Importer {
             _ => Finished::default(),
         };
         if let Some((commit, tree, base)) = self.new_commit(id, &finished) {
-            let imported = match (&delivery.pack, Oids::of(&commit, &tree, &base)) {
-                (Some(pack), Some(oids)) => self.import(id, pack, &oids),
-                _ => Err("it names a commit and brings no pack".to_owned()),
+            let refused = match (&delivery.pack, Oids::of(&commit, &tree, &base)) {
+                (Some(pack), Some(oids)) => self.import(id, pack, &oids)?,
+                _ => Some("it names a commit and brings no pack".to_owned()),
             };
-            if let Err(cause) = imported {
-                if is_full(&cause) {
-                    return Err(DeliverError::Store(cause));
-                }
+            if let Some(cause) = refused {
                 finished.outcome = Some(finished::Outcome::Failure(Failure {
                     class: FailureClass::Infrastructure.into(),
                     message: "its result could not be taken into the store".to_owned(),
@@ -161,9 +161,14 @@ impl Importer {
         }
     }
 
-    fn import(&self, id: u64, pack: &Path, oids: &Oids) -> Result<(), String> {
+    /// Why the result is no good, if it is not; an error when it could not be looked at.
+    fn import(&self, id: u64, pack: &Path, oids: &Oids) -> Result<Option<String>, DeliverError> {
         let incoming = Incoming { job: &self.job, id, pack, commit: oids.commit, tree: oids.tree, base: oids.base };
-        import(&self.store, &incoming).map_err(|error| error.to_string())
+        match import(&self.store, &incoming) {
+            Ok(()) => Ok(None),
+            Err(error) if error.blames_result() => Ok(Some(error.to_string())),
+            Err(error) => Err(DeliverError::Store(error.to_string())),
+        }
     }
 
     fn keep_logs(&self, id: u64, logs: &[(String, PathBuf)]) -> Result<(), DeliverError> {
@@ -199,8 +204,4 @@ impl Oids {
             base: Oid::from_bytes(base).ok()?,
         })
     }
-}
-
-fn is_full(cause: &str) -> bool {
-    cause.contains("No space left on device") || cause.contains("Disk quota exceeded")
 }

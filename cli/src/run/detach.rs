@@ -17,7 +17,7 @@ const START_MAX: Duration = Duration::from_secs(20);
 const START_LOOK: Duration = Duration::from_millis(50);
 
 /// Starts `longhaul resume JOB` in the background and waits until it serves the job.
-pub fn detach(context: &Context, job: &JobId, yes: bool) -> anyhow::Result<()> {
+pub fn detach(context: &Context, job: &JobId, yes: bool, no_export: bool) -> anyhow::Result<()> {
     let layout = context.layout.job(job);
     let output = layout.root().join("output.log");
     let log = std::fs::File::create(&output).with_context(|| format!("cannot write {}", output.display()))?;
@@ -25,6 +25,9 @@ pub fn detach(context: &Context, job: &JobId, yes: bool) -> anyhow::Result<()> {
     command.arg("--state-dir").arg(context.layout.root()).args(["--json", "resume", job.as_str()]);
     if yes {
         command.arg("--yes");
+    }
+    if no_export {
+        command.arg("--no-export");
     }
     // A process group of its own: Ctrl-C in this terminal does not reach it.
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);

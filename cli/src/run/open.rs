@@ -6,7 +6,7 @@ use std::path::Path;
 use longhaul_common::spec::{self, JobFile, Problems};
 use longhaul_common::{JobId, Oid};
 use longhaul_coordinator::coordinator::{Job, SystemClock};
-use longhaul_coordinator::core::{JobPhase, State};
+use longhaul_coordinator::core::{JobPhase, Request, State};
 use longhaul_coordinator::driver::Clock as _;
 use longhaul_coordinator::plan::{ExpandOptions, digest, expand};
 use longhaul_proto::{JobOutcome, Plan};
@@ -99,13 +99,19 @@ fn open_plan(job: &mut Job, plan: Plan) -> anyhow::Result<String> {
         job.open_plan(plan)?;
         return Ok(format!("job {} with {total} subtasks", job.id()));
     }
-    let same = digest(state.plan()) == digest(&plan) && state.limits() == &plan.budget.unwrap_or_default();
+    let unlimited = |plan: &Plan| digest(&Plan { budget: None, ..plan.clone() });
+    let same = unlimited(state.plan()) == unlimited(&plan);
+    let limits = plan.budget.unwrap_or_default();
+    let other_limits = state.limits() != &limits;
     let finished = match state.job_phase() {
         JobPhase::Closed { outcome, .. } => Some(*outcome),
         _ => None,
     };
     if same && finished.is_none_or(|outcome| outcome == i32::from(JobOutcome::Done)) {
-        return Ok(standing(state));
+        if other_limits && finished.is_none() {
+            job.request(Request::Resume { limits: Some(limits) })?;
+        }
+        return Ok(standing(job.state()));
     }
     job.open_plan(plan)?;
     let state = job.state();

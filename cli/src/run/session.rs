@@ -27,6 +27,13 @@ const FRAME: Duration = Duration::from_millis(200);
 /// Bytes all slots of the local worker may take before idle ones are emptied.
 const SLOT_BYTES_MAX: u64 = 64 << 30;
 
+/// How long clients of the control plane may take to see that it ends.
+const SERVER_END_MAX: Duration = Duration::from_secs(5);
+
+/// How long the driver may take to answer for the screen: while the journal cannot be written it
+/// does not, and Ctrl-C must work all the same.
+const ANSWER_MAX: Duration = Duration::from_millis(500);
+
 /// Gates at once: they must not starve the work of a small machine.
 const GATE_SLOTS: u32 = 1;
 
@@ -53,11 +60,10 @@ pub async fn run(context: &Context, mut job: Job, options: Options) -> anyhow::R
     let bus: Arc<dyn Bus> = Arc::new(MemoryBus::default());
     let mut coordinator = job.start(&context.layout, Arc::clone(&bus))?;
     let stop = CancellationToken::new();
-    let served = stop.clone();
     let server =
-        jobs::serve(id.to_string(), &coordinator, context.layout.socket(&id), async move { served.cancelled().await })
+        jobs::serve(id.to_string(), &coordinator, context.layout.socket(&id), stop.clone())
             .await?;
-    let worker = tokio::spawn(longhaul_worker::run(
+    let mut worker = tokio::spawn(longhaul_worker::run(
         worker_config(context, parallel)?,
         id.clone(),
         bus,
@@ -65,29 +71,31 @@ pub async fn run(context: &Context, mut job: Job, options: Options) -> anyhow::R
         stop.clone(),
     ));
     let mut output = Output::new(context, after);
-    let end = follow(&mut coordinator, &mut output).await?;
+    let (end, worker_end) = follow(&mut coordinator, &mut output, &mut worker).await?;
     output.pause();
     if end == End::Interrupted {
         output.say("Interrupted", "ending what runs; everything finished is kept (Ctrl-C again ends at once)");
     }
     stop.cancel();
-    if let Ok(Err(error)) = worker.await {
-        output.say("Warning", &format!("the worker ended: {error}"));
+    let worker_end = match worker_end {
+        Some(text) => text,
+        None => ended(worker.await),
+    };
+    if !worker_end.is_empty() {
+        output.say("Warning", &worker_end);
     }
-    drop(server.await);
+    // A client that does not let go does not keep the job's lock.
+    drop(tokio::time::timeout(SERVER_END_MAX, server).await);
     let state = coordinator.stop().await?;
     finish(context, &state, &mut output, end, options.export)
 }
 
 /// Requests that come with the command line, before the driver runs.
 fn wake(job: &mut Job, options: &Options) -> anyhow::Result<()> {
-    if matches!(job.state().job_phase(), JobPhase::Closed { .. }) {
-        return Ok(());
-    }
     let store = std::path::PathBuf::new();
     let resume = Control::Resume(ResumeRequest { limits: options.limits, ..ResumeRequest::default() });
     job.request(prepare(job.state(), &store, resume)?.request)?;
-    if options.yes {
+    if options.yes && !matches!(job.state().job_phase(), JobPhase::Closed { .. }) {
         approve_all(job)?;
     }
     Ok(())
@@ -118,10 +126,27 @@ enum End {
     Stuck,
     Interrupted,
     DriverGone,
+    WorkerGone,
+}
+
+type WorkerTask = tokio::task::JoinHandle<Result<(), longhaul_worker::WorkerError>>;
+
+/// Why the worker ended, in words; empty when it was told to.
+fn ended(end: Result<Result<(), longhaul_worker::WorkerError>, tokio::task::JoinError>) -> String {
+    match end {
+        Ok(Ok(())) => String::new(),
+        Ok(Err(error)) => format!("the worker ended: {error}"),
+        Err(error) => format!("the worker ended: {error}"),
+    }
 }
 
 /// Shows what happens until the job is over or the person interrupts.
-async fn follow(coordinator: &mut Coordinator, output: &mut Output) -> anyhow::Result<End> {
+async fn follow(
+    coordinator: &mut Coordinator,
+    output: &mut Output,
+    worker: &mut WorkerTask,
+) -> anyhow::Result<(End, Option<String>)> {
+    let mut worker_end = None;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut records = coordinator.records.subscribe();
@@ -132,6 +157,10 @@ async fn follow(coordinator: &mut Coordinator, output: &mut Output) -> anyhow::R
         tokio::select! {
             _ = interrupt.recv() => break End::Interrupted,
             _ = terminate.recv() => break End::Interrupted,
+            gone = &mut *worker => {
+                worker_end = Some(ended(gone));
+                break End::WorkerGone;
+            }
             batch = records.recv() => match batch {
                 Ok(batch) => show(coordinator, output, &batch).await,
                 Err(tokio::sync::broadcast::error::RecvError::Lagged(missed)) => {
@@ -162,7 +191,7 @@ async fn follow(coordinator: &mut Coordinator, output: &mut Output) -> anyhow::R
     while let Ok(batch) = records.try_recv() {
         show(coordinator, output, &batch).await;
     }
-    Ok(end)
+    Ok((end, worker_end))
 }
 
 /// Everything finished is in the outbox or the journal: ending at once loses nothing.
@@ -182,7 +211,8 @@ async fn show(coordinator: &Coordinator, output: &mut Output, batch: &Arc<Vec<lo
     let described = coordinator.handle.query(move |state, _| {
         records.iter().filter_map(|record| view::watch_event(state, record)).collect::<Vec<_>>()
     });
-    for event in described.await.unwrap_or_default() {
+    let described = tokio::time::timeout(ANSWER_MAX, described).await;
+    for event in described.ok().and_then(Result::ok).unwrap_or_default() {
         output.event(&event);
     }
 }
@@ -190,7 +220,7 @@ async fn show(coordinator: &Coordinator, output: &mut Output, batch: &Arc<Vec<lo
 async fn draw(coordinator: &Coordinator, output: &mut Output) {
     let words = coordinator.progress.lock().map(|words| words.clone()).unwrap_or_default();
     let status = coordinator.handle.query(move |state, now| (view::job_status(state, now, &words, true), now));
-    if let Ok((status, now)) = status.await {
+    if let Ok(Ok((status, now))) = tokio::time::timeout(ANSWER_MAX, status).await {
         output.draw(&status, now);
     }
 }
@@ -231,7 +261,7 @@ pub fn export_branch(context: &Context, state: &State) -> anyhow::Result<String>
 fn exit_of(state: &State, end: End) -> Exit {
     match (end, state.job_phase()) {
         (End::Interrupted, _) => Exit::Interrupted,
-        (End::DriverGone, _) => Exit::Infrastructure,
+        (End::DriverGone | End::WorkerGone, _) => Exit::Infrastructure,
         (_, JobPhase::Closed { outcome, .. }) => match JobOutcome::try_from(*outcome) {
             Ok(JobOutcome::Done) => Exit::Done,
             Ok(JobOutcome::Partial) => Exit::Partial,

@@ -1,8 +1,13 @@
 //! `longhaul run` and `longhaul resume`.
 
-use longhaul_proto::Budget;
+use longhaul_common::JobId;
+use longhaul_coordinator::control::Control;
+use longhaul_coordinator::coordinator::OpenError;
+use longhaul_coordinator::core::Request;
+use longhaul_proto::{ApproveRequest, Budget, ResumeRequest};
 
 use crate::args::{ResumeArgs, RunArgs};
+use crate::client::Client;
 use crate::context::Context;
 use crate::exit::{Exit, Stop};
 use crate::run::{Opened, Options, detach, open_file, open_job};
@@ -15,7 +20,7 @@ pub async fn run(context: &Context, args: &RunArgs) -> anyhow::Result<Exit> {
     if args.detach {
         let id = job.id().clone();
         drop(job);
-        detach(context, &id, args.yes)?;
+        detach(context, &id, args.yes, args.no_export)?;
         return Ok(Exit::Done);
     }
     say_recovery(&job);
@@ -26,16 +31,39 @@ pub async fn run(context: &Context, args: &RunArgs) -> anyhow::Result<Exit> {
 /// Goes on with a job by name.
 pub async fn resume(context: &Context, args: &ResumeArgs) -> anyhow::Result<Exit> {
     let id = context.find_job(args.job.job.as_deref())?;
-    let Opened { job, note } = open_job(context, &id)?;
+    let Opened { mut job, note } = match open_job(context, &id) {
+        Err(error) if is_locked(&error) => return resume_running(context, &id, args).await,
+        opened => opened?,
+    };
     let limits = limits(job.state().limits(), args)?;
     if args.detach {
+        job.request(Request::Resume { limits })?;
         drop(job);
-        detach(context, &id, args.yes)?;
+        detach(context, &id, args.yes, args.no_export)?;
         return Ok(Exit::Done);
     }
     eprintln!("{}", style::verb_line(&style::stderr(), "Resuming", &note));
     say_recovery(&job);
-    crate::run::run(context, job, Options { yes: args.yes, limits, export: true }).await
+    crate::run::run(context, job, Options { yes: args.yes, limits, export: !args.no_export }).await
+}
+
+fn is_locked(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref::<OpenError>(), Some(OpenError::Locked { .. }))
+}
+
+/// The job is being run elsewhere: the request goes there.
+async fn resume_running(context: &Context, id: &JobId, args: &ResumeArgs) -> anyhow::Result<Exit> {
+    let client = Client::open(context, id).await?;
+    let now = client.status().await?.budget.unwrap_or_default();
+    let request = ResumeRequest { job: id.to_string(), limits: limits(&now, args)? };
+    let reply = client.control(Control::Resume(request)).await?;
+    reply.lines.iter().for_each(|line| println!("{line}"));
+    if args.yes {
+        let request = ApproveRequest { job: id.to_string(), all: true, by: "--yes".to_owned(), ..ApproveRequest::default() };
+        client.control(Control::Approve(request)).await?;
+    }
+    eprintln!("{id} is being run by another process: `longhaul watch {id}` follows it");
+    Ok(Exit::Done)
 }
 
 fn say_recovery(job: &longhaul_coordinator::coordinator::Job) {

@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -146,6 +147,8 @@ fn clean_command() -> Command {
         .env("GIT_OPTIONAL_LOCKS", "0")
         .env("GIT_ADVICE", "0")
         .env("LC_ALL", "C.UTF-8")
+        // Ctrl-C in the terminal is for Longhaul, which decides what to end.
+        .process_group(0)
         .stdin(Stdio::null());
     command
 }

@@ -330,6 +330,9 @@ impl Store {
         if ancestor == theirs {
             return Ok(MergeOutcome::Clean(ours));
         }
+        if let Some(tree) = self.merge_disjoint(ancestor, ours, theirs)? {
+            return Ok(MergeOutcome::Clean(tree));
+        }
         let clashes = self.file_and_folder(ancestor, ours, theirs)?;
         if !clashes.is_empty() {
             return Ok(MergeOutcome::Conflicts(clashes));

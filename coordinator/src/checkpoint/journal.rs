@@ -29,6 +29,11 @@ pub struct Journal {
     /// Where the next append begins; what lies beyond a failed one is cut first.
     good: u64,
     next_seq: u64,
+    /// Length and next record at the last successful sync.
+    synced: (u64, u64),
+    /// A sync failed: what was written since the last good one may be gone from the page cache.
+    doubtful: bool,
+    path: PathBuf,
     buffer: Vec<u8>,
 }
 
@@ -68,7 +73,7 @@ impl Journal {
         file.write_all(&head).and_then(|()| file.sync_all()).map_err(CheckpointError::io("write", &path))?;
         sync_folder(folder)?;
         let bytes = HEAD_BYTES as u64;
-        Ok(Self { folder: folder.to_owned(), file, bytes, good: bytes, next_seq: first_seq, buffer: Vec::new() })
+        Ok(Self::at(folder, path, file, bytes, first_seq))
     }
 
     fn continue_in(folder: &Path, last: &Segment, tail: &Tail) -> Result<Self, CheckpointError> {
@@ -92,7 +97,21 @@ impl Journal {
         file.sync_all().map_err(CheckpointError::io("sync", path))?;
         file.seek(SeekFrom::Start(keep)).map_err(CheckpointError::io("seek in", path))?;
         let next_seq = tail.last_seq + 1;
-        Ok(Self { folder: folder.to_owned(), file, bytes: keep, good: keep, next_seq, buffer: Vec::new() })
+        Ok(Self::at(folder, path.clone(), file, keep, next_seq))
+    }
+
+    fn at(folder: &Path, path: PathBuf, file: File, bytes: u64, next_seq: u64) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            file,
+            bytes,
+            good: bytes,
+            next_seq,
+            synced: (bytes, next_seq),
+            doubtful: false,
+            path,
+            buffer: Vec::new(),
+        }
     }
 
     /// The number the next record must have.
@@ -104,8 +123,12 @@ impl Journal {
     /// error nothing of them counts, and the same call may be made again.
     pub fn append(&mut self, records: &[Record]) -> Result<(), CheckpointError> {
         let Some(first) = records.first() else { return Ok(()) };
+        if self.doubtful {
+            self.file = OpenOptions::new().write(true).open(&self.path).map_err(CheckpointError::io("open", &self.path))?;
+            self.doubtful = false;
+        }
         assert_eq!(first.seq, self.next_seq, "records are numbered without gaps");
-        if self.bytes > SEGMENT_BYTES {
+        if self.good > SEGMENT_BYTES {
             self.sync()?;
             *self = Self::begin(&self.folder, self.next_seq)?;
         }
@@ -128,9 +151,20 @@ impl Journal {
         Ok(())
     }
 
-    /// Makes everything appended durable (`fdatasync`).
+    /// Makes everything appended since the last sync durable (`fdatasync`). After an error none of
+    /// it counts, and it has to be appended again: a second fdatasync may answer well for pages
+    /// that the first one lost.
     pub fn sync(&mut self) -> Result<(), CheckpointError> {
-        self.file.sync_data().map_err(CheckpointError::io("sync the journal in", &self.folder))
+        let synced = self.file.sync_data().map_err(CheckpointError::io("sync the journal in", &self.folder));
+        if synced.is_ok() {
+            self.synced = (self.good, self.next_seq);
+        } else {
+            (self.good, self.next_seq) = self.synced;
+            // What lies beyond is cut before the next append.
+            self.bytes = u64::MAX;
+            self.doubtful = true;
+        }
+        synced
     }
 }
 

@@ -19,7 +19,7 @@ pub enum Command {
     /// Merge a batch's members onto the tip.
     Merge(BatchId),
     /// Merge a group member onto its group's staging head.
-    Stage(NodeId),
+    Stage(NodeId, AttemptId),
     /// Put derived files into a batch's merge.
     Seal(BatchId),
     /// Write the receipt and move the branch.
@@ -34,13 +34,20 @@ impl State {
             return Vec::new();
         }
         commands.extend(self.landing.gates.keys().map(|&id| Command::Gate(id)));
+        if self.landing.blocked {
+            // Issued again when a person says that what failed is mended.
+            return commands;
+        }
         commands.extend(self.landing.batch.as_ref().and_then(|batch| match batch.step {
             Step::Merging => Some(Command::Merge(batch.id)),
             Step::Sealing => Some(Command::Seal(batch.id)),
             Step::Moving => Some(Command::Land(batch.id)),
             _ => None,
         }));
-        commands.extend(self.staging().map(Command::Stage));
+        commands.extend(self.staging().filter_map(|node| {
+            let attempt = self.subtask(node).phase().candidate()?.attempt;
+            Some(Command::Stage(node, attempt))
+        }));
         commands.sort();
         commands
     }

@@ -45,7 +45,11 @@ fn finished_event(state: &State, now: Millis, id: u64, report: &pb::Finished) ->
     let Some(finished::Outcome::Patch(patch)) = &report.outcome else { return None };
     match state.subtask(node).phase().kind() {
         PhaseKind::Ready | PhaseKind::Backoff => Some(attempt_event(state, now, id, node, report)),
-        PhaseKind::Running | PhaseKind::Delivered | PhaseKind::Landing => Some(Event::SpareKept(pb::SpareKept {
+        PhaseKind::Running
+        | PhaseKind::Delivered
+        | PhaseKind::Landing
+        | PhaseKind::Waiting
+        | PhaseKind::Parked => Some(Event::SpareKept(pb::SpareKept {
             attempt: id,
             node: node.0,
             patch: Some(patch.clone()),
@@ -256,6 +260,7 @@ fn cancel(state: &State, nodes: &[NodeId], whole_job: bool, reason: &str) -> Vec
         Phase::Landing { batch, candidate } => {
             candidate.reverts.is_some() || state.batch(*batch).is_some_and(|batch| batch.step == Step::Moving)
         }
+        Phase::Delivered { candidate, .. } => candidate.reverts.is_some(),
         _ => false,
     };
     let all: Vec<NodeId> = if whole_job { state.nodes().collect() } else { nodes.to_vec() };

@@ -10,7 +10,7 @@ use longhaul_common::Oid;
 use longhaul_common::id::BadOid;
 use longhaul_proto::{Carried, CarriedLanded, Plan, PlanOpened, carried};
 
-use super::{Phase, State};
+use super::{Landed, Phase, State};
 
 /// The event that opens `plan` over the state so far.
 pub fn open_generation(state: &State, plan: Plan) -> Result<PlanOpened, BadOid> {
@@ -26,18 +26,18 @@ pub fn open_generation(state: &State, plan: Plan) -> Result<PlanOpened, BadOid> 
         && same_base
         && state.nodes().all(|node| match state.subtask(node).phase() {
             Phase::Landed(_) => unchanged(node).is_some(),
+            phase if landed_before(phase).is_some() => unchanged(node).is_some(),
             phase => phase.name() != "reverted",
         });
     let mut carried_nodes = Vec::new();
     for node in state.nodes() {
         let Some(at) = unchanged(node) else { continue };
         let what = match state.subtask(node).phase() {
-            Phase::Landed(landed) if keep_tip => carried::What::Landed(CarriedLanded {
-                commit: landed.commit.to_vec(),
-                merge: landed.merge.to_vec(),
-                gate: landed.gate.0,
-                patch: Some((*landed.candidate.patch).clone()),
-            }),
+            Phase::Landed(landed) if keep_tip => carried_landed(landed),
+            phase if keep_tip && landed_before(phase).is_some() => match landed_before(phase) {
+                Some(landed) => carried_landed(landed),
+                None => continue,
+            },
             Phase::Unchanged if same_base => carried::What::Unchanged(true),
             phase => match phase.candidate() {
                 Some(candidate) if candidate.reverts.is_none() => carried::What::Patch((*candidate.patch).clone()),
@@ -49,4 +49,21 @@ pub fn open_generation(state: &State, plan: Plan) -> Result<PlanOpened, BadOid> 
     }
     let tip = if keep_tip { state.landing.tip } else { base };
     Ok(PlanOpened { generation: state.generation() + 1, plan: Some(plan), carried: carried_nodes, tip: tip.to_vec() })
+}
+
+/// A revert on its way has not happened yet: its subtask still counts as landed.
+fn landed_before(phase: &Phase) -> Option<&Landed> {
+    match phase {
+        Phase::Landed(_) => None,
+        phase => phase.candidate()?.reverts.as_deref(),
+    }
+}
+
+fn carried_landed(landed: &Landed) -> carried::What {
+    carried::What::Landed(CarriedLanded {
+        commit: landed.commit.to_vec(),
+        merge: landed.merge.to_vec(),
+        gate: landed.gate.0,
+        patch: Some((*landed.candidate.patch).clone()),
+    })
 }

@@ -31,8 +31,10 @@ pub struct WorkerView {
 #[derive(Clone, Debug, Default)]
 pub struct Fleet {
     workers: BTreeMap<String, WorkerView>,
-    /// When each live attempt or gate was last sent or heard of.
+    /// When each live attempt or gate was first sent, or last heard of: its lease.
     touched: BTreeMap<u64, Millis>,
+    /// When it was last sent. Sending again renews no lease.
+    sent: BTreeMap<u64, Millis>,
     /// Live before the restart: their worker has not yet said whether it still holds them.
     reattach: BTreeSet<u64>,
 }
@@ -54,12 +56,14 @@ impl Fleet {
 
     /// Notes that an id was sent to its worker.
     pub fn sent(&mut self, id: u64, now: Millis) {
-        self.touched.insert(id, now);
+        self.touched.entry(id).or_insert(now);
+        self.sent.insert(id, now);
     }
 
     /// Forgets an id that ended.
     pub fn forget(&mut self, id: u64) {
         self.touched.remove(&id);
+        self.sent.remove(&id);
         self.reattach.remove(&id);
     }
 
@@ -73,7 +77,7 @@ impl Fleet {
 
     /// Time in which nothing could be heard is added to every lease.
     pub fn forgive(&mut self, gap: Millis) {
-        for at in self.touched.values_mut() {
+        for at in self.touched.values_mut().chain(self.sent.values_mut()) {
             *at += gap;
         }
         for worker in self.workers.values_mut() {
@@ -89,7 +93,7 @@ impl Fleet {
     /// Whether an id should be sent (again): never sent, or sent and not mentioned since.
     pub fn unheard(&self, worker: &str, id: u64, now: Millis) -> bool {
         let held = self.workers.get(worker).is_some_and(|view| view.holding.contains(&id));
-        !held && !self.reattach.contains(&id) && self.touched.get(&id).is_none_or(|&at| now - at > RESEND_MS)
+        !held && !self.reattach.contains(&id) && self.sent.get(&id).is_none_or(|&at| now - at > RESEND_MS)
     }
 
     /// Workers heard within the lease time, by name.

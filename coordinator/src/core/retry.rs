@@ -38,6 +38,10 @@ pub(super) struct Decision {
 pub(super) fn after_failure(state: &State, node: NodeId, class: FailureClass, now: Millis) -> Decision {
     let subtask = state.subtask(node);
     let task = state.task(node);
+    if !subtask.spares.is_empty() {
+        // A valid result is there already: it is taken instead of another attempt.
+        return again(now);
+    }
     match class {
         FailureClass::Infrastructure | FailureClass::DiskFull | FailureClass::Cancelled | FailureClass::Setup => {
             if subtask.infra + 1 >= Limits::INFRA_MAX {

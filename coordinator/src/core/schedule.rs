@@ -5,7 +5,7 @@
 //! with it, so that a stream of small ones cannot starve it.
 
 use longhaul_common::{NodeId, Oid};
-use longhaul_proto::Assigned;
+use longhaul_proto::{Assigned, Delivered};
 
 use super::footprint::{Footprint, Held};
 use super::spend::Amount;
@@ -25,6 +25,16 @@ pub(super) fn next(state: &State, now: Millis) -> Option<Event> {
     }
     let worker = free_worker(state, now)?;
     let node = pick(state, now)?;
+    if let Some(spare) = state.subtask(node).spares.first() {
+        // A later result of a lost lease is as good as a new attempt, and costs nothing.
+        return Some(Event::Delivered(Delivered {
+            attempt: spare.attempt.0,
+            node: node.0,
+            patch: Some((*spare.patch).clone()),
+            timing: None,
+            usage: None,
+        }));
+    }
     Some(Event::Assigned(Assigned {
         attempt: state.next_id(),
         node: node.0,
@@ -77,6 +87,9 @@ fn blocked(state: &State, node: NodeId, footprint: &Footprint) -> bool {
     let held = &state.derived.held;
     if !held.blocks(footprint) {
         return false;
+    }
+    if state.task(node).land_with.is_empty() {
+        return true;
     }
     let staged = |holder: NodeId| {
         state.same_group(node, holder)

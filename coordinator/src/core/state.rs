@@ -316,6 +316,11 @@ impl State {
     /// hand out, nor a time to wait for.
     pub fn is_stuck(&self) -> bool {
         let counts = self.counts();
+        let closed = counts.landed + counts.unchanged + counts.failed + counts.skipped + counts.cancelled + counts.reverted;
+        if closed == counts.total && !self.landing.blocked {
+            // Only the final gate is between here and the end.
+            return false;
+        }
         let resting = self.landing.batch.is_none() || self.landing.blocked;
         let quiet = self.attempts.is_empty() && self.landing.gates.is_empty() && resting;
         let halted = self.landing.halted.is_some() || self.landing.blocked;

@@ -362,13 +362,15 @@ impl Subtask {
     }
 
     /// Moves it along the table and gives the phase it left. `to` must be the phase the table
-    /// names; `Ready` turns into `Waiting` while dependencies are missing.
+    /// names; `Ready` and `Backoff` turn into `Waiting` while dependencies are missing.
     pub fn transition(&mut self, node: NodeId, by: Move, to: Phase) -> Result<Phase, Illegal> {
         let from = self.phase.kind();
         let illegal = || Illegal { node, from, by };
         let target = next(from, by).ok_or_else(illegal)?;
-        let to = if matches!(to, Phase::Ready) && self.missing > 0 { Phase::Waiting } else { to };
-        let fits = to.kind() == target || (target == PhaseKind::Ready && to.kind() == PhaseKind::Waiting);
+        let runs = matches!(to, Phase::Ready | Phase::Backoff { .. });
+        let to = if runs && self.missing > 0 { Phase::Waiting } else { to };
+        let may_wait = matches!(target, PhaseKind::Ready | PhaseKind::Backoff);
+        let fits = to.kind() == target || (may_wait && to.kind() == PhaseKind::Waiting);
         if !fits {
             return Err(illegal());
         }

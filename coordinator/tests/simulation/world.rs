@@ -197,7 +197,7 @@ impl World {
                 let (members, merge) = self.merge(&work.members, work.tip);
                 self.inbox.push(Input::Merged { batch: *batch, members, merge });
             }
-            Command::Stage(node) => {
+            Command::Stage(node, _) => {
                 let head = self.engine.state().staging_head(*node);
                 let (mut members, _) = self.merge(&[*node], head);
                 self.inbox.push(Input::Staged { node: *node, result: members.remove(0).result });

@@ -10,7 +10,6 @@ use super::ApplyError;
 use crate::core::BaseGate;
 use crate::core::graph::Graph;
 use crate::core::landing::Landing;
-use crate::core::spend::Amount;
 use crate::core::state::{Group, JobPhase, State};
 use crate::core::subtask::{Candidate, Landed, Move, Phase, Subtask};
 
@@ -45,6 +44,9 @@ impl State {
         }
         self.lost.clear();
         self.make_subtasks(opened, &old_plan, old)?;
+        // A dependency has the longer way to the end, so this order lands it first.
+        let graph = &self.graph;
+        self.landing.queue.make_contiguous().sort_by_key(|&node| (std::cmp::Reverse(graph.rank(node)), node));
         self.make_groups();
         self.rebuild()?;
         self.keep_attempts(&old_plan);
@@ -62,7 +64,10 @@ impl State {
         let plan = Arc::clone(&self.plan);
         for node in &plan.nodes {
             let missing = 0;
-            let phase = if node.behind_pilot {
+            let before = former.get(node.id.as_str()).map(|(_, before)| before.phase().park_reason());
+            // A yes given to the pilot holds for the next generation too.
+            let approved = before.is_some_and(|reason| reason != Some(ParkReason::Pilot));
+            let phase = if node.behind_pilot && !approved {
                 self.last_park += 1;
                 let text = "waits for a yes to the pilot of its map".to_owned();
                 Phase::Parked { park: ParkId(self.last_park), reason: ParkReason::Pilot.into(), text }
@@ -144,8 +149,11 @@ impl State {
         for (id, mut live) in std::mem::take(&mut self.attempts) {
             let old = &old_plan.nodes[live.node.index()];
             let same = plan.nodes.iter().position(|node| node.id == old.id && node.key == old.key).map(NodeId::at);
-            let Some(node) = same.filter(|&node| matches!(self.subtask(node).phase(), Phase::Ready)) else {
-                self.spend.settle(id, Amount::default());
+            let ready = |node: &NodeId| matches!(self.subtask(*node).phase(), Phase::Ready);
+            let Some(node) = same.filter(ready) else {
+                self.spend.doubt(id);
+                // Its result, if it comes, is kept for when its node is wanted again.
+                self.lost.extend(same.map(|node| (id, node)));
                 continue;
             };
             live.node = node;

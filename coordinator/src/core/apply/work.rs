@@ -77,6 +77,7 @@ impl State {
         self.end_attempt(event.attempt, node, event.usage.as_ref());
         let subtask = &mut self.subtasks[node.index()];
         subtask.infra = 0;
+        subtask.spares.retain(|spare| spare.attempt.0 != event.attempt);
         subtask.summary.clone_from(&patch.summary);
         let candidate = Candidate { attempt: AttemptId(event.attempt), patch: Box::new(patch), reverts: None };
         self.shift(node, Move::Deliver, Phase::Delivered { candidate, staged: None })?;
@@ -185,10 +186,20 @@ impl State {
         if !event.remark.is_empty() {
             subtask.remarks.push(event.remark.clone());
         }
-        self.shift(node, Move::Retry, Phase::Ready)?;
-        let dependents: Vec<NodeId> = self.graph.dependents(node).collect();
-        for dependent in dependents {
-            self.derived.doomed.remove(&dependent);
+        let left = self.shift(node, Move::Retry, Phase::Ready)?;
+        if matches!(left, Phase::Closed { outcome, .. } if outcome == i32::from(pb::Outcome::Reverted)) {
+            // Its dependents counted it as settled; now they wait for it again.
+            self.missing_again(node, 1);
+        }
+        let mut open: Vec<NodeId> = self.graph.dependents(node).collect();
+        open.push(node);
+        for open in open {
+            let doomed = self.node(open).deps.iter().any(|&dep| self.dooms(self.subtask(NodeId(dep))));
+            if doomed && !self.subtask(open).phase().kind().is_terminal() {
+                self.derived.doomed.insert(open);
+            } else {
+                self.derived.doomed.remove(&open);
+            }
         }
         Ok(())
     }
