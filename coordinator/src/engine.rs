@@ -48,14 +48,7 @@ impl<S: Store> Engine<S> {
     /// Over a recovered (or empty) state.
     pub fn new(state: State, store: S) -> Self {
         let now = state.now_ms();
-        Self {
-            state,
-            store,
-            uncommitted: Vec::new(),
-            issued: BTreeSet::new(),
-            reported: BTreeSet::new(),
-            now,
-        }
+        Self { state, store, uncommitted: Vec::new(), issued: BTreeSet::new(), reported: BTreeSet::new(), now }
     }
 
     /// The state, uncommitted events included.

@@ -61,7 +61,9 @@ pub async fn serve(
     let listener = listen(&socket)?;
     Ok(tokio::spawn(async move {
         let server = tonic::transport::Server::builder().add_service(JobsServer::new(service));
-        if let Err(error) = server.serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop.cancelled_owned()).await {
+        if let Err(error) =
+            server.serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop.cancelled_owned()).await
+        {
             tracing::error!(%error, "the control plane ended");
         }
         drop(std::fs::remove_file(&socket));

@@ -59,7 +59,8 @@ async fn resume_running(context: &Context, id: &JobId, args: &ResumeArgs) -> any
     let reply = client.control(Control::Resume(request)).await?;
     reply.lines.iter().for_each(|line| println!("{line}"));
     if args.yes {
-        let request = ApproveRequest { job: id.to_string(), all: true, by: "--yes".to_owned(), ..ApproveRequest::default() };
+        let request =
+            ApproveRequest { job: id.to_string(), all: true, by: "--yes".to_owned(), ..ApproveRequest::default() };
         client.control(Control::Approve(request)).await?;
     }
     eprintln!("{id} is being run by another process: `longhaul watch {id}` follows it");

@@ -124,7 +124,8 @@ impl Journal {
     pub fn append(&mut self, records: &[Record]) -> Result<(), CheckpointError> {
         let Some(first) = records.first() else { return Ok(()) };
         if self.doubtful {
-            self.file = OpenOptions::new().write(true).open(&self.path).map_err(CheckpointError::io("open", &self.path))?;
+            self.file =
+                OpenOptions::new().write(true).open(&self.path).map_err(CheckpointError::io("open", &self.path))?;
             self.doubtful = false;
         }
         assert_eq!(first.seq, self.next_seq, "records are numbered without gaps");

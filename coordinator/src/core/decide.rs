@@ -45,16 +45,14 @@ fn finished_event(state: &State, now: Millis, id: u64, report: &pb::Finished) ->
     let Some(finished::Outcome::Patch(patch)) = &report.outcome else { return None };
     match state.subtask(node).phase().kind() {
         PhaseKind::Ready | PhaseKind::Backoff => Some(attempt_event(state, now, id, node, report)),
-        PhaseKind::Running
-        | PhaseKind::Delivered
-        | PhaseKind::Landing
-        | PhaseKind::Waiting
-        | PhaseKind::Parked => Some(Event::SpareKept(pb::SpareKept {
-            attempt: id,
-            node: node.0,
-            patch: Some(patch.clone()),
-            usage: report.usage,
-        })),
+        PhaseKind::Running | PhaseKind::Delivered | PhaseKind::Landing | PhaseKind::Waiting | PhaseKind::Parked => {
+            Some(Event::SpareKept(pb::SpareKept {
+                attempt: id,
+                node: node.0,
+                patch: Some(patch.clone()),
+                usage: report.usage,
+            }))
+        }
         _ => None,
     }
 }

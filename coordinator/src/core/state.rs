@@ -316,7 +316,8 @@ impl State {
     /// hand out, nor a time to wait for.
     pub fn is_stuck(&self) -> bool {
         let counts = self.counts();
-        let closed = counts.landed + counts.unchanged + counts.failed + counts.skipped + counts.cancelled + counts.reverted;
+        let closed =
+            counts.landed + counts.unchanged + counts.failed + counts.skipped + counts.cancelled + counts.reverted;
         if closed == counts.total && !self.landing.blocked {
             // Only the final gate is between here and the end.
             return false;

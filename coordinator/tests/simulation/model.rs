@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use longhaul_common::Oid;
-use longhaul_proto::{Agent, Budget, CommandAgent, GateSpec, Node, Plan, Repo, Task, agent};
+use longhaul_proto::{Agent, Budget, CommandAgent, CommandLine, GateSpec, Node, Plan, Repo, Task, agent};
 
 use crate::random::Random;
 
@@ -65,7 +65,11 @@ impl Model {
             agents: vec![Agent { name: "a".into(), kind: Some(agent::Kind::Command(CommandAgent::default())) }],
             tasks,
             nodes,
-            gate: Some(GateSpec { batch: 1 + random.below(8) as u32, ..GateSpec::default() }),
+            gate: Some(GateSpec {
+                batch: 1 + random.below(8) as u32,
+                r#final: random.chance(40).then(CommandLine::default),
+                ..GateSpec::default()
+            }),
             budget: Some(Budget { parallel: 1 + random.below(6) as u32, ..Budget::default() }),
             ..Plan::default()
         };

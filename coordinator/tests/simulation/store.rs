@@ -9,11 +9,17 @@ pub struct MemoryStore {
     bytes: Vec<u8>,
     synced: usize,
     snapshot: Option<State>,
-    /// The next append fails: a full disk.
-    pub full: bool,
+    /// Every so many syncs one fails, and what it should have made durable is gone; 0 for never.
+    failing_sync: u32,
+    syncs: u32,
 }
 
 impl MemoryStore {
+    /// A store of which every so many syncs fails; 0 for none.
+    pub fn failing(failing_sync: u32) -> Self {
+        Self { failing_sync, ..Self::default() }
+    }
+
     /// What a restart finds; `torn` bytes of what was not synced survived too.
     pub fn crash(mut self, torn: usize) -> Self {
         let keep = (self.synced + torn).min(self.bytes.len());
@@ -22,7 +28,6 @@ impl MemoryStore {
         let whole = self.records().1;
         self.bytes.truncate(whole);
         self.synced = whole;
-        self.full = false;
         self
     }
 
@@ -55,15 +60,17 @@ impl MemoryStore {
 
 impl Store for MemoryStore {
     fn append(&mut self, records: &[Record]) -> Result<(), CheckpointError> {
-        if self.full {
-            let source = std::io::ErrorKind::StorageFull.into();
-            return Err(CheckpointError::Io { action: "append to", path: "memory".into(), source });
-        }
         records.iter().for_each(|record| encode_frame(record, &mut self.bytes));
         Ok(())
     }
 
     fn sync(&mut self) -> Result<(), CheckpointError> {
+        self.syncs += 1;
+        if self.failing_sync > 0 && self.syncs.is_multiple_of(self.failing_sync) {
+            self.bytes.truncate(self.synced);
+            let source = std::io::ErrorKind::StorageFull.into();
+            return Err(CheckpointError::Io { action: "sync", path: "memory".into(), source });
+        }
         self.synced = self.bytes.len();
         Ok(())
     }

@@ -44,7 +44,9 @@ impl World {
     pub fn run(seed: u64, faults: bool) -> Self {
         let mut random = Random::new(seed);
         let model = Model::new(&mut random, faults);
-        let mut engine = Engine::new(State::default(), MemoryStore::default());
+        let failing_sync = if faults { 3 + random.below(40) as u32 } else { 0 };
+        let store = MemoryStore::failing(failing_sync);
+        let mut engine = Engine::new(State::default(), store);
         engine.record(Event::JobOpened(longhaul_proto::JobOpened { job: "sim".into() })).expect("opens");
         let opened = open_generation(engine.state(), model.plan.clone()).expect("a base");
         engine.record(Event::PlanOpened(opened)).expect("opens");
@@ -96,11 +98,12 @@ impl World {
         if self.dies() {
             return;
         }
-        if self.faults && self.random.chance(2) {
-            // A full disk: nothing leaves the engine until a commit succeeds.
-            assert!(self.engine.commit().is_ok());
+        // A full disk: nothing leaves the engine until a commit succeeds.
+        while self.engine.commit().is_err() {
+            if self.dies() {
+                return;
+            }
         }
-        self.engine.commit().expect("memory");
         if self.dies() {
             return;
         }
@@ -318,6 +321,10 @@ impl World {
             .collect();
         assert_eq!(tip.nodes, landed, "seed {seed}: what is on the branch is what the state says");
         assert!(self.model.is_green(state.landing.tip), "seed {seed}: the branch is red");
+        let counts = state.counts();
+        let open = counts.waiting + counts.ready + counts.backoff + counts.running + counts.landing + counts.parked;
+        let closed = matches!(state.job_phase(), JobPhase::Closed { .. });
+        assert!(open > 0 || closed, "seed {seed}: everything is settled and the job never closed");
         if matches!(state.landing.base_gate, BaseGate::Red(_)) {
             assert_eq!(state.spend.attempts, 0, "seed {seed}: something was spent on a red base");
             return;

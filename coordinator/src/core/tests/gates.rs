@@ -218,3 +218,61 @@ fn a_group_lands_as_one_and_its_members_build_on_each_other() {
     green(&mut bench, gate);
     bench.expect("job_closed");
 }
+
+#[test]
+fn the_final_gate_is_asked_again_before_it_is_believed_and_is_no_standstill() {
+    let mut last = plan(&[("a", &[])]);
+    last.gate.as_mut().expect("a gate").r#final = Some(longhaul_proto::CommandLine::default());
+    let mut bench = Bench::new(last);
+    let (attempt, _) = bench.assigned();
+    bench.deliver(attempt);
+    bench.expect("delivered");
+    bench.land();
+    let gate = bench.gate_asked();
+    red(&mut bench, gate);
+    bench.nothing_more();
+    assert!(!bench.state.is_stuck(), "the second run is due in a second");
+    bench.wait(1_000);
+    let gate = bench.gate_asked();
+    bench.verdict(gate, Verdict::Green);
+    bench.expect_all(&["gate_done", "job_closed"]);
+}
+
+#[test]
+fn an_assignment_that_is_only_ever_sent_again_loses_its_lease() {
+    let mut bench = Bench::new(plan(&[("a", &[])]));
+    bench.assigned();
+    for _ in 0..6 {
+        bench.now += 6_000;
+        let id = *bench.state.attempts().keys().next().expect("live");
+        bench.state.fleet.sent(id.0, bench.now);
+    }
+    bench.feed(Input::Tick);
+    bench.expect("lease_expired");
+}
+
+#[test]
+fn carried_patches_land_in_the_order_of_their_dependencies() {
+    let mut bench = Bench::new(plan(&[("late", &[1]), ("early", &[]), ("other", &[])]));
+    let (early, _) = bench.assigned();
+    let (other, _) = bench.assigned();
+    bench.deliver(early);
+    bench.expect("delivered");
+    bench.land();
+    let (late, _) = bench.assigned();
+    bench.deliver(late);
+    bench.expect("delivered");
+    bench.land();
+    bench.deliver(other);
+    bench.expect("delivered");
+    bench.land();
+    bench.expect("job_closed");
+    let mut edited = plan(&[("late", &[1]), ("early", &[]), ("other", &[])]);
+    edited.nodes[2].key = b"changed".to_vec();
+    bench.open(edited);
+    bench.expect("plan_opened");
+    bench.presence();
+    let Event::BatchOpened(batch) = bench.expect("batch_opened") else { panic!() };
+    assert_eq!(batch.members, [1, 0], "the dependency first");
+    bench.assigned();
+}
