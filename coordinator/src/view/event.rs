@@ -19,7 +19,6 @@ fn describe(state: &State, event: &Event, out: &mut WatchEvent) {
         let plan = state.plan();
         plan.nodes.get(node as usize).map_or_else(|| format!("#{node}"), |node| node.id.clone())
     };
-    let short = |bytes: &[u8]| Oid::from_bytes(bytes).map(Oid::short).unwrap_or_default();
     let (kind, text) = match event {
         Event::JobOpened(event) => ("job_opened", format!("job {}", event.job)),
         Event::PlanOpened(event) => {
@@ -29,24 +28,6 @@ fn describe(state: &State, event: &Event, out: &mut WatchEvent) {
                 "plan_opened",
                 format!("generation {} with {nodes} subtasks, {carried} of them carried over", event.generation),
             )
-        }
-        Event::GateAsked(event) => {
-            (out.gate, out.batch) = (event.gate, event.batch);
-            ("gate_asked", format!("{} ({}) on {}", event.gate, purpose_name(event.purpose), short(&event.commit)))
-        }
-        Event::GateDone(event) => {
-            out.gate = event.gate;
-            let result = event.result.clone().unwrap_or_default();
-            let verdict = match result.verdict() {
-                Verdict::Green => "green".to_owned(),
-                Verdict::Red => format!("red (exit {})", result.exit_code),
-                _ => format!("inconclusive: {}", result.reason),
-            };
-            ("gate_done", format!("{} is {verdict} after {:.1} s", event.gate, event.duration_ms as f64 / 1000.0))
-        }
-        Event::GateLost(event) => {
-            out.gate = event.gate;
-            ("gate_lost", format!("gate {}: {}", event.gate, event.why))
         }
         Event::Assigned(event) => {
             (out.attempt, out.subtasks) = (event.attempt, vec![name(event.node)]);
@@ -86,6 +67,33 @@ fn describe(state: &State, event: &Event, out: &mut WatchEvent) {
         Event::Woken(event) => {
             out.subtasks = vec![name(event.node)];
             ("woken", format!("{} by {}", name(event.node), event.by))
+        }
+        other => return describe_gate(state, other, out),
+    };
+    kind.clone_into(&mut out.event);
+    out.text = text;
+}
+
+fn describe_gate(state: &State, event: &Event, out: &mut WatchEvent) {
+    let short = |bytes: &[u8]| Oid::from_bytes(bytes).map(Oid::short).unwrap_or_default();
+    let (kind, text) = match event {
+        Event::GateAsked(event) => {
+            (out.gate, out.batch) = (event.gate, event.batch);
+            ("gate_asked", format!("{} ({}) on {}", event.gate, purpose_name(event.purpose), short(&event.commit)))
+        }
+        Event::GateDone(event) => {
+            out.gate = event.gate;
+            let result = event.result.clone().unwrap_or_default();
+            let verdict = match result.verdict() {
+                Verdict::Green => "green".to_owned(),
+                Verdict::Red => format!("red (exit {})", result.exit_code),
+                _ => format!("inconclusive: {}", result.reason),
+            };
+            ("gate_done", format!("{} is {verdict} after {:.1} s", event.gate, event.duration_ms as f64 / 1000.0))
+        }
+        Event::GateLost(event) => {
+            out.gate = event.gate;
+            ("gate_lost", format!("gate {}: {}", event.gate, event.why))
         }
         other => return describe_landing(state, other, out),
     };
