@@ -76,3 +76,16 @@ pub fn code_of(error: &anyhow::Error) -> Exit {
         _ => Exit::Infrastructure,
     }
 }
+
+/// An error with its causes, each said once: many of ours name their cause themselves.
+pub fn in_words(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}

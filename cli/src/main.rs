@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     match result {
         Ok(exit) => exit.into(),
         Err(error) => {
-            let text = format!("{error:#}");
+            let text = exit::in_words(&error);
             // Problems of a job file are rendered whole; everything else is a sentence.
             if text.contains('\n') {
                 eprintln!("{text}")

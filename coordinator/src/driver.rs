@@ -115,7 +115,10 @@ impl<S: Store, E: Effects, C: Clock> Driver<S, E, C> {
             self.turn(group)?;
         }
         if !matches!(self.engine.state().job_phase(), JobPhase::Empty) {
-            self.engine.snapshot(true)?;
+            // It only saves replay: a disk that is full must not make a clean end look like a failure.
+            if let Err(error) = self.engine.snapshot(true) {
+                self.effects.cannot_commit(&error);
+            }
         }
         Ok(self.engine.state().clone())
     }
