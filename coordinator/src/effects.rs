@@ -169,6 +169,13 @@ impl Performer {
         self.send_assignment(assignment);
     }
 
+    fn stop(&self, state: &State, id: u64, worker: &str) {
+        let cancel = CancelWork { job: state.job().to_owned(), id, reason: "no longer wanted".to_owned() };
+        if let Err(error) = self.send(worker, to_worker::Message::Cancel(cancel)) {
+            tracing::warn!(%error, worker, "a cancellation was not sent");
+        }
+    }
+
     fn on_git(&self, work: GitWork) {
         if self.git.send(work).is_err() {
             tracing::error!("the git thread is gone");
@@ -284,16 +291,8 @@ impl Effects for Performer {
         match command {
             Command::Assign(id) => self.assign(state, *id),
             Command::Gate(id) => self.gate(state, *id),
-            Command::Stop(id) => {
-                let worker = state.fleet.present(Millis::MAX / 2).map(|(name, _)| name.to_owned());
-                let everyone: Vec<String> = worker.collect();
-                // Whoever does not know it ignores it.
-                for worker in everyone.iter().map(String::as_str).chain(["local"]) {
-                    let cancel =
-                        CancelWork { job: state.job().to_owned(), id: *id, reason: "no longer wanted".to_owned() };
-                    drop(self.send(worker, to_worker::Message::Cancel(cancel)));
-                }
-            }
+            // Whoever does not know it ignores it.
+            Command::Stop(id) => state.fleet.names().for_each(|worker| self.stop(state, *id, worker)),
             Command::Merge(id) => self.merge(state, *id),
             Command::Stage(node, _) => self.stage(state, *node),
             Command::Seal(id) => self.seal(state, *id),

@@ -4,10 +4,12 @@
 mod detach;
 mod open;
 mod output;
+mod rerun;
 mod session;
 mod sink;
 
 pub use detach::detach;
 pub use open::{Opened, load, open_file, open_job, plan_of};
 pub use output::json_line;
+pub use rerun::rerun;
 pub use session::{Options, export_branch, run};

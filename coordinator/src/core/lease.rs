@@ -96,6 +96,11 @@ impl Fleet {
         !held && !self.reattach.contains(&id) && self.sent.get(&id).is_none_or(|&at| now - at > RESEND_MS)
     }
 
+    /// Every worker ever heard of, by name.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.workers.keys().map(String::as_str)
+    }
+
     /// Workers heard within the lease time, by name.
     pub fn present(&self, now: Millis) -> impl Iterator<Item = (&str, &WorkerView)> {
         self.workers
