@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::{Stream, StreamExt as _};
+use futures::Stream;
 use longhaul_common::layout::JobLayout;
 use longhaul_proto as pb;
 use longhaul_proto::jobs_server::{Jobs, JobsServer};
 use tokio::net::UnixListener;
-use tokio::sync::broadcast;
-use tokio_stream::wrappers::{BroadcastStream, UnixListenerStream};
+use tokio::sync::{broadcast, mpsc};
+use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
@@ -26,6 +26,9 @@ use crate::driver::{Gone, Handle};
 use crate::effects::Records;
 use crate::select::{self, SelectError};
 use crate::view::{self, ProgressMap};
+
+/// Events a watcher may be behind before its reading of the journal waits for it.
+const WATCH_BUFFER: usize = 256;
 
 /// The service over one running job.
 #[derive(Clone)]
@@ -125,6 +128,69 @@ impl JobsService {
     }
 }
 
+/// Feeds one watcher: the journal first, then records as they become durable.
+struct Watcher {
+    seen: u64,
+    live: broadcast::Receiver<Records>,
+    handle: Handle,
+    layout: JobLayout,
+    events: mpsc::Sender<Result<pb::WatchEvent, Status>>,
+}
+
+impl Watcher {
+    async fn run(mut self, stop: CancellationToken) {
+        if self.read_journal().await.is_none() {
+            return;
+        }
+        loop {
+            let batch = tokio::select! {
+                biased;
+                batch = self.live.recv() => batch,
+                () = stop.cancelled() => break,
+            };
+            let forwarded = match batch {
+                Ok(batch) => self.forward(batch).await,
+                // Too slow for the queue: the journal has what was missed.
+                Err(broadcast::error::RecvError::Lagged(_)) => self.read_journal().await,
+                Err(broadcast::error::RecvError::Closed) => None,
+            };
+            if forwarded.is_none() {
+                return;
+            }
+        }
+        // What was durable before the end is told before it.
+        while let Ok(batch) = self.live.try_recv() {
+            if self.forward(batch).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// `None` when there is nobody to tell or nothing to ask any more.
+    async fn read_journal(&mut self) -> Option<()> {
+        let (layout, after) = (self.layout.clone(), self.seen);
+        let read = tokio::task::spawn_blocking(move || crate::checkpoint::read_records(&layout, after)).await;
+        match read {
+            Ok(Ok(records)) => self.forward(Arc::new(records)).await,
+            Ok(Err(error)) => self.events.send(Err(Status::data_loss(error.to_string()))).await.ok(),
+            Err(_) => None,
+        }
+    }
+
+    async fn forward(&mut self, batch: Records) -> Option<()> {
+        let from = self.seen;
+        self.seen = batch.last().map_or(from, |record| record.seq).max(from);
+        let described = self.handle.query(move |state, _| {
+            let fresh = batch.iter().filter(|record| record.seq > from);
+            fresh.filter_map(|record| view::watch_event(state, record)).collect::<Vec<_>>()
+        });
+        for event in described.await.ok()? {
+            self.events.send(Ok(event)).await.ok()?;
+        }
+        Some(())
+    }
+}
+
 #[tonic::async_trait]
 impl Jobs for JobsService {
     async fn get(&self, request: Request<pb::GetRequest>) -> Result<Response<pb::JobStatus>, Status> {
@@ -163,34 +229,17 @@ impl Jobs for JobsService {
 
     async fn watch(&self, request: Request<pb::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         self.right_job(&request.get_ref().job)?;
-        let after = request.get_ref().after_seq;
-        // Subscribed before the journal is read, so that nothing falls between.
-        let live = BroadcastStream::new(self.records.subscribe());
-        let folder = self.layout.clone();
-        let old = tokio::task::spawn_blocking(move || crate::checkpoint::read_records(&folder, after))
-            .await
-            .map_err(|error| Status::internal(error.to_string()))?
-            .map_err(|error| Status::data_loss(error.to_string()))?;
-        let handle = self.handle.clone();
-        let old = futures::stream::once(std::future::ready(Arc::new(old)));
-        let batches = old.chain(live.filter_map(|batch| std::future::ready(batch.ok())));
-        let mut seen = after;
-        let events = batches.then(move |batch| {
-            let from = seen;
-            seen = batch.last().map_or(seen, |record| record.seq).max(seen);
-            let handle = handle.clone();
-            async move {
-                let described = handle.query(move |state, _| {
-                    let fresh = batch.iter().filter(|record| record.seq > from);
-                    fresh.filter_map(|record| view::watch_event(state, record)).collect::<Vec<_>>()
-                });
-                described.await.unwrap_or_default()
-            }
-        });
-        let stream = events
-            .flat_map(|events| futures::stream::iter(events.into_iter().map(Ok)))
-            .take_until(self.stop.clone().cancelled_owned());
-        Ok(Response::new(Box::pin(stream)))
+        let (events, stream) = mpsc::channel(WATCH_BUFFER);
+        let watcher = Watcher {
+            seen: request.get_ref().after_seq,
+            // Subscribed before the journal is read, so that nothing falls between.
+            live: self.records.subscribe(),
+            handle: self.handle.clone(),
+            layout: self.layout.clone(),
+            events,
+        };
+        tokio::spawn(watcher.run(self.stop.clone()));
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 
     async fn pause(&self, request: Request<pb::PauseRequest>) -> Result<Response<pb::ControlReply>, Status> {

@@ -1,5 +1,7 @@
 //! Editing the plan and running again, and steering from a second terminal.
 
+use std::io::{BufRead as _, BufReader};
+
 use longhaul_tests::World;
 
 use crate::job::{greeting, greeting_job};
@@ -107,9 +109,15 @@ run = "sh gate.sh"
     let busy = world.longhaul(&["run"]);
     assert_eq!(busy.code, 2, "{}", busy.stderr);
     assert!(busy.stderr.contains("another process"), "{}", busy.stderr);
+    let mut watch = world.start(&["watch", "--after", "0"]);
+    let mut seen = BufReader::new(watch.stdout.take().expect("piped")).lines();
+    assert!(seen.next().is_some(), "the watcher is connected");
     std::io::Write::write_all(&mut go, b"said\n").expect("read");
     drop(go);
     let out = run.wait_with_output().expect("ended");
+    // An open watch does not keep the runner from ending, and ends with it.
+    assert!(seen.any(|line| line.expect("text").contains("Landed")));
+    assert!(watch.wait().expect("ended").success());
     assert_eq!(out.status.code(), Some(130), "paused: {}", String::from_utf8_lossy(&out.stderr));
     assert_eq!(world.status()["counts"]["landed"].as_u64(), Some(1), "what ran was finished and landed");
     world.expect(0, &["resume"]);
