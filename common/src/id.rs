@@ -141,6 +141,44 @@ pub struct JobId(String);
 /// Longest job name in bytes: it must fit into a unix socket path (108 bytes) with its folder.
 pub const JOB_ID_MAX: usize = 64;
 
+/// Longest worker name in bytes.
+pub const WORKER_NAME_MAX: usize = 64;
+
+/// A worker's name: letters, digits, dashes and underscores, 1 to 64 of them. It is one token of a
+/// subject and names a folder.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct WorkerName(String);
+
+/// Text that cannot be a worker's name.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("not a worker name: {0:?} (letters, digits, dashes and underscores, at most {WORKER_NAME_MAX})")]
+pub struct BadWorkerName(pub String);
+
+impl WorkerName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for WorkerName {
+    type Err = BadWorkerName;
+
+    fn from_str(text: &str) -> Result<Self, BadWorkerName> {
+        let fits = !text.is_empty()
+            && text.len() <= WORKER_NAME_MAX
+            && !text.starts_with('-')
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        if fits { Ok(Self(text.to_owned())) } else { Err(BadWorkerName(text.to_owned())) }
+    }
+}
+
+impl fmt::Display for WorkerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// Text that cannot be a job's name.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("not a job name: {0:?} (lower-case letters, digits and dashes, at most {JOB_ID_MAX})")]

@@ -11,4 +11,4 @@ pub mod spec;
 pub mod text;
 pub mod tokens;
 
-pub use id::{AttemptId, BatchId, GateId, JobId, NodeId, Oid, ParkId};
+pub use id::{AttemptId, BatchId, GateId, JobId, NodeId, Oid, ParkId, WorkerName};

@@ -1,5 +1,6 @@
 //! A running coordinator of one job, put together: lock, recovery, engine, driver, threads.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::mpsc::channel;
@@ -7,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use futures::StreamExt as _;
-use longhaul_common::bus::{Bus, Subject};
+use longhaul_common::bus::{Bus, Subject, Subscription};
 use longhaul_common::git::{Store as GitStore, StoreError};
 use longhaul_common::layout::{JobLayout, Layout};
 use longhaul_common::{JobId, Oid};
@@ -232,7 +233,7 @@ impl Coordinator {
             .map_err(thread_error)?;
         let progress = Arc::new(Mutex::new(ProgressMap::new()));
         let listener =
-            tokio::spawn(listen(bus.subscribe(&Subject::from_workers(&job.id)), handle.clone(), Arc::clone(&progress)));
+            tokio::spawn(listen(listened(&*bus, &job.id), job.id.clone(), handle.clone(), Arc::clone(&progress)));
         let performer = Performer {
             bus,
             layout: job.layout.clone(),
@@ -288,34 +289,54 @@ impl Coordinator {
     }
 }
 
+/// What a coordinator listens to: every presence, and the reports of its job.
+fn listened(bus: &dyn Bus, job: &JobId) -> Subscription {
+    Box::pin(futures::stream::select(bus.subscribe(&Subject::presences()), bus.subscribe(&Subject::reports(job))))
+}
+
 /// Turns what workers say into inputs; progress stays outside the state.
-async fn listen(mut messages: longhaul_common::bus::Subscription, handle: Handle, progress: Arc<Mutex<ProgressMap>>) {
-    while let Some(payload) = messages.next().await {
-        let message = match FromWorker::decode(payload) {
+async fn listen(mut messages: Subscription, job: JobId, handle: Handle, progress: Arc<Mutex<ProgressMap>>) {
+    while let Some(incoming) = messages.next().await {
+        let from = incoming.subject.worker_name().unwrap_or_default().to_owned();
+        let message = match FromWorker::decode(incoming.taken()) {
             Ok(FromWorker { message: Some(message) }) => message,
             Ok(_) => continue,
             Err(error) => {
-                tracing::warn!(%error, "a message that is none was ignored");
+                tracing::warn!(%error, from, "a message that is none was ignored");
                 continue;
             }
         };
         match message {
-            from_worker::Message::Presence(presence) => {
-                let holding: std::collections::BTreeSet<u64> = presence.holding.iter().copied().collect();
-                progress.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| holding.contains(id));
-                let view = WorkerView {
-                    work_slots: presence.work_slots,
-                    gate_slots: presence.gate_slots,
-                    holding,
-                    seen_ms: 0,
-                };
+            // The subject is what the engine lets a worker publish on; what it says of itself is not.
+            from_worker::Message::Presence(presence) if presence.worker == from => {
+                let view = view_of(&presence, &job);
+                progress.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| view.holding.contains(id));
                 handle.input(Input::Presence { worker: presence.worker, view });
             }
-            from_worker::Message::Report(report) => {
+            from_worker::Message::Report(report) if report.worker == from && report.job == job.as_str() => {
                 if let Some(report::Body::Progress(words)) = report.body {
                     progress.lock().unwrap_or_else(PoisonError::into_inner).insert(report.id, words);
                 }
             }
+            _ => tracing::warn!(from, "a worker spoke in another's name and was ignored"),
         }
+    }
+}
+
+/// A presence as one job sees it.
+fn view_of(presence: &longhaul_proto::Presence, job: &JobId) -> WorkerView {
+    let (mut holding, mut busy_elsewhere) = (BTreeSet::new(), 0);
+    for held in &presence.holding {
+        if held.job == job.as_str() {
+            holding.extend(held.ids.iter().copied());
+        } else {
+            busy_elsewhere += u32::try_from(held.ids.len()).unwrap_or(u32::MAX);
+        }
+    }
+    WorkerView {
+        work_slots: presence.work_slots.saturating_sub(busy_elsewhere),
+        gate_slots: presence.gate_slots,
+        holding,
+        seen_ms: 0,
     }
 }

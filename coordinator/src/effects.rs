@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 
 use bytes::Bytes;
-use longhaul_common::bus::{Bus, BusError, Subject};
+use longhaul_common::bus::{Bus, BusError, Message, Subject};
 use longhaul_common::git::{Identity, Store, StoreError, sync_objects};
 use longhaul_common::layout::JobLayout;
 use longhaul_common::{AttemptId, BatchId, GateId, NodeId, Oid};
@@ -75,16 +75,20 @@ fn write_capsule(path: &Path, capsule: &longhaul_proto::Capsule) {
 }
 
 impl Performer {
-    fn send(&self, worker: &str, message: to_worker::Message) -> Result<(), BusError> {
+    fn send(&self, worker: &str, message: to_worker::Message, id: String) -> Result<(), BusError> {
         let payload = Bytes::from(ToWorker { message: Some(message) }.encode_to_vec());
-        self.bus.publish(&Subject::to_worker(worker), payload)
+        self.bus.publish(Message { subject: Subject::worker(worker), id, payload })
     }
 
     /// An assignment that cannot be sent has failed: a subtask too large for a message is parked
     /// with that reason, a gate is inconclusive.
     fn send_assignment(&self, assignment: Assignment) {
         let (id, worker) = (assignment.id, assignment.worker.clone());
-        let Err(error) = self.send(&worker, to_worker::Message::Assign(assignment)) else { return };
+        let error = match self.send(&worker, to_worker::Message::Assign(assignment), String::new()) {
+            Err(error @ BusError::TooLarge { .. }) => error,
+            // Whoever is not heard of is told again.
+            Err(BusError::Congested { .. }) | Ok(()) => return,
+        };
         let failure = Failure {
             class: FailureClass::Result.into(),
             message: format!("its assignment cannot be sent: {error}; put fewer files into one subtask or batch"),
@@ -104,6 +108,7 @@ impl Performer {
             repo: plan.repo.clone(),
             policy: plan.policy.clone(),
             job_dir: plan.job_dir.clone(),
+            files_commit: Vec::new(),
             store: self.store.display().to_string(),
             kind: None,
         }
@@ -129,6 +134,7 @@ impl Performer {
             author_name: plan.author_name.clone(),
             author_email: plan.author_email.clone(),
             title: instructions(state, node).lines().next().unwrap_or_default().to_owned(),
+            wip: None,
         }));
         self.send_assignment(assignment);
     }
@@ -165,13 +171,14 @@ impl Performer {
             compare_base: compare.to_string(),
             author_name: plan.author_name.clone(),
             author_email: plan.author_email.clone(),
+            idle_timeout_ms: spec.idle_timeout_ms,
         }));
         self.send_assignment(assignment);
     }
 
     fn stop(&self, state: &State, id: u64, worker: &str) {
         let cancel = CancelWork { job: state.job().to_owned(), id, reason: "no longer wanted".to_owned() };
-        if let Err(error) = self.send(worker, to_worker::Message::Cancel(cancel)) {
+        if let Err(error) = self.send(worker, to_worker::Message::Cancel(cancel), String::new()) {
             tracing::warn!(%error, worker, "a cancellation was not sent");
         }
     }

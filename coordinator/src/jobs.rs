@@ -271,4 +271,66 @@ impl Jobs for JobsService {
         let request = request.into_inner();
         self.control(&request.job.clone(), Control::Revert(request)).await
     }
+
+    async fn submit(&self, _: Request<tonic::Streaming<pb::SubmitPart>>) -> Result<Response<pb::SubmitReply>, Status> {
+        Err(Status::unimplemented("not served yet"))
+    }
+
+    async fn have(&self, _: Request<pb::HaveRequest>) -> Result<Response<pb::HaveReply>, Status> {
+        Err(Status::unimplemented("not served yet"))
+    }
+
+    async fn plan(&self, _: Request<pb::PlanRequest>) -> Result<Response<pb::PlanReply>, Status> {
+        Err(Status::unimplemented("not served yet"))
+    }
+
+    async fn list(&self, _: Request<pb::ListRequest>) -> Result<Response<pb::JobList>, Status> {
+        Err(Status::unimplemented("not served yet"))
+    }
+
+    async fn answer(&self, _: Request<pb::AnswerRequest>) -> Result<Response<pb::ControlReply>, Status> {
+        Err(Status::unimplemented("not served yet"))
+    }
+
+    async fn steer(&self, _: Request<pb::SteerRequest>) -> Result<Response<pb::ControlReply>, Status> {
+        Err(Status::unimplemented("not served yet"))
+    }
+
+    async fn report(&self, _: Request<pb::ReportRequest>) -> Result<Response<pb::JobReport>, Status> {
+        Err(Status::unimplemented("not served yet"))
+    }
+
+    async fn verify(&self, _: Request<pb::VerifyRequest>) -> Result<Response<pb::VerifyReply>, Status> {
+        Err(Status::unimplemented("not served yet"))
+    }
+
+    async fn workers(&self, _: Request<pb::WorkersRequest>) -> Result<Response<pb::WorkerList>, Status> {
+        Err(Status::unimplemented("not served yet"))
+    }
+
+    async fn release(&self, _: Request<pb::ReleaseRequest>) -> Result<Response<pb::ControlReply>, Status> {
+        Err(Status::unimplemented("not served yet"))
+    }
+
+    async fn drain_worker(&self, _: Request<pb::DrainWorkerRequest>) -> Result<Response<pb::ControlReply>, Status> {
+        Err(Status::unimplemented("not served yet"))
+    }
+
+    type LogsStream = Pin<Box<dyn Stream<Item = Result<pb::LogChunk, Status>> + Send>>;
+
+    async fn logs(&self, _: Request<pb::LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
+        Err(Status::unimplemented("not served yet"))
+    }
+
+    type DiffStream = Pin<Box<dyn Stream<Item = Result<pb::DiffChunk, Status>> + Send>>;
+
+    async fn diff(&self, _: Request<pb::DiffRequest>) -> Result<Response<Self::DiffStream>, Status> {
+        Err(Status::unimplemented("not served yet"))
+    }
+
+    type AttachStream = Pin<Box<dyn Stream<Item = Result<pb::TraceLine, Status>> + Send>>;
+
+    async fn attach(&self, _: Request<pb::AttachRequest>) -> Result<Response<Self::AttachStream>, Status> {
+        Err(Status::unimplemented("not served yet"))
+    }
 }

@@ -44,6 +44,7 @@ pub fn class_name(class: FailureClass) -> &'static str {
         FailureClass::Setup => "setup",
         FailureClass::Cancelled => "cancelled",
         FailureClass::DiskFull => "disk-full",
+        FailureClass::HandedBack => "handed-back",
     }
 }
 

@@ -18,3 +18,15 @@ pub use generated::*;
 
 /// Version of the plan, journal and receipt formats this build writes. A higher one is refused.
 pub const FORMAT: u32 = 1;
+
+/// Version of the wire between coordinator and worker that this build speaks.
+///
+/// A coordinator works with workers of its own protocol and of the one before; a newer worker is
+/// refused ("upgrade the coordinator first"), and so is an older one.
+pub const PROTOCOL: u32 = 1;
+
+/// Oldest protocol of a worker that this build's coordinator works with.
+pub const PROTOCOL_MIN: u32 = 1;
+
+/// The encoded descriptors of every file, for gRPC reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/longhaul.bin"));

@@ -10,7 +10,7 @@ use longhaul_proto::{Assignment, Failure, FailureClass, Finished, Report, assign
 
 use crate::execution::{Execution, ExecutionParts, cancelled, limit_of};
 use crate::failure::{failure, infrastructure};
-use crate::inbox::{Holding, Worker};
+use crate::inbox::{Carried, Worker};
 use crate::outbox::Staging;
 use crate::report::Reporter;
 use crate::workspace::{Slot, SlotKind, WorkspaceError, is_full};
@@ -23,7 +23,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// Carries an assignment through; true when it is acknowledged. False leaves it to the next process:
 /// abandoned (it was not finished when this one ended) or waiting in the outbox.
-pub(crate) async fn carry(worker: &Arc<Worker>, assignment: Assignment, holding: &Holding) -> bool {
+pub(crate) async fn carry(worker: &Arc<Worker>, assignment: Assignment, holding: &Carried) -> bool {
     let (job, id) = (assignment.job.clone(), assignment.id);
     let permits = worker.permits(assignment.kind.as_ref());
     // A cancelled assignment needs no slot to say so.
@@ -53,7 +53,7 @@ pub(crate) async fn carry(worker: &Arc<Worker>, assignment: Assignment, holding:
 async fn finish(
     worker: &Arc<Worker>,
     assignment: Assignment,
-    holding: &Holding,
+    holding: &Carried,
     staging: &Staging,
 ) -> (Finished, Option<Arc<Slot>>) {
     let failed =
@@ -67,7 +67,7 @@ async fn finish(
     };
     let reporter = Reporter::new(
         Arc::clone(&worker.bus),
-        Subject::from_workers(&worker.job),
+        Subject::report(&worker.job, &worker.config.name),
         &assignment.job,
         assignment.id,
         &worker.config.name,
@@ -181,7 +181,7 @@ impl Worker {
     }
 
     /// Delivers an entry until it is acknowledged; false when the worker ends first.
-    pub async fn deliver(&self, job: &str, id: u64, holding: &Holding) -> bool {
+    pub async fn deliver(&self, job: &str, id: u64, holding: &Carried) -> bool {
         let mut pause = PAUSE_FIRST;
         loop {
             let done = tokio::select! {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use longhaul_common::JobId;
 use longhaul_common::bus::{Bus, Subject};
-use longhaul_proto::{Assignment, Presence, ToWorker, assignment, from_worker, to_worker};
+use longhaul_proto::{Assignment, Holding, Presence, ToWorker, assignment, from_worker, to_worker};
 use prost::Message as _;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
@@ -49,13 +49,13 @@ pub(crate) struct Worker {
 
 #[derive(Default)]
 struct Held {
-    now: BTreeMap<u64, Holding>,
+    now: BTreeMap<u64, Carried>,
     done: std::collections::VecDeque<u64>,
 }
 
 /// An assignment that is waiting, executing, or in the outbox.
 #[derive(Clone)]
-pub(crate) struct Holding {
+pub(crate) struct Carried {
     pub cancel: CancellationToken,
     /// Someone asked again: deliver now instead of after the pause.
     pub again: Arc<Notify>,
@@ -70,7 +70,7 @@ pub async fn run(
     sink: Arc<dyn ResultSink>,
     shutdown: CancellationToken,
 ) -> Result<(), WorkerError> {
-    let subject = Subject::to_worker(&config.name);
+    let subject = Subject::worker(&config.name);
     let mut messages = bus.subscribe(&subject);
     let worker = Arc::new(open(config, job, bus, sink, shutdown).await?);
     let mut tasks = JoinSet::new();
@@ -81,7 +81,7 @@ pub async fn run(
             biased;
             () = worker.shutdown.cancelled() => break Ok(()),
             message = messages.next() => match message {
-                Some(payload) => take(&worker, &mut tasks, &payload),
+                Some(incoming) => take(&worker, &mut tasks, &incoming.taken()),
                 None => break Err(WorkerError::BusEnded { subject: subject.to_string() }),
             },
             () = worker.freed.notified() => worker.announce(),
@@ -164,6 +164,8 @@ fn take(worker: &Arc<Worker>, tasks: &mut JoinSet<()>, payload: &[u8]) {
                 holding.cancel.cancel();
             }
         }
+        Ok(Some(to_worker::Message::Hello(_))) => worker.announce(),
+        Ok(Some(to_worker::Message::Refusal(_) | to_worker::Message::Steer(_))) => {}
         Ok(None) => tracing::warn!("a message of a kind this worker does not know"),
         Err(error) => tracing::warn!(%error, "a message that cannot be read"),
     }
@@ -196,17 +198,17 @@ impl Worker {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn holding(&self, id: u64) -> Option<Holding> {
+    fn holding(&self, id: u64) -> Option<Carried> {
         self.held().now.get(&id).cloned()
     }
 
     /// Notes a new assignment; `None` when it is known as done or there are too many.
-    fn hold(&self, id: u64) -> Option<Holding> {
+    fn hold(&self, id: u64) -> Option<Carried> {
         let mut held = self.held();
         if held.done.contains(&id) || held.now.len() >= HELD_MAX {
             return None;
         }
-        let holding = Holding { cancel: self.shutdown.child_token(), again: Arc::new(Notify::new()) };
+        let holding = Carried { cancel: self.shutdown.child_token(), again: Arc::new(Notify::new()) };
         held.now.insert(id, holding.clone());
         Some(holding)
     }
@@ -229,9 +231,10 @@ impl Worker {
             worker: self.config.name.clone(),
             work_slots: self.config.work_slots,
             gate_slots: self.config.gate_slots,
-            holding: self.held().now.keys().copied().collect(),
+            holding: vec![Holding { job: self.job.to_string(), ids: self.held().now.keys().copied().collect() }],
+            ..Presence::default()
         };
-        publish(&*self.bus, &Subject::from_workers(&self.job), from_worker::Message::Presence(presence));
+        publish(&*self.bus, &Subject::presence(&self.config.name), from_worker::Message::Presence(presence));
     }
 
     /// The permits an assignment of a kind takes one of.

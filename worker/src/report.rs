@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use longhaul_common::bus::{Bus, Subject};
+use longhaul_common::bus::{Bus, Message, Subject};
 use longhaul_common::text::clip_head;
 use longhaul_proto::{FromWorker, Progress, Report, from_worker, report};
 use prost::Message as _;
@@ -71,7 +71,9 @@ impl Reporter {
 /// Publishes a message of a worker. Losing one is within the bus's contract.
 pub fn publish(bus: &dyn Bus, subject: &Subject, message: from_worker::Message) {
     let payload = FromWorker { message: Some(message) }.encode_to_vec();
-    if let Err(error) = bus.publish(subject, Bytes::from(payload)) {
+    if let Err(error) =
+        bus.publish(Message { subject: subject.clone(), id: String::new(), payload: Bytes::from(payload) })
+    {
         tracing::warn!(%error, "message of the worker was not taken");
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use longhaul_common::bus::{Bus, MemoryBus, Subject};
+use longhaul_common::bus::{Bus, MemoryBus, Message, Subject};
 use longhaul_common::layout::repo_key;
 use longhaul_common::{JobId, Oid};
 use longhaul_coordinator::core::State;
@@ -56,7 +56,7 @@ pub async fn rerun(context: &Context, state: &State, merges: &[Oid], receipts: &
         slot_bytes_max: 0,
         shim: vec![std::env::current_exe()?.into_os_string(), "__shim".into()],
     };
-    let heard = bus.subscribe(&Subject::from_workers(&job));
+    let heard = bus.subscribe(&Subject::presences());
     let worker =
         tokio::spawn(longhaul_worker::run(config, job, Arc::clone(&bus), Arc::new(Verdicts(sender)), stop.clone()));
     // Its first word: it listens from now on.
@@ -68,7 +68,11 @@ pub async fn rerun(context: &Context, state: &State, merges: &[Oid], receipts: &
         let receipt = receipts.iter().find(|receipt| receipt.merge == merge.to_string());
         let assignment = assignment_of(state, &store, at as u64 + 1, *merge, receipt);
         let message = ToWorker { message: Some(to_worker::Message::Assign(assignment)) };
-        bus.publish(&Subject::to_worker(WORKER), message.encode_to_vec().into())?;
+        bus.publish(Message {
+            subject: Subject::worker(WORKER),
+            id: String::new(),
+            payload: message.encode_to_vec().into(),
+        })?;
         let result = tokio::select! {
             result = verdicts.recv() => result.unwrap_or_default(),
             _ = tokio::signal::ctrl_c() => {
@@ -103,6 +107,7 @@ fn assignment_of(state: &State, store: &Path, id: u64, merge: Oid, receipt: Opti
     changed_files.sort();
     changed_files.dedup();
     Assignment {
+        files_commit: Vec::new(),
         job: state.job().to_owned(),
         id,
         worker: WORKER.to_owned(),
@@ -112,6 +117,7 @@ fn assignment_of(state: &State, store: &Path, id: u64, merge: Oid, receipt: Opti
         job_dir: plan.job_dir.clone(),
         store: store.display().to_string(),
         kind: Some(assignment::Kind::Gate(Gate {
+            idle_timeout_ms: 0,
             run: spec.run,
             timeout_ms: spec.timeout_ms,
             regenerate: false,

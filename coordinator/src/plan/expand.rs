@@ -60,6 +60,7 @@ pub fn expand(file: &JobFile, options: &ExpandOptions) -> Result<proto::Plan, Pr
     let source = std::path::absolute(file.source.path()).unwrap_or_else(|_| file.source.path().to_owned());
     let source = source.file_name().map_or_else(|| source.clone(), |name| base.job_dir.join(name));
     Ok(proto::Plan {
+        files: Vec::new(),
         format: proto::FORMAT,
         job: options.job.to_string(),
         goal: file.goal.value.clone(),

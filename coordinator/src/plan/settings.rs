@@ -24,6 +24,7 @@ pub(super) fn repo(file: &JobFile, base: &Base) -> proto::Repo {
         regenerate: Some(derived.regenerate.to_proto()),
     });
     proto::Repo {
+        key: String::new(),
         name: base.name.clone(),
         path: base.path.to_string_lossy().into_owned(),
         base_name: base.base_name.clone(),
@@ -87,6 +88,9 @@ pub(super) fn task(table: Table<'_>, agents: &[proto::Agent]) -> proto::Task {
         timeout_ms: timeout_ms(work.timeout),
         land_with: text(work.land_with),
         constraints: strings(work.constraints),
+        labels: Vec::new(),
+        idle_timeout_ms: 0,
+        wip_every_ms: 0,
     }
 }
 
@@ -96,6 +100,8 @@ pub(super) fn gate(file: &JobFile) -> proto::GateSpec {
         r#final: file.gate.last.as_ref().map(|last| last.to_proto()),
         batch: file.gate.batch.as_ref().map_or(BATCH_DEFAULT, |batch| batch.value),
         timeout_ms: timeout_ms(file.gate.timeout),
+        labels: Vec::new(),
+        idle_timeout_ms: 0,
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use futures::StreamExt as _;
-use longhaul_common::bus::{Bus, MemoryBus, Subject};
+use longhaul_common::bus::{Bus, MemoryBus, Message, Subject};
 use longhaul_common::layout::Layout;
 use longhaul_coordinator::coordinator::{Coordinator, Job};
 use longhaul_coordinator::results::{Delivery, Results};
@@ -79,7 +79,7 @@ pub fn run(count: usize, chained: bool, parallel: u32) -> anyhow::Result<(Durati
         let mut job = Job::open(&layout, &"bench".parse()?)?;
         job.open_plan(plan(&repo, base, count, chained, parallel))?;
         let bus: Arc<dyn Bus> = Arc::new(MemoryBus::default());
-        let inbox = bus.subscribe(&Subject::to_worker("w"));
+        let inbox = bus.subscribe(&Subject::worker("w"));
         let begun = Instant::now();
         let mut coordinator = job.start(&layout, Arc::clone(&bus))?;
         let worker = tokio::spawn(work(inbox, coordinator.results.clone()));
@@ -99,9 +99,10 @@ pub fn run(count: usize, chained: bool, parallel: u32) -> anyhow::Result<(Durati
 }
 
 fn say_present(bus: &dyn Bus, parallel: u32) -> anyhow::Result<()> {
-    let presence = pb::Presence { worker: "w".into(), work_slots: parallel, gate_slots: 1, holding: Vec::new() };
+    let presence = pb::Presence { worker: "w".into(), work_slots: parallel, gate_slots: 1, ..pb::Presence::default() };
     let message = pb::FromWorker { message: Some(from_worker::Message::Presence(presence)) };
-    bus.publish(&Subject::from_workers(&"bench".parse()?), message.encode_to_vec().into())?;
+    let payload = message.encode_to_vec().into();
+    bus.publish(Message { subject: Subject::presence("w"), id: String::new(), payload })?;
     Ok(())
 }
 
@@ -113,8 +114,9 @@ async fn wait_closed(coordinator: &mut Coordinator) -> anyhow::Result<()> {
 }
 
 async fn work(mut inbox: longhaul_common::bus::Subscription, results: Results) {
-    while let Some(payload) = inbox.next().await {
-        let Ok(pb::ToWorker { message: Some(to_worker::Message::Assign(assignment)) }) = pb::ToWorker::decode(payload)
+    while let Some(incoming) = inbox.next().await {
+        let Ok(pb::ToWorker { message: Some(to_worker::Message::Assign(assignment)) }) =
+            pb::ToWorker::decode(incoming.taken())
         else {
             continue;
         };

@@ -7,7 +7,7 @@ use longhaul_proto::{FailureClass, finished, from_worker, report, to_worker};
 use crate::world::{World, command};
 
 fn holds(message: &from_worker::Message, ids: &[u64]) -> bool {
-    matches!(message, from_worker::Message::Presence(presence) if presence.holding == ids)
+    matches!(message, from_worker::Message::Presence(presence) if presence.holding.iter().flat_map(|held| &held.ids).eq(ids.iter()))
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
-use longhaul_common::bus::{Bus, MemoryBus, Subject, Subscription};
+use longhaul_common::bus::{Bus, MemoryBus, Message, Subject, Subscription};
 use longhaul_common::{JobId, Oid};
 use longhaul_proto::{
     Ack, Agent, Assignment, CancelWork, CodemodAgent, CommandAgent, CommandLine, Failure, Finished, FromWorker, Gate,
@@ -111,7 +111,10 @@ impl World {
         let store = dir.path().join("store.git");
         let (results, received) = mpsc::unbounded_channel();
         let bus = Arc::new(MemoryBus::default());
-        let from = bus.subscribe(&Subject::from_workers(&job()));
+        let from = Box::pin(futures::stream::select(
+            bus.subscribe(&Subject::presences()),
+            bus.subscribe(&Subject::reports(&job())),
+        ));
         let sink = Sink { results, refusing: AtomicBool::new(false), tries: AtomicU64::new(0), store: store.clone() };
         let mut world = Self {
             repo: Repo {
@@ -201,6 +204,7 @@ impl World {
     pub fn assignment(&mut self, kind: assignment::Kind) -> Assignment {
         self.next_id += 1;
         Assignment {
+            files_commit: Vec::new(),
             job: job().to_string(),
             id: self.next_id,
             worker: "w".into(),
@@ -231,7 +235,8 @@ impl World {
     pub async fn send(&self, message: to_worker::Message) {
         tokio::task::yield_now().await;
         let payload = ToWorker { message: Some(message) }.encode_to_vec();
-        self.bus.publish(&Subject::to_worker("w"), payload.into()).expect("fits");
+        let message = Message { subject: Subject::worker("w"), id: String::new(), payload: payload.into() };
+        self.bus.publish(message).expect("fits");
     }
 
     pub async fn assign(&mut self, assignment: Assignment) {
@@ -248,7 +253,7 @@ impl World {
     pub async fn heard(&mut self, wanted: impl Fn(&from_worker::Message) -> bool) -> from_worker::Message {
         let wait = async {
             loop {
-                let payload = self.from.next().await.expect("the bus stays open");
+                let payload = self.from.next().await.expect("the bus stays open").taken();
                 let message = FromWorker::decode(payload).expect("decodes").message.expect("has one");
                 if wanted(&message) {
                     return message;

@@ -94,6 +94,7 @@ impl State {
                 self.closed_ms = at_ms;
                 Ok(())
             }
+            Event::WipSaved(_) | Event::WorkerQuarantined(_) | Event::WorkerReleased(_) | Event::Audited(_) => Ok(()),
             Event::Recovered(event) => {
                 self.idle_ms += event.downtime_ms;
                 Ok(())
