@@ -9,6 +9,7 @@ pub mod core;
 pub mod driver;
 pub mod effects;
 pub mod engine;
+pub mod hub;
 pub mod jobs;
 pub mod landing;
 pub mod plan;
