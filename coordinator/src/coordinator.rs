@@ -337,6 +337,8 @@ fn view_of(presence: &longhaul_proto::Presence, job: &JobId) -> WorkerView {
         work_slots: presence.work_slots.saturating_sub(busy_elsewhere),
         gate_slots: presence.gate_slots,
         holding,
-        seen_ms: 0,
+        labels: presence.labels.iter().cloned().collect(),
+        unavailable: if presence.draining { "it is draining".to_owned() } else { presence.disk_low.clone() },
+        ..WorkerView::default()
     }
 }

@@ -134,7 +134,12 @@ impl Performer {
             author_name: plan.author_name.clone(),
             author_email: plan.author_email.clone(),
             title: instructions(state, node).lines().next().unwrap_or_default().to_owned(),
-            wip: None,
+            wip: state
+                .subtask(node)
+                .wip
+                .as_ref()
+                .filter(|saved| saved.base == live.base)
+                .map(|saved| saved.wip.clone()),
         }));
         self.send_assignment(assignment);
     }

@@ -9,8 +9,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use longhaul_common::git::sync_objects;
 use longhaul_common::layout::JobLayout;
-use longhaul_common::{GateId, Oid};
-use longhaul_proto::{Ack, Failure, FailureClass, Finished, Report, finished, report};
+use longhaul_common::{AttemptId, GateId, Oid};
+use longhaul_proto::{Ack, Failure, FailureClass, Finished, Report, Wip, finished, report};
 use tokio::sync::oneshot;
 
 use crate::core::Input;
@@ -124,6 +124,7 @@ impl Importer {
         self.keep_logs(id, &delivery.logs)?;
         let mut finished = match delivery.report.body {
             Some(report::Body::Finished(finished)) => finished,
+            Some(report::Body::Wip(wip)) => return self.take_wip(id, wip, delivery.pack.as_deref()),
             _ => Finished::default(),
         };
         if let Some((commit, tree, base)) = self.new_commit(id, &finished) {
@@ -143,18 +144,42 @@ impl Importer {
         Ok(Input::Finished { id, finished: Box::new(finished) })
     }
 
+    /// Work in progress: its commit stands on the base of its live attempt, or it is dropped.
+    fn take_wip(&self, id: u64, wip: Wip, pack: Option<&Path>) -> Result<Input, DeliverError> {
+        let base = self.ask(move |state| state.attempts().get(&AttemptId(id)).map(|live| live.base));
+        let oids = base.and_then(|base| Oids::of(&wip.commit, &wip.tree, &base.to_vec()));
+        let refused = match (oids, pack) {
+            (Some(oids), Some(pack)) => self.import(id, pack, &oids)?,
+            _ => Some("its attempt is not live, or it brings no pack".to_owned()),
+        };
+        match refused {
+            // An id nobody has: the core answers `closed`.
+            Some(cause) => {
+                tracing::warn!(id, cause, "work in progress was dropped");
+                Ok(Input::Wip { id: 0, wip: Box::default() })
+            }
+            None => Ok(Input::Wip { id, wip: Box::new(wip) }),
+        }
+    }
+
+    /// Asks the state from this thread.
+    fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&crate::core::State) -> Option<T> + Send + 'static,
+    ) -> Option<T> {
+        let (reply, answer) = channel();
+        self.handle.input_query(Box::new(move |state, _| {
+            let _asker_left = reply.send(question(state));
+        }));
+        answer.recv().ok().flatten()
+    }
+
     /// The commit a report brings, with its tree and parent.
     fn new_commit(&self, id: u64, finished: &Finished) -> Option<(Vec<u8>, Vec<u8>, Vec<u8>)> {
         match finished.outcome.as_ref()? {
             finished::Outcome::Patch(patch) => Some((patch.commit.clone(), patch.tree.clone(), patch.base.clone())),
             finished::Outcome::Gate(result) if !result.derived_commit.is_empty() => {
-                let (reply, answer) = channel();
-                let question = move |state: &crate::core::State, _| {
-                    let gated = state.landing.gates.get(&GateId(id)).map(|run| run.commit);
-                    let _asker_left = reply.send(gated);
-                };
-                self.handle.input_query(Box::new(question));
-                let gated = answer.recv().ok().flatten()?;
+                let gated = self.ask(move |state| state.landing.gates.get(&GateId(id)).map(|run| run.commit))?;
                 Some((result.derived_commit.clone(), result.derived_tree.clone(), gated.to_vec()))
             }
             _ => None,

@@ -3,7 +3,7 @@
 //! Called after every input until it has nothing more to say; each call decides one event, so the
 //! next one is decided on the state that the first one made.
 
-use longhaul_common::{BatchId, NodeId};
+use longhaul_common::{AttemptId, BatchId, GateId, NodeId};
 use longhaul_proto::{
     BatchClosed, BatchEnd, GatePurpose, JobClosed, JobOutcome, JobPaused, LeaseExpired, NodeClosed, Outcome,
 };
@@ -19,6 +19,7 @@ pub fn advance(state: &State, now: Millis) -> Option<Event> {
     }
     base_gate(state, now)
         .or_else(|| expired_lease(state, now))
+        .or_else(|| quarantine(state, now))
         .or_else(|| skip_doomed(state))
         .or_else(|| cancelled_batch(state))
         .or_else(|| landing::advance(state, now))
@@ -45,14 +46,19 @@ fn base_gate(state: &State, now: Millis) -> Option<Event> {
 }
 
 fn expired_lease(state: &State, now: Millis) -> Option<Event> {
-    let attempt = state.attempts.iter().find(|(id, _)| state.fleet.expired(id.0, now));
-    if let Some((id, live)) = attempt {
-        let why = format!("{} was not heard of for {} s", live.worker, super::lease::LEASE_MS / 1000);
-        return Some(Event::LeaseExpired(LeaseExpired { attempt: id.0, node: live.node.0, why }));
-    }
-    let (id, run) = state.landing.gates.iter().find(|(id, _)| state.fleet.expired(id.0, now))?;
-    let why = format!("{} was not heard of for {} s", run.worker, super::lease::LEASE_MS / 1000);
-    Some(Event::GateLost(longhaul_proto::GateLost { gate: id.0, why }))
+    state.fleet.overdue(now).find_map(|id| {
+        let why = |worker: &str| format!("{worker} was not heard of for {} s", super::lease::LEASE_MS / 1000);
+        if let Some(live) = state.attempts.get(&AttemptId(id)) {
+            let why = why(&live.worker);
+            return Some(Event::LeaseExpired(LeaseExpired { attempt: id, node: live.node.0, why }));
+        }
+        let run = state.landing.gates.get(&GateId(id))?;
+        Some(Event::GateLost(longhaul_proto::GateLost { gate: id, why: why(&run.worker) }))
+    })
+}
+
+fn quarantine(state: &State, now: Millis) -> Option<Event> {
+    state.infirmary.due(now, |worker| state.fleet.is_present(worker, now)).map(Event::WorkerQuarantined)
 }
 
 fn skip_doomed(state: &State) -> Option<Event> {

@@ -99,11 +99,39 @@ fn ready(state: &State, node: NodeId, now: Millis, out: &mut Explanation) {
     if live >= most as usize {
         out.causes.push(format!("{live} attempts are running, which is the limit (budget.parallel = {most})"));
     }
-    if state.fleet.present(now).next().is_none() {
-        out.causes.push("no worker has been heard of".to_owned());
-    }
+    workers(state, node, now, out);
     if out.causes.is_empty() {
         out.causes.push("it is next in line: subtasks on a longer way to the end go first".to_owned());
+    }
+}
+
+/// Why nobody takes it, if that is so.
+fn workers(state: &State, node: NodeId, now: Millis, out: &mut Explanation) {
+    let present: Vec<_> = state.fleet.present(now).collect();
+    if present.is_empty() {
+        out.causes.push("no worker has been heard of".to_owned());
+        out.next.push("longhaul workers".to_owned());
+        return;
+    }
+    let labels = &state.task(node).labels;
+    let mut fit = present.iter().filter(|(_, view)| labels.iter().all(|label| view.labels.contains(label))).peekable();
+    if fit.peek().is_none() {
+        out.causes.push(format!("none of the {} workers there has the labels {}", present.len(), labels.join(", ")));
+        out.next.push(format!("longhaul worker --label {} …", labels.join(" --label ")));
+        return;
+    }
+    let reason = |(name, view): &(&str, &super::WorkerView)| {
+        let quarantined = state.infirmary.of(name).filter(|health| health.until_ms > now);
+        match quarantined {
+            Some(health) => Some(format!("{name} is in quarantine: {}", health.reason)),
+            None if !view.unavailable.is_empty() => Some(format!("{name} takes nothing new: {}", view.unavailable)),
+            None => None,
+        }
+    };
+    let reasons: Vec<Option<String>> = fit.map(reason).collect();
+    if reasons.iter().all(Option::is_some) {
+        out.causes.extend(reasons.into_iter().flatten().take(NAMES_MAX));
+        out.next.push("longhaul workers".to_owned());
     }
 }
 

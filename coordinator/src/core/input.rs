@@ -1,11 +1,11 @@
 //! What reaches the core from outside: reports, outcomes of commands, requests of people, time.
 
 use longhaul_common::{BatchId, NodeId, Oid, ParkId};
-use longhaul_proto::{Budget, Finished};
+use longhaul_proto::{Budget, Finished, Wip};
 
 use serde::{Deserialize, Serialize};
 
-use super::lease::WorkerView;
+use super::WorkerView;
 
 /// One member's place in a merged chain.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -73,6 +73,22 @@ pub enum Request {
         /// Who said so.
         by: String,
     },
+    /// End a park with words for the next attempt.
+    Answer {
+        /// Which.
+        park: ParkId,
+        /// The words.
+        text: String,
+        /// Who said so.
+        by: String,
+    },
+    /// Let a quarantined worker have work again.
+    Release {
+        /// Which.
+        worker: String,
+        /// Who said so.
+        by: String,
+    },
     /// Take back a landed subtask.
     Revert {
         /// Which.
@@ -102,6 +118,13 @@ pub enum Input {
         id: u64,
         /// The result.
         finished: Box<Finished>,
+    },
+    /// Durable work in progress of an attempt.
+    Wip {
+        /// Attempt id.
+        id: u64,
+        /// What was saved.
+        wip: Box<Wip>,
     },
     /// A batch was merged; empty `merge` when every member conflicted.
     Merged {

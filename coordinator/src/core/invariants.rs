@@ -27,7 +27,7 @@ impl State {
                 assert_eq!(live.node, node, "attempt {attempt} is of another subtask");
             }
         }
-        for (id, live) in &self.attempts {
+        for (id, live) in self.attempts.all() {
             let running = matches!(self.subtask(live.node).phase(), Phase::Running { attempt } if attempt == id);
             assert!(running, "live attempt {id} of {} which is {:?}", live.node, self.subtask(live.node).phase());
         }

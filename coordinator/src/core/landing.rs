@@ -266,16 +266,13 @@ fn reject(state: &State, batch: &Batch, node: NodeId, now: Millis) -> Event {
 
 /// Asks for a gate if a worker has a slot for one.
 pub(super) fn ask(state: &State, purpose: GatePurpose, batch: BatchId, commit: Oid, now: Millis) -> Option<Event> {
-    let worker = state.fleet.present(now).find(|(name, view)| {
-        let busy = state.landing.gates.values().filter(|gate| gate.worker == *name).count();
-        busy < view.gate_slots as usize
-    })?;
+    let worker = super::schedule::gate_worker(state, batch, now)?;
     Some(Event::GateAsked(GateAsked {
         gate: state.next_id(),
         purpose: purpose.into(),
         batch: batch.0,
         commit: commit.to_vec(),
-        worker: worker.0.to_owned(),
+        worker,
     }))
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Millis;
+use super::{Millis, WorkerView};
 
 /// A worker not heard from for this long has lost its leases.
 pub const LEASE_MS: Millis = 30_000;
@@ -14,25 +14,14 @@ pub const LEASE_MS: Millis = 30_000;
 /// An assignment its worker does not mention is sent again after this long.
 pub const RESEND_MS: Millis = 5_000;
 
-/// One worker as last heard.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct WorkerView {
-    /// Subtasks it can work on at once.
-    pub work_slots: u32,
-    /// Gates it can run at once.
-    pub gate_slots: u32,
-    /// Ids it is executing or whose result waits for an ack.
-    pub holding: BTreeSet<u64>,
-    /// When.
-    pub seen_ms: Millis,
-}
-
 /// All workers heard from since this process started.
 #[derive(Clone, Debug, Default)]
 pub struct Fleet {
     workers: BTreeMap<String, WorkerView>,
     /// When each live attempt or gate was first sent, or last heard of: its lease.
     touched: BTreeMap<u64, Millis>,
+    /// The same, by time: the first to run out is the first.
+    by_time: BTreeSet<(Millis, u64)>,
     /// When it was last sent. Sending again renews no lease.
     sent: BTreeMap<u64, Millis>,
     /// Live before the restart: their worker has not yet said whether it still holds them.
@@ -45,7 +34,7 @@ impl Fleet {
     pub fn hear(&mut self, worker: &str, mut view: WorkerView, theirs: &[u64]) -> Vec<u64> {
         let now = view.seen_ms;
         for id in &view.holding {
-            self.touched.insert(*id, now);
+            self.touch(*id, now);
         }
         let gone: Vec<u64> =
             theirs.iter().copied().filter(|id| self.reattach.remove(id) && !view.holding.contains(id)).collect();
@@ -54,15 +43,26 @@ impl Fleet {
         gone
     }
 
+    fn touch(&mut self, id: u64, now: Millis) {
+        if let Some(before) = self.touched.insert(id, now) {
+            self.by_time.remove(&(before, id));
+        }
+        self.by_time.insert((now, id));
+    }
+
     /// Notes that an id was sent to its worker.
     pub fn sent(&mut self, id: u64, now: Millis) {
-        self.touched.entry(id).or_insert(now);
+        if !self.touched.contains_key(&id) {
+            self.touch(id, now);
+        }
         self.sent.insert(id, now);
     }
 
     /// Forgets an id that ended.
     pub fn forget(&mut self, id: u64) {
-        self.touched.remove(&id);
+        if let Some(at) = self.touched.remove(&id) {
+            self.by_time.remove(&(at, id));
+        }
         self.sent.remove(&id);
         self.reattach.remove(&id);
     }
@@ -71,7 +71,7 @@ impl Fleet {
     pub fn expect_back(&mut self, ids: impl IntoIterator<Item = u64>, now: Millis) {
         for id in ids {
             self.reattach.insert(id);
-            self.touched.insert(id, now);
+            self.touch(id, now);
         }
     }
 
@@ -80,14 +80,10 @@ impl Fleet {
         for at in self.touched.values_mut().chain(self.sent.values_mut()) {
             *at += gap;
         }
+        self.by_time = self.touched.iter().map(|(id, at)| (*at, *id)).collect();
         for worker in self.workers.values_mut() {
             worker.seen_ms += gap;
         }
-    }
-
-    /// Whether the lease on an id ran out. It begins when the id is sent.
-    pub fn expired(&self, id: u64, now: Millis) -> bool {
-        self.touched.get(&id).is_some_and(|&at| now - at > LEASE_MS)
     }
 
     /// Whether an id should be sent (again): never sent, or sent and not mentioned since.
@@ -111,7 +107,17 @@ impl Fleet {
 
     /// The earliest time at which a lease can run out.
     pub fn next_expiry(&self) -> Option<Millis> {
-        self.touched.values().min().map(|at| at + LEASE_MS + 1)
+        self.by_time.first().map(|(at, _)| at + LEASE_MS + 1)
+    }
+
+    /// Ids whose lease ran out, longest silent first. A lease begins when the id is sent.
+    pub fn overdue(&self, now: Millis) -> impl Iterator<Item = u64> + '_ {
+        self.by_time.iter().take_while(move |(at, _)| now - at > LEASE_MS).map(|(_, id)| *id)
+    }
+
+    /// Whether a worker was heard within the lease time.
+    pub fn is_present(&self, worker: &str, now: Millis) -> bool {
+        self.workers.get(worker).is_some_and(|view| now - view.seen_ms <= LEASE_MS)
     }
 }
 
@@ -120,18 +126,28 @@ mod tests {
     use super::*;
 
     fn view(holding: &[u64], seen_ms: Millis) -> WorkerView {
-        WorkerView { work_slots: 1, gate_slots: 1, holding: holding.iter().copied().collect(), seen_ms }
+        WorkerView {
+            work_slots: 1,
+            gate_slots: 1,
+            holding: holding.iter().copied().collect(),
+            seen_ms,
+            ..WorkerView::default()
+        }
+    }
+
+    fn expired(fleet: &Fleet, now: Millis) -> bool {
+        fleet.overdue(now).any(|id| id == 1)
     }
 
     #[test]
     fn presence_renews_and_silence_expires() {
         let mut fleet = Fleet::default();
         fleet.sent(1, 0);
-        assert!(!fleet.expired(1, LEASE_MS) && fleet.expired(1, LEASE_MS + 1));
+        assert!(!expired(&fleet, LEASE_MS) && expired(&fleet, LEASE_MS + 1));
         fleet.hear("w", view(&[1], 20_000), &[1]);
-        assert!(!fleet.expired(1, LEASE_MS + 1));
+        assert!(!expired(&fleet, LEASE_MS + 1));
         fleet.forgive(3_600_000);
-        assert!(!fleet.expired(1, 3_600_000 + LEASE_MS), "a suspended laptop costs no lease");
+        assert!(!expired(&fleet, 3_600_000 + LEASE_MS), "a suspended laptop costs no lease");
     }
 
     #[test]

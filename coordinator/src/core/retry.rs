@@ -43,6 +43,7 @@ pub(super) fn after_failure(state: &State, node: NodeId, class: FailureClass, no
         return again(now);
     }
     match class {
+        _ if is_nobodys(class) => again(now),
         FailureClass::Infrastructure | FailureClass::DiskFull | FailureClass::Cancelled | FailureClass::Setup => {
             if subtask.infra + 1 >= Limits::INFRA_MAX {
                 return park(state);
@@ -91,6 +92,15 @@ pub(super) fn park_reason(class: FailureClass) -> ParkReason {
 pub(super) fn costs_attempt(class: FailureClass) -> bool {
     !matches!(
         class,
-        FailureClass::Infrastructure | FailureClass::DiskFull | FailureClass::Cancelled | FailureClass::Setup
+        FailureClass::Infrastructure
+            | FailureClass::DiskFull
+            | FailureClass::Cancelled
+            | FailureClass::Setup
+            | FailureClass::HandedBack
     )
+}
+
+/// Whether a class is no failure of anybody: a worker that left gave its work back.
+pub(super) fn is_nobodys(class: FailureClass) -> bool {
+    class == FailureClass::HandedBack
 }

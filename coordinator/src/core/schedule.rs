@@ -4,12 +4,14 @@
 //! wide footprint has kept it waiting for [`AGE_MS`] closes the door for those that would overlap
 //! with it, so that a stream of small ones cannot starve it.
 
-use longhaul_common::{NodeId, Oid};
+use std::collections::{BTreeMap, BTreeSet};
+
+use longhaul_common::{BatchId, NodeId, Oid};
 use longhaul_proto::{Assigned, Delivered};
 
 use super::footprint::{Footprint, Held};
 use super::spend::Amount;
-use super::{Event, Millis, Phase, State};
+use super::{Event, Millis, Phase, State, WorkerView};
 
 /// How long a blocked subtask waits before others stop passing it.
 pub const AGE_MS: Millis = 60_000;
@@ -23,8 +25,11 @@ pub(super) fn next(state: &State, now: Millis) -> Option<Event> {
     if state.attempts.len() >= parallel {
         return None;
     }
-    let worker = free_worker(state, now)?;
-    let node = pick(state, now)?;
+    let mut credit = Credit::of(state, now);
+    if !credit.any() {
+        return None;
+    }
+    let (node, worker) = pick(state, now, &mut credit)?;
     if let Some(spare) = state.subtask(node).spares.first() {
         // A later result of a lost lease is as good as a new attempt, and costs nothing.
         return Some(Event::Delivered(Delivered {
@@ -50,32 +55,81 @@ pub(super) fn reservation(_state: &State) -> Amount {
     Amount::default()
 }
 
-/// The present worker with the most free slots; the first by name among equals.
-fn free_worker(state: &State, now: Millis) -> Option<String> {
-    let mut best: Option<(usize, &str)> = None;
-    for (name, view) in state.fleet.present(now) {
-        let busy = state.attempts.values().filter(|live| live.worker == name).count();
-        let free = (view.work_slots as usize).saturating_sub(busy);
-        if free > 0 && best.is_none_or(|(most, _)| free > most) {
-            best = Some((free, name));
-        }
-    }
-    best.map(|(_, name)| name.to_owned())
+/// Free slots of the workers that take new work, and who is best for which labels.
+struct Credit<'a> {
+    free: Vec<(usize, &'a str, &'a WorkerView)>,
+    /// By index of the plan's task: all its nodes ask for the same labels.
+    best: BTreeMap<u32, Option<&'a str>>,
 }
 
-fn pick(state: &State, now: Millis) -> Option<NodeId> {
+impl<'a> Credit<'a> {
+    fn of(state: &'a State, now: Millis) -> Self {
+        let free = state.fleet.present(now).filter(|(name, view)| {
+            view.unavailable.is_empty() && view.work_slots > 0 && !state.infirmary.is_quarantined(name, now)
+        });
+        let free = free.filter_map(|(name, view)| {
+            let left = (view.work_slots as usize).saturating_sub(state.attempts.count_on(name));
+            (left > 0).then_some((left, name, view))
+        });
+        Self { free: free.collect(), best: BTreeMap::new() }
+    }
+
+    fn any(&self) -> bool {
+        !self.free.is_empty()
+    }
+
+    /// Among those with all labels: a warm one, then the most free slots, then the first by name.
+    fn best(&mut self, state: &State, node: NodeId) -> Option<&'a str> {
+        let task = state.node(node).task;
+        let free = &self.free;
+        *self.best.entry(task).or_insert_with(|| {
+            let labels = &state.task(node).labels;
+            let fit = free.iter().filter(|(_, _, view)| view.takes(labels));
+            fit.max_by_key(|(left, name, view)| (view.warm, *left, std::cmp::Reverse(*name))).map(|(_, name, _)| *name)
+        })
+    }
+}
+
+/// Who runs a gate: a worker of the trusted pool, not one whose own work is judged while another
+/// is there (then it is waited for), and the one that runs the fewest.
+pub(super) fn gate_worker(state: &State, batch: BatchId, now: Millis) -> Option<String> {
+    let labels = state.plan.gate.as_ref().map_or(&[][..], |gate| &gate.labels);
+    let members = state.batch(batch).map_or(&[][..], |batch| &batch.members);
+    let authors: BTreeSet<&str> = members
+        .iter()
+        .filter_map(|&node| state.subtask(node).phase().candidate())
+        .map(|candidate| candidate.worker.as_str())
+        .collect();
+    let fit = |(name, view): &(&str, &WorkerView)| {
+        view.gate_slots > 0 && view.takes(labels) && !state.infirmary.is_quarantined(name, now)
+    };
+    let (own, others): (Vec<_>, Vec<_>) =
+        state.fleet.present(now).filter(fit).partition(|(name, _)| authors.contains(name));
+    let pool = if others.is_empty() { own } else { others };
+    let busy = |name: &str| state.landing.gates.values().filter(|gate| gate.worker == name).count();
+    let free = pool.into_iter().filter(|(name, view)| busy(name) < view.gate_slots as usize);
+    free.min_by_key(|(name, view)| (busy(name), !view.warm, *name)).map(|(name, _)| name.to_owned())
+}
+
+fn pick(state: &State, now: Millis, credit: &mut Credit<'_>) -> Option<(NodeId, String)> {
+    let mut with = |node: NodeId| credit.best(state, node).map(|worker| (node, worker.to_owned()));
     // Footprints serve speed; when only results that wait for others hold them, they must not
     // hold up those others. Landing catches what then overlaps.
     if state.attempts.is_empty() && state.landing_idle() {
-        return candidates(state, now).find(|&node| state.group_ready(node));
+        return candidates(state, now).filter(|&node| state.group_ready(node)).take(SCAN_MAX).find_map(with);
     }
     let mut reserved = Held::default();
     for node in candidates(state, now).filter(|&node| state.group_ready(node)).take(SCAN_MAX) {
         let footprint = Footprint::of(&state.plan, node);
-        if !blocked(state, node, &footprint) && !reserved.blocks(&footprint) {
-            return Some(node);
+        let blocked = blocked(state, node, &footprint);
+        if !blocked
+            && !reserved.blocks(&footprint)
+            && let Some(found) = with(node)
+        {
+            return Some(found);
         }
-        if now - state.subtask(node).ready_ms > AGE_MS {
+        // One that waits for a worker with its labels holds up nobody.
+        if blocked && now - state.subtask(node).ready_ms > AGE_MS {
             reserved.take(node, footprint);
         }
     }
@@ -105,7 +159,11 @@ fn candidates(state: &State, now: Millis) -> impl Iterator<Item = NodeId> + '_ {
 }
 
 /// The tip contains the landing of everything a node depends on; a group member also gets what
-/// its group has staged.
+/// its group has staged. Saved work in progress goes on where it began: that base holds the same
+/// landings, and merging brings the rest.
 fn base_of(state: &State, node: NodeId) -> Oid {
-    if state.task(node).land_with.is_empty() { state.landing.tip } else { state.staging_head(node) }
+    if !state.task(node).land_with.is_empty() {
+        return state.staging_head(node);
+    }
+    state.subtask(node).wip.as_ref().map_or(state.landing.tip, |saved| saved.base)
 }

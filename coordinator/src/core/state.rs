@@ -13,8 +13,10 @@ use serde::{Deserialize, Serialize};
 use super::Millis;
 use super::footprint::{Footprint, Held};
 use super::graph::{Graph, GraphError};
+use super::health::Infirmary;
 use super::landing::Landing;
 use super::lease::Fleet;
+use super::live::{LiveAttempt, LiveAttempts, LostAttempt, Owner};
 use super::spend::Spend;
 use super::subtask::{Phase, Subtask};
 
@@ -42,19 +44,6 @@ pub enum JobPhase {
     },
 }
 
-/// An attempt under lease.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct LiveAttempt {
-    /// Whose.
-    pub node: NodeId,
-    /// Who works on it.
-    pub worker: String,
-    /// What it starts from.
-    pub base: Oid,
-    /// Since when.
-    pub since_ms: Millis,
-}
-
 /// Members of a land group that were delivered, in that order.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Group {
@@ -76,9 +65,10 @@ pub struct State {
     pub(super) last_id: u64,
     pub(super) last_batch: u64,
     pub(super) last_park: u64,
-    pub(super) attempts: BTreeMap<AttemptId, LiveAttempt>,
-    /// Attempts whose lease expired and whose node may still want their result.
-    pub(super) lost: BTreeMap<AttemptId, NodeId>,
+    pub(super) attempts: LiveAttempts,
+    pub(super) lost: BTreeMap<AttemptId, LostAttempt>,
+    /// How each worker fares.
+    pub infirmary: Infirmary,
     pub(super) groups: BTreeMap<String, Group>,
     pub(super) job_phase: JobPhase,
     pub(super) limits: Budget,
@@ -197,7 +187,7 @@ impl State {
 
     /// Attempts under lease.
     pub fn attempts(&self) -> &BTreeMap<AttemptId, LiveAttempt> {
-        &self.attempts
+        self.attempts.all()
     }
 
     /// Land groups by name.
@@ -305,9 +295,44 @@ impl State {
         attempt.or_else(|| self.landing.gates.get(&longhaul_common::GateId(id)).map(|gate| gate.worker.as_str()))
     }
 
+    /// Who may deliver a result under an id.
+    pub fn owner_of(&self, id: u64) -> Owner {
+        let live = self.live_worker(id).map(str::to_owned);
+        let lost = || self.lost.get(&AttemptId(id)).map(|lost| lost.worker.clone());
+        match live.or_else(lost) {
+            Some(worker) => Owner::Worker(worker),
+            None if id > 0 && id <= self.last_id => Owner::Past,
+            None => Owner::Unknown,
+        }
+    }
+
+    /// Commits that live work stands on or has made and no branch holds yet: maintenance of the
+    /// store must not drop them.
+    pub fn live_commits(&self) -> Vec<Oid> {
+        let mut commits: Vec<Oid> = self.attempts.values().map(|live| live.base).collect();
+        for subtask in &self.subtasks {
+            let candidates = subtask.phase().candidate().into_iter().chain(&subtask.spares);
+            commits.extend(candidates.filter_map(|candidate| Oid::from_bytes(&candidate.patch.commit).ok()));
+            commits.extend(subtask.wip.iter().filter_map(|saved| Oid::from_bytes(&saved.wip.commit).ok()));
+            if let Phase::Delivered { staged: Some(commit), .. } = subtask.phase() {
+                commits.push(*commit);
+            }
+        }
+        if let Some(batch) = &self.landing.batch {
+            commits.push(batch.merge.commit);
+            commits.extend(batch.commits.iter().copied());
+        }
+        commits.extend(self.landing.gates.values().map(|run| run.commit));
+        commits.push(self.landing.tip);
+        commits.retain(|commit| !commit.is_zero());
+        commits.sort_unstable();
+        commits.dedup();
+        commits
+    }
+
     /// Ids of everything live on a worker.
     pub fn live_on(&self, worker: &str) -> Vec<u64> {
-        let attempts = self.attempts.iter().filter(|(_, live)| live.worker == worker).map(|(id, _)| id.0);
+        let attempts = self.attempts.on(worker).map(|id| id.0);
         let gates = self.landing.gates.iter().filter(|(_, run)| run.worker == worker).map(|(id, _)| id.0);
         attempts.chain(gates).collect()
     }

@@ -153,10 +153,23 @@ pub struct Illegal {
 pub struct Candidate {
     /// The attempt that made it; 0 for a revert.
     pub attempt: AttemptId,
+    /// Who made it; empty for a revert and for what an earlier generation carried over.
+    pub worker: String,
     /// The result. For a revert the landed change turned around.
     pub patch: Box<Patch>,
     /// Set when this takes back a landing: what to return to if it is rejected.
     pub reverts: Option<Box<Landed>>,
+}
+
+/// Work in progress of an attempt that did not end: the next one goes on from it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct SavedWip {
+    /// Whose it is.
+    pub attempt: AttemptId,
+    /// What that attempt started from: the next one starts there too.
+    pub base: Oid,
+    /// What was saved.
+    pub wip: longhaul_proto::Wip,
 }
 
 /// Where and by what proof a result is on the branch.
@@ -316,6 +329,8 @@ pub struct Subtask {
     pub last_failure: Option<Box<Failure>>,
     /// Later valid results, oldest first.
     pub spares: Vec<Candidate>,
+    /// What a later attempt can go on from.
+    pub wip: Option<Box<SavedWip>>,
     /// A person's remarks, newest last.
     pub remarks: Vec<String>,
     /// What a closed or landed attempt said about itself.
@@ -340,6 +355,7 @@ impl Subtask {
             ready_ms: 0,
             last_failure: None,
             spares: Vec::new(),
+            wip: None,
             remarks: Vec::new(),
             summary: String::new(),
         }

@@ -200,6 +200,21 @@ fn describe_rest(state: &State, event: &Event, out: &mut WatchEvent) {
                 if event.reason.is_empty() { outcome.to_owned() } else { format!("{outcome}: {}", event.reason) };
             ("job_closed", text)
         }
+        Event::WipSaved(event) => {
+            (out.attempt, out.subtasks) = (event.attempt, vec![name(event.node)]);
+            let turn = event.wip.as_ref().map_or(0, |wip| wip.turn);
+            out.commit = super::hex(event.wip.as_ref().map_or(&[][..], |wip| &wip.commit));
+            ("wip_saved", format!("{}: work in progress saved after turn {turn}", name(event.node)))
+        }
+        Event::WorkerQuarantined(event) => {
+            ("worker_quarantined", format!("{} gets nothing more for now: {}", event.worker, event.reason))
+        }
+        Event::WorkerReleased(event) => {
+            ("worker_released", format!("{} may have work again, says {}", event.worker, event.by))
+        }
+        Event::Audited(event) => {
+            ("audited", format!("{} ({}): {} {}", event.who, event.role, event.what, event.detail))
+        }
         _ => ("event", String::new()),
     };
     kind.clone_into(&mut out.event);

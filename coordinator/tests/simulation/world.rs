@@ -172,7 +172,7 @@ impl World {
 
     fn presence(&self) -> Input {
         let holding = self.executing.keys().chain(self.outbox.keys()).copied().collect();
-        let view = WorkerView { work_slots: 4, gate_slots: 1, holding, seen_ms: 0 };
+        let view = WorkerView { work_slots: 4, gate_slots: 1, holding, ..WorkerView::default() };
         Input::Presence { worker: WORKER.to_owned(), view }
     }
 

@@ -11,6 +11,11 @@ use crate::core::state::State;
 use crate::core::subtask::{Candidate, Illegal, Landed, Move, Phase};
 use crate::core::{Merge, Millis};
 
+/// Tells gates from subtasks (and from each other) among a worker's failures.
+fn gate_mark(gate: u64) -> u32 {
+    u32::MAX - u32::try_from(gate % (1 << 16)).unwrap_or(0)
+}
+
 impl State {
     pub(super) fn revert_asked(&mut self, event: &pb::RevertAsked) -> Result<(), ApplyError> {
         let node = self.known(event.node)?;
@@ -19,7 +24,7 @@ impl State {
             return Err(Illegal { node, from, by: Move::Revert }.into());
         };
         let patch = Box::new(event.patch.clone().unwrap_or_default());
-        let candidate = Candidate { attempt: AttemptId(0), patch, reverts: Some(landed) };
+        let candidate = Candidate { attempt: AttemptId(0), worker: String::new(), patch, reverts: Some(landed) };
         self.shift(node, Move::Revert, Phase::Delivered { candidate, staged: None })?;
         self.landing.queue.push_back(node);
         Ok(())
@@ -62,6 +67,12 @@ impl State {
         };
         let judged = Judged { gate, result: event.result.clone().unwrap_or_default(), duration_ms: event.duration_ms };
         let now = self.now_ms;
+        // Green, red and a time-out are verdicts on the tree; everything else is on the worker.
+        if judged.result.verdict() == pb::Verdict::Inconclusive && !judged.result.timed_out {
+            self.infirmary.failed(&run.worker, gate_mark(event.gate), &judged.result.reason);
+        } else {
+            self.infirmary.succeeded(&run.worker);
+        }
         self.landing.record(&run, judged, now);
         Ok(())
     }
@@ -72,6 +83,7 @@ impl State {
         let Some(run) = self.landing.gates.remove(&GateId(event.gate)) else {
             return Err(ApplyError::Missing { what: "gate", id: event.gate });
         };
+        self.infirmary.failed(&run.worker, gate_mark(event.gate), &event.why);
         if let Some(batch) = self.landing.batch.as_mut().filter(|batch| batch.id == run.batch) {
             let control = run.purpose == i32::from(pb::GatePurpose::Control);
             batch.step = if control { Step::Red } else { Step::NeedsGate { not_before_ms: now } };

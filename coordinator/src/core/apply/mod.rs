@@ -94,7 +94,17 @@ impl State {
                 self.closed_ms = at_ms;
                 Ok(())
             }
-            Event::WipSaved(_) | Event::WorkerQuarantined(_) | Event::WorkerReleased(_) | Event::Audited(_) => Ok(()),
+            Event::WipSaved(event) => self.wip_saved(event),
+            Event::WorkerQuarantined(event) => {
+                self.infirmary.quarantine(event);
+                Ok(())
+            }
+            Event::WorkerReleased(event) => {
+                self.infirmary.release(&event.worker);
+                Ok(())
+            }
+            // For the record: what it led to are events of their own.
+            Event::Audited(_) => Ok(()),
             Event::Recovered(event) => {
                 self.idle_ms += event.downtime_ms;
                 Ok(())

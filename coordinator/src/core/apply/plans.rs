@@ -1,5 +1,6 @@
 //! Opening a plan in the state: subtasks, what they carry over, groups, attempts that go on.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use longhaul_common::{AttemptId, BatchId, GateId, NodeId, Oid, ParkId};
@@ -10,6 +11,7 @@ use super::ApplyError;
 use crate::core::BaseGate;
 use crate::core::graph::Graph;
 use crate::core::landing::Landing;
+use crate::core::live::LostAttempt;
 use crate::core::state::{Group, JobPhase, State};
 use crate::core::subtask::{Candidate, Landed, Move, Phase, Subtask};
 
@@ -59,7 +61,7 @@ impl State {
         old_plan: &pb::Plan,
         old: Vec<Subtask>,
     ) -> Result<(), ApplyError> {
-        let mut former: std::collections::BTreeMap<&str, (usize, Subtask)> =
+        let mut former: BTreeMap<&str, (usize, Subtask)> =
             old.into_iter().enumerate().map(|(at, subtask)| (old_plan.nodes[at].id.as_str(), (at, subtask))).collect();
         let plan = Arc::clone(&self.plan);
         for node in &plan.nodes {
@@ -102,8 +104,12 @@ impl State {
 
     pub(super) fn carry(&mut self, carried: &pb::Carried) -> Result<(), ApplyError> {
         let node = self.known(carried.node)?;
-        let candidate =
-            |patch: &pb::Patch| Candidate { attempt: AttemptId(0), patch: Box::new(patch.clone()), reverts: None };
+        let candidate = |patch: &pb::Patch| Candidate {
+            attempt: AttemptId(0),
+            worker: String::new(),
+            patch: Box::new(patch.clone()),
+            reverts: None,
+        };
         let phase = match &carried.what {
             Some(carried::What::Landed(landed)) => Phase::Landed(Box::new(Landed {
                 candidate: candidate(&landed.patch.clone().unwrap_or_default()),
@@ -146,14 +152,14 @@ impl State {
     /// Attempts of the generation before stay under lease where their node's key is unchanged.
     pub(super) fn keep_attempts(&mut self, old_plan: &pb::Plan) {
         let plan = Arc::clone(&self.plan);
-        for (id, mut live) in std::mem::take(&mut self.attempts) {
+        for (id, mut live) in BTreeMap::from(std::mem::take(&mut self.attempts)) {
             let old = &old_plan.nodes[live.node.index()];
             let same = plan.nodes.iter().position(|node| node.id == old.id && node.key == old.key).map(NodeId::at);
             let ready = |node: &NodeId| matches!(self.subtask(*node).phase(), Phase::Ready);
             let Some(node) = same.filter(ready) else {
                 self.spend.doubt(id);
                 // Its result, if it comes, is kept for when its node is wanted again.
-                self.lost.extend(same.map(|node| (id, node)));
+                self.lost.extend(same.map(|node| (id, LostAttempt { node, worker: live.worker, base: live.base })));
                 continue;
             };
             live.node = node;

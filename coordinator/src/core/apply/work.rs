@@ -6,10 +6,11 @@ use longhaul_proto::{Next, ParkReason};
 
 use super::ApplyError;
 use crate::core::Millis;
+use crate::core::live::{LiveAttempt, LostAttempt};
 use crate::core::retry;
 use crate::core::spend::Amount;
-use crate::core::state::{LiveAttempt, State};
-use crate::core::subtask::{Candidate, Move, Phase};
+use crate::core::state::State;
+use crate::core::subtask::{Candidate, Move, Phase, SavedWip};
 
 /// How many paths a reason names.
 const PATHS_NAMED: usize = 5;
@@ -42,20 +43,24 @@ impl State {
         Ok(())
     }
 
-    /// Ends an attempt's lease and books its time and cost.
-    pub(super) fn end_attempt(&mut self, id: u64, node: NodeId, usage: Option<&pb::Usage>) {
+    /// Ends an attempt's lease and books its time and cost; gives the worker, if it is known.
+    pub(super) fn end_attempt(&mut self, id: u64, node: NodeId, usage: Option<&pb::Usage>) -> String {
         let attempt = AttemptId(id);
         self.fleet.forget(id);
         let now = self.now_ms;
         let amount = usage.copied().map(Amount::from).unwrap_or_default();
-        let since = self.attempts.remove(&attempt).map_or(now, |live| live.since_ms);
-        self.lost.remove(&attempt);
+        let lost = self.lost.remove(&attempt).map(|lost| lost.worker);
+        let (worker, since) = match self.attempts.remove(&attempt) {
+            Some(live) => (live.worker, live.since_ms),
+            None => (lost.unwrap_or_default(), now),
+        };
         self.spend.settle(attempt, amount);
         let subtask = &mut self.subtasks[node.index()];
         subtask.spent_ms += u64::try_from(now - since).unwrap_or(0);
         subtask.tokens += amount.tokens;
         subtask.usd_micros += amount.usd_micros;
         subtask.finished_ms = now;
+        worker
     }
 
     pub(super) fn lease_expired(&mut self, event: &pb::LeaseExpired) -> Result<(), ApplyError> {
@@ -63,8 +68,10 @@ impl State {
         let attempt = AttemptId(event.attempt);
         self.shift(node, Move::Lose, Phase::Ready)?;
         self.spend.doubt(attempt);
-        self.attempts.remove(&attempt);
-        self.lost.insert(attempt, node);
+        if let Some(live) = self.attempts.remove(&attempt) {
+            self.infirmary.failed(&live.worker, event.node, &event.why);
+            self.lost.insert(attempt, LostAttempt { node, worker: live.worker, base: live.base });
+        }
         self.fleet.forget(event.attempt);
         self.retries += 1;
         self.subtasks[node.index()].finished_ms = self.now_ms;
@@ -74,12 +81,18 @@ impl State {
     pub(super) fn delivered(&mut self, event: &pb::Delivered) -> Result<(), ApplyError> {
         let node = self.known(event.node)?;
         let patch = event.patch.clone().unwrap_or_default();
-        self.end_attempt(event.attempt, node, event.usage.as_ref());
+        let mut worker = self.end_attempt(event.attempt, node, event.usage.as_ref());
         let subtask = &mut self.subtasks[node.index()];
         subtask.infra = 0;
-        subtask.spares.retain(|spare| spare.attempt.0 != event.attempt);
+        subtask.wip = None;
+        if let Some(at) = subtask.spares.iter().position(|spare| spare.attempt.0 == event.attempt) {
+            worker = subtask.spares.remove(at).worker;
+        } else {
+            self.infirmary.succeeded(&worker);
+        }
+        let subtask = &mut self.subtasks[node.index()];
         subtask.summary.clone_from(&patch.summary);
-        let candidate = Candidate { attempt: AttemptId(event.attempt), patch: Box::new(patch), reverts: None };
+        let candidate = Candidate { attempt: AttemptId(event.attempt), worker, patch: Box::new(patch), reverts: None };
         self.shift(node, Move::Deliver, Phase::Delivered { candidate, staged: None })?;
         self.enqueue(node);
         Ok(())
@@ -98,15 +111,17 @@ impl State {
         let node = self.known(event.node)?;
         let attempt = AttemptId(event.attempt);
         self.spend.settle(attempt, event.usage.map(Amount::from).unwrap_or_default());
-        self.lost.remove(&attempt);
+        let worker = self.lost.remove(&attempt).map(|lost| lost.worker).unwrap_or_default();
         let patch = Box::new(event.patch.clone().unwrap_or_default());
-        self.subtasks[node.index()].spares.push(Candidate { attempt, patch, reverts: None });
+        self.subtasks[node.index()].spares.push(Candidate { attempt, worker, patch, reverts: None });
         Ok(())
     }
 
     pub(super) fn unchanged(&mut self, event: &pb::AttemptUnchanged) -> Result<(), ApplyError> {
         let node = self.known(event.node)?;
-        self.end_attempt(event.attempt, node, event.usage.as_ref());
+        let worker = self.end_attempt(event.attempt, node, event.usage.as_ref());
+        self.infirmary.succeeded(&worker);
+        self.subtasks[node.index()].wip = None;
         self.subtasks[node.index()].summary.clone_from(&event.summary);
         self.shift(node, Move::FindUnchanged, Phase::Unchanged)?;
         Ok(())
@@ -116,18 +131,33 @@ impl State {
         let node = self.known(event.node)?;
         let failure = event.failure.clone().unwrap_or_default();
         let class = failure.class();
-        self.end_attempt(event.attempt, node, event.usage.as_ref());
+        let worker = self.end_attempt(event.attempt, node, event.usage.as_ref());
+        if !retry::is_nobodys(class) {
+            self.infirmary.failed(&worker, event.node, &failure.message);
+        }
         *self.failures.entry(class.into()).or_insert(0) += 1;
         let subtask = &mut self.subtasks[node.index()];
         if retry::costs_attempt(class) {
             subtask.tries += 1;
             subtask.infra = 0;
-        } else {
+            // What it left behind failed: the next attempt begins anew, told why.
+            subtask.wip = None;
+        } else if !retry::is_nobodys(class) {
             subtask.infra += 1;
         }
         let text = in_words(&failure);
         subtask.last_failure = Some(Box::new(failure));
         self.follow(node, event.next(), event.park, event.not_before_ms, retry::park_reason(class), text)
+    }
+
+    pub(super) fn wip_saved(&mut self, event: &pb::WipSaved) -> Result<(), ApplyError> {
+        let node = self.known(event.node)?;
+        let attempt = AttemptId(event.attempt);
+        let missing = ApplyError::Missing { what: "live attempt", id: event.attempt };
+        let base = self.attempts.get(&attempt).map(|live| live.base).ok_or(missing)?;
+        let wip = event.wip.clone().unwrap_or_default();
+        self.subtasks[node.index()].wip = Some(Box::new(SavedWip { attempt, base, wip }));
+        Ok(())
     }
 
     /// What was decided after a failure or a rejection.
@@ -182,6 +212,7 @@ impl State {
         let missing = self.outside_deps(node).filter(open).count();
         let subtask = &mut self.subtasks[node.index()];
         (subtask.tries, subtask.infra, subtask.rejections) = (0, 0, 0);
+        subtask.wip = None;
         subtask.missing = u32::try_from(missing).unwrap_or(u32::MAX);
         if !event.remark.is_empty() {
             subtask.remarks.push(event.remark.clone());

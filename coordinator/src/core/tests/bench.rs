@@ -118,8 +118,31 @@ impl Bench {
 
     pub fn presence(&mut self) {
         let holding = self.state.live_on("w").into_iter().collect();
-        let view = WorkerView { work_slots: 4, gate_slots: 1, holding, seen_ms: 0 };
+        let view = WorkerView { work_slots: 4, gate_slots: 1, holding, ..WorkerView::default() };
         self.feed(Input::Presence { worker: "w".into(), view });
+    }
+
+    /// A worker with these labels says that it is there and holds what is live on it.
+    pub fn hear(&mut self, worker: &str, labels: &[&str], unavailable: &str) {
+        let view = WorkerView {
+            work_slots: 1,
+            gate_slots: 1,
+            holding: self.state.live_on(worker).into_iter().collect(),
+            labels: labels.iter().map(|&label| label.to_owned()).collect(),
+            unavailable: unavailable.to_owned(),
+            ..WorkerView::default()
+        };
+        self.feed(Input::Presence { worker: worker.to_owned(), view });
+    }
+
+    /// A job whose base gate was green on the worker `first`, who is the only one there.
+    pub fn fleet(plan: pb::Plan, first: &str, labels: &[&str]) -> Self {
+        let mut bench = Self::raw(plan);
+        bench.hear(first, labels, "");
+        let asked = bench.gate_asked();
+        bench.verdict(asked, Verdict::Green);
+        bench.expect("gate_done");
+        bench
     }
 
     pub fn wait(&mut self, ms: i64) {
@@ -143,7 +166,10 @@ impl Bench {
     }
 
     pub fn deliver(&mut self, id: u64) {
-        let patch = self.patch();
+        let mut patch = self.patch();
+        if let Some(live) = self.state.attempts().get(&longhaul_common::AttemptId(id)) {
+            patch.base = live.base.to_vec();
+        }
         self.finish(id, finished::Outcome::Patch(patch));
     }
 

@@ -2,6 +2,7 @@
 
 mod bench;
 mod control;
+mod fleet;
 mod gates;
 mod plans;
 mod work;

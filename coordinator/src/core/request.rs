@@ -1,0 +1,182 @@
+//! What a person's request means.
+
+use std::collections::BTreeSet;
+
+use longhaul_common::{NodeId, Oid, ParkId};
+use longhaul_proto as pb;
+use longhaul_proto::Outcome;
+
+use super::input::Request;
+use super::{Event, JobPhase, Phase, PhaseKind, State, Step};
+
+/// A request that cannot be met, said to the person who made it.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Refusal(pub String);
+
+/// The events a request leads to.
+pub(super) fn requested(state: &State, request: &Request) -> Result<Vec<Event>, Refusal> {
+    let events = match request {
+        Request::Pause { .. } | Request::Cancel { .. } | Request::Approve { .. } if is_closed(state) => {
+            let next =
+                "`longhaul retry` or `longhaul revert` opens it again, an edited job file opens a new generation";
+            return Err(Refusal(format!("the job is closed: {next}")));
+        }
+        Request::Pause { reason } => paused(state, reason),
+        Request::Resume { limits } => resume(state, limits.as_ref()),
+        Request::Cancel { nodes, whole_job, reason } => cancel(state, nodes, *whole_job, reason),
+        Request::Retry { nodes, remark } => try_again(state, nodes, remark),
+        Request::Approve { parks, by } => approve(state, parks, by),
+        Request::Answer { park, text, by } => answer(state, *park, text, by)?,
+        Request::Release { worker, by } => release(state, worker, by)?,
+        Request::Revert { node, parent, parent_tree, reason } => revert(state, *node, *parent, *parent_tree, reason)?,
+    };
+    Ok(reopened(state, events))
+}
+
+/// Whether the job is over.
+pub(super) fn is_closed(state: &State) -> bool {
+    matches!(state.job_phase(), JobPhase::Closed { .. })
+}
+
+/// Something to do in a closed job opens it again first.
+fn reopened(state: &State, mut events: Vec<Event>) -> Vec<Event> {
+    let opens = events.iter().any(|event| matches!(event, Event::JobResumed(_)));
+    if is_closed(state) && !events.is_empty() && !opens {
+        events.insert(0, Event::JobResumed(pb::JobResumed { by: "request".to_owned() }));
+    }
+    events
+}
+
+fn paused(state: &State, reason: &str) -> Vec<Event> {
+    match state.job_phase() {
+        JobPhase::Open => {
+            vec![Event::JobPaused(pb::JobPaused { reason: reason.to_owned(), ..pb::JobPaused::default() })]
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn resume(state: &State, limits: Option<&pb::Budget>) -> Vec<Event> {
+    let mut events = Vec::new();
+    if let Some(budget) = limits {
+        events.push(Event::LimitsChanged(pb::LimitsChanged { budget: Some(*budget) }));
+    }
+    // A finished job stays finished, unless it ended before it could begin.
+    let wakes = match state.job_phase() {
+        JobPhase::Open | JobPhase::Empty => state.landing.halted.is_some(),
+        JobPhase::Paused { .. } => true,
+        JobPhase::Closed { .. } => state.landing.has_red_verdict(),
+    };
+    if wakes {
+        events.push(Event::JobResumed(pb::JobResumed { by: "request".to_owned() }));
+    }
+    events
+}
+
+fn cancel(state: &State, nodes: &[NodeId], whole_job: bool, reason: &str) -> Vec<Event> {
+    let moving = |node: NodeId| match state.subtask(node).phase() {
+        Phase::Landing { batch, candidate } => {
+            candidate.reverts.is_some() || state.batch(*batch).is_some_and(|batch| batch.step == Step::Moving)
+        }
+        Phase::Delivered { candidate, .. } => candidate.reverts.is_some(),
+        _ => false,
+    };
+    let all: Vec<NodeId> = if whole_job { state.nodes().collect() } else { nodes.to_vec() };
+    all.into_iter()
+        .filter(|&node| !state.subtask(node).phase().kind().is_terminal() && !moving(node))
+        .map(|node| {
+            Event::NodeClosed(pb::NodeClosed {
+                node: node.0,
+                outcome: Outcome::Cancelled.into(),
+                reason: reason.to_owned(),
+            })
+        })
+        .collect()
+}
+
+/// The named ones that are parked or closed without a result, and whatever was skipped for them.
+fn try_again(state: &State, nodes: &[NodeId], remark: &str) -> Vec<Event> {
+    let mut order: Vec<NodeId> = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut stack: Vec<NodeId> = nodes.iter().rev().copied().collect();
+    while let Some(node) = stack.pop() {
+        let phase = state.subtask(node).phase();
+        let again = match phase {
+            Phase::Parked { .. } => true,
+            Phase::Closed { outcome, .. } => *outcome != i32::from(Outcome::Reverted) || nodes.contains(&node),
+            _ => false,
+        };
+        if !again || !seen.insert(node) {
+            continue;
+        }
+        order.push(node);
+        stack.extend(state.graph.dependents(node).filter(|&after| state.subtask(after).phase().name() == "skipped"));
+    }
+    order
+        .into_iter()
+        .map(|node| {
+            let remark = if nodes.contains(&node) { remark.to_owned() } else { String::new() };
+            Event::Retried(pb::Retried { node: node.0, remark })
+        })
+        .collect()
+}
+
+fn approve(state: &State, parks: &[ParkId], by: &str) -> Vec<Event> {
+    let wanted: BTreeSet<_> = parks.iter().collect();
+    state
+        .nodes()
+        .filter_map(|node| match state.subtask(node).phase() {
+            Phase::Parked { park, .. } if wanted.contains(park) => {
+                Some(Event::Woken(pb::Woken { node: node.0, park: park.0, by: by.to_owned() }))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+/// The text reaches the next attempt as a remark; an answer ends any park, a pilot's too.
+fn answer(state: &State, park: ParkId, text: &str, by: &str) -> Result<Vec<Event>, Refusal> {
+    let node = state
+        .nodes()
+        .find(|&node| matches!(state.subtask(node).phase(), Phase::Parked { park: id, .. } if *id == park));
+    let node = node.ok_or_else(|| Refusal(format!("no subtask waits with park {park}: it was woken before")))?;
+    let woken = Event::Woken(pb::Woken { node: node.0, park: park.0, by: by.to_owned() });
+    let retried = Event::Retried(pb::Retried { node: node.0, remark: text.to_owned() });
+    Ok(vec![if text.is_empty() { woken } else { retried }])
+}
+
+fn release(state: &State, worker: &str, by: &str) -> Result<Vec<Event>, Refusal> {
+    match state.infirmary.of(worker).filter(|health| health.until_ms > 0) {
+        Some(_) => Ok(vec![Event::WorkerReleased(pb::WorkerReleased { worker: worker.to_owned(), by: by.to_owned() })]),
+        None => Err(Refusal(format!("{worker:?} is not in quarantine"))),
+    }
+}
+
+fn revert(state: &State, node: NodeId, parent: Oid, parent_tree: Oid, reason: &str) -> Result<Vec<Event>, Refusal> {
+    let id = &state.node(node).id;
+    let Phase::Landed(landed) = state.subtask(node).phase() else {
+        return Err(Refusal(format!("{id:?} has not landed, so there is nothing to revert")));
+    };
+    let built_on: Vec<&str> = state
+        .graph
+        .dependents(node)
+        .filter(|&after| state.subtask(after).phase().kind() == PhaseKind::Landed)
+        .map(|after| state.node(after).id.as_str())
+        .collect();
+    if let Some(first) = built_on.first() {
+        return Err(Refusal(format!("{id:?} has landed dependents ({first:?} among them): revert those first")));
+    }
+    let patch = pb::Patch {
+        commit: parent.to_vec(),
+        tree: parent_tree.to_vec(),
+        base: landed.commit.to_vec(),
+        files: landed.candidate.patch.files.clone(),
+        lines_added: landed.candidate.patch.lines_removed,
+        lines_removed: landed.candidate.patch.lines_added,
+        agent: "revert".to_owned(),
+        protected_touched: landed.candidate.patch.protected_touched.clone(),
+        summary: format!("reverts {id}"),
+    };
+    Ok(vec![Event::RevertAsked(pb::RevertAsked { node: node.0, patch: Some(patch), reason: reason.to_owned() })])
+}
