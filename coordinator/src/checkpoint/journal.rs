@@ -14,8 +14,21 @@ use super::folder::{make_folder, sync_folder};
 use super::record::{RecordError, decode_frame, encode_frame};
 use super::{CheckpointError, FILE_FORMAT};
 
-/// A new segment begins beyond this many bytes.
-pub const SEGMENT_BYTES: u64 = 64 << 20;
+/// How large a journal's files become.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct JournalLimits {
+    /// A new segment begins beyond this many bytes.
+    pub segment_bytes: u64,
+    /// Beyond this many bytes of all segments, the oldest go that two verified newer snapshots
+    /// cover.
+    pub journal_bytes: u64,
+}
+
+impl Default for JournalLimits {
+    fn default() -> Self {
+        Self { segment_bytes: 64 << 20, journal_bytes: 1 << 30 }
+    }
+}
 
 const MAGIC: &[u8; 4] = b"LHJ\n";
 const HEAD_BYTES: usize = 16;
@@ -35,6 +48,7 @@ pub struct Journal {
     doubtful: bool,
     path: PathBuf,
     buffer: Vec<u8>,
+    limits: JournalLimits,
 }
 
 /// What reading a journal found.
@@ -53,15 +67,15 @@ struct Segment {
 
 impl Journal {
     /// Opens the journal for appending after `tail`, cutting what [`read`] found torn.
-    pub fn open(folder: &Path, tail: &Tail) -> Result<Self, CheckpointError> {
+    pub fn open(folder: &Path, tail: &Tail, limits: JournalLimits) -> Result<Self, CheckpointError> {
         make_folder(folder)?;
         match segments(folder)?.pop() {
-            None => Self::begin(folder, 1),
-            Some(last) => Self::continue_in(folder, &last, tail),
+            None => Self::begin(folder, 1, limits),
+            Some(last) => Self::continue_in(folder, &last, tail, limits),
         }
     }
 
-    fn begin(folder: &Path, first_seq: u64) -> Result<Self, CheckpointError> {
+    fn begin(folder: &Path, first_seq: u64, limits: JournalLimits) -> Result<Self, CheckpointError> {
         let path = folder.join(format!("{first_seq:020}.lhj"));
         let mut file = OpenOptions::new()
             .create(true)
@@ -73,10 +87,10 @@ impl Journal {
         file.write_all(&head).and_then(|()| file.sync_all()).map_err(CheckpointError::io("write", &path))?;
         sync_folder(folder)?;
         let bytes = HEAD_BYTES as u64;
-        Ok(Self::at(folder, path, file, bytes, first_seq))
+        Ok(Self { limits, ..Self::at(folder, path, file, bytes, first_seq) })
     }
 
-    fn continue_in(folder: &Path, last: &Segment, tail: &Tail) -> Result<Self, CheckpointError> {
+    fn continue_in(folder: &Path, last: &Segment, tail: &Tail, limits: JournalLimits) -> Result<Self, CheckpointError> {
         let path = &last.path;
         let mut file =
             OpenOptions::new().read(true).write(true).open(path).map_err(CheckpointError::io("open", path))?;
@@ -97,7 +111,7 @@ impl Journal {
         file.sync_all().map_err(CheckpointError::io("sync", path))?;
         file.seek(SeekFrom::Start(keep)).map_err(CheckpointError::io("seek in", path))?;
         let next_seq = tail.last_seq + 1;
-        Ok(Self::at(folder, path.clone(), file, keep, next_seq))
+        Ok(Self { limits, ..Self::at(folder, path.clone(), file, keep, next_seq) })
     }
 
     fn at(folder: &Path, path: PathBuf, file: File, bytes: u64, next_seq: u64) -> Self {
@@ -111,7 +125,36 @@ impl Journal {
             doubtful: false,
             path,
             buffer: Vec::new(),
+            limits: JournalLimits::default(),
         }
+    }
+
+    /// Removes the oldest segments while all together are over the limit, as far as every record
+    /// of theirs is at or before `covered_seq`. Gives the bytes that went.
+    pub fn retire(&mut self, covered_seq: u64) -> Result<u64, CheckpointError> {
+        let all = segments(&self.folder)?;
+        let size = |segment: &Segment| std::fs::metadata(&segment.path).map_or(0, |meta| meta.len());
+        let mut total: u64 = all.iter().map(size).sum();
+        let mut gone = 0;
+        for (segment, next) in all.iter().zip(all.iter().skip(1)) {
+            if total <= self.limits.journal_bytes || next.first_seq > covered_seq + 1 {
+                break;
+            }
+            let bytes = size(segment);
+            std::fs::remove_file(&segment.path).map_err(CheckpointError::io("remove", &segment.path))?;
+            (total, gone) = (total - bytes, gone + bytes);
+        }
+        if gone > 0 {
+            sync_folder(&self.folder)?;
+        }
+        Ok(gone)
+    }
+
+    /// Whether all segments together are over the limit.
+    pub fn is_over_limit(&self) -> Result<bool, CheckpointError> {
+        let all = segments(&self.folder)?;
+        let total: u64 = all.iter().filter_map(|segment| std::fs::metadata(&segment.path).ok()).map(|m| m.len()).sum();
+        Ok(total > self.limits.journal_bytes)
     }
 
     /// The number the next record must have.
@@ -129,9 +172,9 @@ impl Journal {
             self.doubtful = false;
         }
         assert_eq!(first.seq, self.next_seq, "records are numbered without gaps");
-        if self.good > SEGMENT_BYTES {
+        if self.good > self.limits.segment_bytes {
             self.sync()?;
-            *self = Self::begin(&self.folder, self.next_seq)?;
+            *self = Self::begin(&self.folder, self.next_seq, self.limits)?;
         }
         if self.bytes > self.good {
             self.file.set_len(self.good).map_err(CheckpointError::io("cut", &self.folder))?;
@@ -203,6 +246,11 @@ fn segments(folder: &Path) -> Result<Vec<Segment>, CheckpointError> {
     }
     found.sort_by_key(|segment| segment.first_seq);
     Ok(found)
+}
+
+/// Number of the oldest record that is still there; `None` without a journal.
+pub fn first_seq(folder: &Path) -> Result<Option<u64>, CheckpointError> {
+    Ok(segments(folder)?.first().map(|segment| segment.first_seq))
 }
 
 /// Gives every record after `after_seq` to `visit`, in order. Reads only; a torn tail is reported.

@@ -13,9 +13,9 @@ mod snapshot;
 mod store;
 
 pub use index::{Index, IndexError};
-pub use journal::{Journal, SEGMENT_BYTES};
+pub use journal::{Journal, JournalLimits};
 pub use record::{RecordError, decode_frame, encode_frame};
-pub use recover::{Recovered, read_records, recover, recover_read_only};
+pub use recover::{Recovered, read_records, recover, recover_read_only, recover_within};
 pub use snapshot::{SNAPSHOTS_KEPT, list_snapshots, read_snapshot, write_snapshot};
 pub use store::{FileStore, Store};
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use longhaul_common::layout::JobLayout;
 use longhaul_proto::Record;
 
-use super::journal::{self, Tail};
+use super::journal::{self, JournalLimits, Tail};
 use super::snapshot::{list_snapshots, read_snapshot};
 use super::{CheckpointError, FileStore};
 use crate::core::State;
@@ -32,8 +32,13 @@ pub fn recover_read_only(layout: &JobLayout) -> Result<Recovered, CheckpointErro
 
 /// Reads a job's state and opens its store for going on. The caller holds the job's lock.
 pub fn recover(layout: &JobLayout) -> Result<(Recovered, FileStore), CheckpointError> {
+    recover_within(layout, JournalLimits::default())
+}
+
+/// As [`recover`], with other limits on the journal's files.
+pub fn recover_within(layout: &JobLayout, limits: JournalLimits) -> Result<(Recovered, FileStore), CheckpointError> {
     let (recovered, tail) = read(layout)?;
-    let store = FileStore::open(layout, &tail, recovered.snapshot_seq)?;
+    let store = FileStore::open(layout, &tail, recovered.snapshot_seq, limits)?;
     Ok((recovered, store))
 }
 
@@ -62,6 +67,10 @@ fn read(layout: &JobLayout) -> Result<(Recovered, Tail), CheckpointError> {
     let snapshot_seq = state.seq();
     let mut replayed = 0;
     let folder = layout.journal();
+    if let Some(first) = journal::first_seq(&folder)?.filter(|&first| first > snapshot_seq + 1) {
+        let cause = format!("its oldest records are retired up to {first}, and no good snapshot reaches that far");
+        return Err(CheckpointError::Damaged { path: layout.snapshots(), offset: 0, cause });
+    }
     let tail = journal::read(&folder, snapshot_seq, |record| {
         let seq = record.seq;
         let event = record.event.as_ref().expect("a decoded record has an event");

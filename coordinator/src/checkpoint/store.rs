@@ -7,8 +7,8 @@ use longhaul_common::layout::JobLayout;
 use longhaul_proto::Record;
 
 use super::CheckpointError;
-use super::journal::{Journal, Tail};
-use super::snapshot::write_snapshot;
+use super::journal::{Journal, JournalLimits, Tail};
+use super::snapshot::{list_snapshots, read_snapshot, write_snapshot};
 use crate::core::State;
 
 /// Records between snapshots.
@@ -39,9 +39,32 @@ pub struct FileStore {
 
 impl FileStore {
     /// Opens the files behind what recovery read.
-    pub(super) fn open(layout: &JobLayout, tail: &Tail, last_snapshot: u64) -> Result<Self, CheckpointError> {
-        let journal = Journal::open(&layout.journal(), tail)?;
+    pub(super) fn open(
+        layout: &JobLayout,
+        tail: &Tail,
+        last_snapshot: u64,
+        limits: JournalLimits,
+    ) -> Result<Self, CheckpointError> {
+        let journal = Journal::open(&layout.journal(), tail, limits)?;
         Ok(Self { journal, snapshots: layout.snapshots(), last_snapshot })
+    }
+}
+
+impl FileStore {
+    /// Lets old segments go, as far as two snapshots that were read back reach.
+    fn retire(&mut self) -> Result<(), CheckpointError> {
+        let mut verified = Vec::new();
+        for (seq, path) in list_snapshots(&self.snapshots)?.into_iter().rev() {
+            if read_snapshot(&path)?.is_some() {
+                verified.push(seq);
+            }
+            if let [_, covered] = verified[..] {
+                let bytes = self.journal.retire(covered)?;
+                tracing::info!(bytes, covered, "old segments of the journal went");
+                break;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -61,6 +84,9 @@ impl Store for FileStore {
     fn snapshot(&mut self, state: &State) -> Result<(), CheckpointError> {
         write_snapshot(&self.snapshots, state)?;
         self.last_snapshot = state.seq();
+        if self.journal.is_over_limit()? {
+            self.retire()?;
+        }
         Ok(())
     }
 }

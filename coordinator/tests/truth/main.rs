@@ -8,7 +8,8 @@ use std::path::PathBuf;
 
 use longhaul_common::layout::JobLayout;
 use longhaul_coordinator::checkpoint::{
-    CheckpointError, Index, Store, list_snapshots, read_records, recover, recover_read_only,
+    CheckpointError, Index, JournalLimits, Store, list_snapshots, read_records, recover, recover_read_only,
+    recover_within,
 };
 use longhaul_coordinator::core::State;
 use samples::{append, layout, opened};
@@ -192,4 +193,43 @@ fn an_empty_folder_is_an_empty_job() {
     let folder = tempfile::tempdir().expect("a folder");
     let layout = layout(folder.path());
     assert_eq!(recover_read_only(&layout).expect("recovers").state.seq(), State::default().seq());
+}
+
+#[test]
+fn a_segment_goes_only_after_two_verified_newer_snapshots() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let layout = layout(folder.path());
+    drop(opened(&layout, 5));
+    let limits = JournalLimits { segment_bytes: 1_000, journal_bytes: 3_000 };
+    let (recovered, mut store) = recover_within(&layout, limits).expect("opens");
+    let mut state = recovered.state;
+    let first = || {
+        let files = fs::read_dir(layout.journal()).expect("there").map(|entry| entry.expect("readable").path());
+        let mut names: Vec<_> = files.filter_map(|path| path.file_stem()?.to_str()?.parse::<u64>().ok()).collect();
+        names.sort_unstable();
+        names[0]
+    };
+    append(&mut state, &mut store, 60);
+    store.snapshot(&state).expect("written");
+    assert_eq!(first(), 1, "one snapshot is not enough");
+    let covered = state.seq();
+    append(&mut state, &mut store, 60);
+    // The second is damaged on the disk before the third is made: it does not count.
+    store.snapshot(&state).expect("written");
+    let kept = first();
+    assert!(kept > 1 && kept <= covered + 1, "the journal begins at {kept}, covered is {covered}");
+    let damaged = list_snapshots(&layout.snapshots()).expect("listed").pop().expect("one").1;
+    fs::write(&damaged, b"LHS\n").expect("damaged");
+    append(&mut state, &mut store, 60);
+    store.snapshot(&state).expect("written");
+    assert_eq!(first(), kept, "only one good snapshot is newer");
+    drop(store);
+    let again = recover_read_only(&layout).expect("recovers");
+    assert_eq!(again.state.hash(), state.hash());
+    // Without any snapshot the retired records are missed, and that is said.
+    for (_, path) in list_snapshots(&layout.snapshots()).expect("listed") {
+        fs::remove_file(path).expect("removed");
+    }
+    let error = recover_read_only(&layout).expect_err("refused").to_string();
+    assert!(error.contains("oldest records are retired"), "{error}");
 }
