@@ -22,9 +22,6 @@ pub const GROUP_MAX: usize = 4_096;
 /// Longest wait without looking at the time.
 pub const TICK: Duration = Duration::from_millis(1_000);
 
-/// A turn later than this means that this process could not run: a suspended machine, SIGSTOP.
-pub const GAP_MS: Millis = 5_000;
-
 /// Wait before a failed commit is tried again.
 pub const COMMIT_RETRY: Duration = Duration::from_millis(1_000);
 
@@ -87,7 +84,6 @@ pub struct Driver<S, E, C> {
     engine: Engine<S>,
     effects: E,
     clock: C,
-    last_turn: Millis,
     stopping: bool,
     /// Set when the end was asked for, readable while a commit is tried again and again.
     stop_asked: Arc<AtomicBool>,
@@ -96,13 +92,11 @@ pub struct Driver<S, E, C> {
 impl<S: Store, E: Effects, C: Clock> Driver<S, E, C> {
     /// Ready to run.
     pub fn new(engine: Engine<S>, effects: E, clock: C, stop_asked: Arc<AtomicBool>) -> Self {
-        let last_turn = clock.now_ms();
-        Self { engine, effects, clock, last_turn, stopping: false, stop_asked }
+        Self { engine, effects, clock, stopping: false, stop_asked }
     }
 
     /// Runs until told to stop or every sender is gone; gives the last state.
     pub fn run(mut self, messages: &Receiver<Message>) -> Result<State, DriverError> {
-        self.engine.set_now(self.clock.now_ms());
         self.turn(Vec::new())?;
         while !self.stopping {
             let first = match messages.recv_timeout(self.patience()) {
@@ -124,13 +118,14 @@ impl<S: Store, E: Effects, C: Clock> Driver<S, E, C> {
     }
 
     fn patience(&self) -> Duration {
-        let due = self.engine.state().next_due_ms().map(|at| at - self.engine.now());
+        let now = self.engine.now();
+        let due = self.engine.state().next_due_ms(now).map(|at| at - now);
         let due = due.and_then(|ms| u64::try_from(ms.max(1)).ok()).map_or(TICK, Duration::from_millis);
         due.min(TICK)
     }
 
     fn turn(&mut self, group: Vec<Message>) -> Result<(), DriverError> {
-        self.tell_time()?;
+        self.engine.tell_time(self.clock.now_ms())?;
         let mut answers = Vec::new();
         let mut queries = Vec::new();
         for message in group {
@@ -158,18 +153,6 @@ impl<S: Store, E: Effects, C: Clock> Driver<S, E, C> {
             query(self.engine.state(), self.engine.now());
         }
         self.effects.turned(self.engine.state(), self.engine.now());
-        Ok(())
-    }
-
-    fn tell_time(&mut self) -> Result<(), DriverError> {
-        let now = self.clock.now_ms();
-        let gap = now - self.last_turn;
-        self.last_turn = now;
-        self.engine.set_now(now);
-        if gap > GAP_MS {
-            let ms = u64::try_from(gap).unwrap_or(0);
-            self.engine.feed(&Input::Gap { ms })?;
-        }
         Ok(())
     }
 

@@ -11,6 +11,9 @@ use longhaul_proto::Record;
 use crate::checkpoint::{CheckpointError, Store};
 use crate::core::{Command, Event, Input, JobPhase, Millis, Refusal, State, advance, decide};
 
+/// A turn later than this means that this process could not run: a suspended machine, SIGSTOP.
+pub const GAP_MS: Millis = 5_000;
+
 /// What became of a delivered result.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Disposition {
@@ -42,13 +45,23 @@ pub struct Engine<S> {
     /// Commands whose outcome arrived as a report: nothing is left to stop.
     reported: BTreeSet<u64>,
     now: Millis,
+    /// What the wall clock said last.
+    wall: Option<Millis>,
 }
 
 impl<S: Store> Engine<S> {
     /// Over a recovered (or empty) state.
     pub fn new(state: State, store: S) -> Self {
         let now = state.now_ms();
-        Self { state, store, uncommitted: Vec::new(), issued: BTreeSet::new(), reported: BTreeSet::new(), now }
+        Self {
+            state,
+            store,
+            uncommitted: Vec::new(),
+            issued: BTreeSet::new(),
+            reported: BTreeSet::new(),
+            now,
+            wall: None,
+        }
     }
 
     /// The state, uncommitted events included.
@@ -74,6 +87,17 @@ impl<S: Store> Engine<S> {
     /// Sets the time, unless it would go back.
     pub fn set_now(&mut self, now: Millis) {
         self.now = self.now.max(now);
+    }
+
+    /// What the wall clock says, once a turn. A clock that is set back stops nothing: time goes on
+    /// by what passes. A long silence was no time in which anybody could have been heard.
+    pub fn tell_time(&mut self, wall: Millis) -> Result<(), FeedError> {
+        let passed = wall - self.wall.replace(wall).unwrap_or(wall);
+        self.set_now(wall.max(self.now + passed.max(0)));
+        if passed > GAP_MS {
+            self.feed(&Input::Gap { ms: u64::try_from(passed).unwrap_or(0) })?;
+        }
+        Ok(())
     }
 
     /// After a restart: live work waits for its worker to say what it still holds.

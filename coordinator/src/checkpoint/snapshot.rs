@@ -12,17 +12,23 @@ pub const SNAPSHOTS_KEPT: usize = 3;
 const MAGIC: &[u8; 4] = b"LHS\n";
 const HEAD_BYTES: usize = 24;
 
+/// The bytes of the state's snapshot.
+pub fn encode_snapshot(state: &State) -> Vec<u8> {
+    let mut bytes = vec![0; HEAD_BYTES];
+    bytes[..4].copy_from_slice(MAGIC);
+    bytes[4..8].copy_from_slice(&FILE_FORMAT.to_le_bytes());
+    bytes[8..16].copy_from_slice(&state.seq().to_le_bytes());
+    let mut bytes = postcard::to_extend(state, bytes).expect("the state is serialisable");
+    let crc = crc32c::crc32c(&bytes[HEAD_BYTES..]);
+    bytes[16..20].copy_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
 /// Writes the state's snapshot and drops those beyond [`SNAPSHOTS_KEPT`].
 pub fn write_snapshot(folder: &Path, state: &State) -> Result<PathBuf, CheckpointError> {
     make_folder(folder)?;
-    let body = postcard::to_stdvec(state).expect("the state is serialisable");
     let path = folder.join(format!("{:020}.lhs", state.seq()));
-    let mut head = [0; HEAD_BYTES];
-    head[..4].copy_from_slice(MAGIC);
-    head[4..8].copy_from_slice(&FILE_FORMAT.to_le_bytes());
-    head[8..16].copy_from_slice(&state.seq().to_le_bytes());
-    head[16..20].copy_from_slice(&crc32c::crc32c(&body).to_le_bytes());
-    write_atomic(&path, &[&head, &body])?;
+    write_atomic(&path, &[&encode_snapshot(state)])?;
     for (_, old) in list_snapshots(folder)?.into_iter().rev().skip(SNAPSHOTS_KEPT) {
         std::fs::remove_file(&old).map_err(CheckpointError::io("remove", old))?;
     }
@@ -46,7 +52,11 @@ pub fn list_snapshots(folder: &Path) -> Result<Vec<(u64, PathBuf)>, CheckpointEr
 
 /// Reads a snapshot. `None` when it is damaged: the journal makes up for it.
 pub fn read_snapshot(path: &Path) -> Result<Option<State>, CheckpointError> {
-    let bytes = std::fs::read(path).map_err(CheckpointError::io("read", path))?;
+    decode_snapshot(path, &std::fs::read(path).map_err(CheckpointError::io("read", path))?)
+}
+
+/// The state in a snapshot's bytes; `path` is for the error. `None` when they are damaged.
+pub fn decode_snapshot(path: &Path, bytes: &[u8]) -> Result<Option<State>, CheckpointError> {
     if bytes.len() < HEAD_BYTES || &bytes[..4] != MAGIC {
         return Ok(None);
     }

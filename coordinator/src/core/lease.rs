@@ -30,10 +30,10 @@ pub struct Fleet {
 
 impl Fleet {
     /// Notes a presence and gives the ids of the worker's own that it turns out not to hold after
-    /// a restart.
+    /// a restart. It renews no lease of another's, and none of what is over.
     pub fn hear(&mut self, worker: &str, mut view: WorkerView, theirs: &[u64]) -> Vec<u64> {
         let now = view.seen_ms;
-        for id in &view.holding {
+        for id in theirs.iter().filter(|id| view.holding.contains(id)) {
             self.touch(*id, now);
         }
         let gone: Vec<u64> =
@@ -148,6 +148,16 @@ mod tests {
         assert!(!expired(&fleet, LEASE_MS + 1));
         fleet.forgive(3_600_000);
         assert!(!expired(&fleet, 3_600_000 + LEASE_MS), "a suspended laptop costs no lease");
+    }
+
+    #[test]
+    fn presence_renews_only_what_is_live_and_its_own() {
+        let mut fleet = Fleet::default();
+        fleet.sent(1, 0);
+        fleet.hear("w", view(&[1, 2], 20_000), &[]);
+        assert!(expired(&fleet, LEASE_MS + 1), "another's lease");
+        fleet.forget(1);
+        assert_eq!(fleet.next_expiry(), None, "what is over is waited for by nobody");
     }
 
     #[test]

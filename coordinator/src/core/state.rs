@@ -368,15 +368,16 @@ impl State {
         order.into_iter().any(|&node| matches!(self.subtask(node).phase(), Phase::Delivered { staged: None, .. }))
     }
 
-    /// The earliest time at which something becomes due by itself.
-    pub fn next_due_ms(&self) -> Option<Millis> {
-        let backoff = self.derived.backoff.first().map(|(at, _)| *at);
+    /// The earliest time after `now` at which something becomes due by itself. What is due already
+    /// waits for something else (a slot, a worker), and looking again would not bring it about.
+    pub fn next_due_ms(&self, now: Millis) -> Option<Millis> {
+        let backoff = self.derived.backoff.range((now + 1, NodeId(0))..).next().map(|(at, _)| *at);
         let gate = self.landing.batch.as_ref().and_then(|batch| match batch.step {
             super::Step::NeedsGate { not_before_ms } => Some(not_before_ms),
             _ => None,
         });
         let lone = (self.landing.lone_tries > 0).then_some(self.landing.lone_not_before_ms);
-        [backoff, gate, lone, self.fleet.next_expiry()].into_iter().flatten().min()
+        [backoff, gate, lone, self.fleet.next_expiry()].into_iter().flatten().filter(|&at| at > now).min()
     }
 
     /// Rebuilds what follows from the rest, after a snapshot was read.
