@@ -339,6 +339,7 @@ fn view_of(presence: &longhaul_proto::Presence, job: &JobId) -> WorkerView {
         holding,
         labels: presence.labels.iter().cloned().collect(),
         unavailable: if presence.draining { "it is draining".to_owned() } else { presence.disk_low.clone() },
+        incarnation: presence.incarnation,
         ..WorkerView::default()
     }
 }

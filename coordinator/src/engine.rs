@@ -69,6 +69,11 @@ impl<S: Store> Engine<S> {
         &self.state
     }
 
+    /// Sets how long a worker may be silent before its leases are lost.
+    pub fn set_lease(&mut self, lease_ms: Millis) {
+        self.state.fleet.set_lease(lease_ms);
+    }
+
     /// The store.
     pub fn store(&self) -> &S {
         &self.store

@@ -47,7 +47,7 @@ fn base_gate(state: &State, now: Millis) -> Option<Event> {
 
 fn expired_lease(state: &State, now: Millis) -> Option<Event> {
     state.fleet.overdue(now).find_map(|id| {
-        let why = |worker: &str| format!("{worker} was not heard of for {} s", super::lease::LEASE_MS / 1000);
+        let why = |worker: &str| format!("{worker} was not heard of for {} s", state.fleet.lease_ms() / 1000);
         if let Some(live) = state.attempts.get(&AttemptId(id)) {
             let why = why(&live.worker);
             return Some(Event::LeaseExpired(LeaseExpired { attempt: id, node: live.node.0, why }));

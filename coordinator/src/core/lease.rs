@@ -14,9 +14,13 @@ pub const LEASE_MS: Millis = 30_000;
 /// An assignment its worker does not mention is sent again after this long.
 pub const RESEND_MS: Millis = 5_000;
 
+/// Shortest lease that may be set: workers announce themselves every two seconds.
+pub const LEASE_MS_MIN: Millis = 5_000;
+
 /// All workers heard from since this process started.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Fleet {
+    lease_ms: Millis,
     workers: BTreeMap<String, WorkerView>,
     /// When each live attempt or gate was first sent, or last heard of: its lease.
     touched: BTreeMap<u64, Millis>,
@@ -28,7 +32,30 @@ pub struct Fleet {
     reattach: BTreeSet<u64>,
 }
 
+impl Default for Fleet {
+    fn default() -> Self {
+        Self {
+            lease_ms: LEASE_MS,
+            workers: BTreeMap::new(),
+            touched: BTreeMap::new(),
+            by_time: BTreeSet::new(),
+            sent: BTreeMap::new(),
+            reattach: BTreeSet::new(),
+        }
+    }
+}
+
 impl Fleet {
+    /// Sets the lease time, at least [`LEASE_MS_MIN`].
+    pub fn set_lease(&mut self, lease_ms: Millis) {
+        self.lease_ms = lease_ms.max(LEASE_MS_MIN);
+    }
+
+    /// After this much silence a worker has lost its leases.
+    pub fn lease_ms(&self) -> Millis {
+        self.lease_ms
+    }
+
     /// Notes a presence and gives the ids of the worker's own that it turns out not to hold after
     /// a restart. It renews no lease of another's, and none of what is over.
     pub fn hear(&mut self, worker: &str, mut view: WorkerView, theirs: &[u64]) -> Vec<u64> {
@@ -39,7 +66,11 @@ impl Fleet {
         let gone: Vec<u64> =
             theirs.iter().copied().filter(|id| self.reattach.remove(id) && !view.holding.contains(id)).collect();
         view.seen_ms = now;
-        self.workers.insert(worker.to_owned(), view);
+        let before = self.workers.insert(worker.to_owned(), view.clone());
+        if before.is_some_and(|before| before.incarnation != view.incarnation) {
+            // A new process does not know what the one before it was sent.
+            theirs.iter().filter(|id| !view.holding.contains(id)).for_each(|id| drop(self.sent.remove(id)));
+        }
         gone
     }
 
@@ -101,23 +132,23 @@ impl Fleet {
     pub fn present(&self, now: Millis) -> impl Iterator<Item = (&str, &WorkerView)> {
         self.workers
             .iter()
-            .filter(move |(_, view)| now - view.seen_ms <= LEASE_MS)
+            .filter(move |(_, view)| now - view.seen_ms <= self.lease_ms)
             .map(|(name, view)| (name.as_str(), view))
     }
 
     /// The earliest time at which a lease can run out.
     pub fn next_expiry(&self) -> Option<Millis> {
-        self.by_time.first().map(|(at, _)| at + LEASE_MS + 1)
+        self.by_time.first().map(|(at, _)| at + self.lease_ms + 1)
     }
 
     /// Ids whose lease ran out, longest silent first. A lease begins when the id is sent.
     pub fn overdue(&self, now: Millis) -> impl Iterator<Item = u64> + '_ {
-        self.by_time.iter().take_while(move |(at, _)| now - at > LEASE_MS).map(|(_, id)| *id)
+        self.by_time.iter().take_while(move |(at, _)| now - at > self.lease_ms).map(|(_, id)| *id)
     }
 
     /// Whether a worker was heard within the lease time.
     pub fn is_present(&self, worker: &str, now: Millis) -> bool {
-        self.workers.get(worker).is_some_and(|view| now - view.seen_ms <= LEASE_MS)
+        self.workers.get(worker).is_some_and(|view| now - view.seen_ms <= self.lease_ms)
     }
 }
 
@@ -167,6 +198,17 @@ mod tests {
         assert!(!fleet.unheard("w", 1, RESEND_MS * 2), "not sent again before its worker spoke");
         assert_eq!(fleet.hear("w", view(&[2], 10), &[1, 2]), [1]);
         assert_eq!(fleet.hear("w", view(&[], 20), &[2]), [0_u64; 0]);
+    }
+
+    #[test]
+    fn a_restarted_worker_is_told_again_at_once() {
+        let mut fleet = Fleet::default();
+        fleet.hear("w", view(&[], 0), &[]);
+        fleet.sent(9, 0);
+        fleet.hear("w", view(&[9], 1), &[9]);
+        assert!(!fleet.unheard("w", 9, 2));
+        fleet.hear("w", WorkerView { incarnation: 2, ..view(&[], 3) }, &[9]);
+        assert!(fleet.unheard("w", 9, 3));
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub use graph::{Graph, GraphError};
 pub use health::{Health, Infirmary};
 pub use input::{Input, MemberMerge, Merge, MoveResult, Request};
 pub use landing::{BaseGate, Batch, FinalGate, GateRun, Judged, Landing, Step};
-pub use lease::Fleet;
+pub use lease::{Fleet, LEASE_MS, LEASE_MS_MIN};
 pub use live::{LiveAttempt, LiveAttempts, LostAttempt, Owner};
 pub use presence::WorkerView;
 pub use request::Refusal;

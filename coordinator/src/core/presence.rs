@@ -19,6 +19,8 @@ pub struct WorkerView {
     pub unavailable: String,
     /// It has the job's repository at hand.
     pub warm: bool,
+    /// Differs for every start of its process.
+    pub incarnation: u64,
     /// When it was heard.
     pub seen_ms: Millis,
 }
