@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench setup clean
+.PHONY: help demo test lint bench chaos setup clean
 
 NEXTEST_VERSION := 0.9.143
 DENY_VERSION := 0.20.2
@@ -22,6 +22,9 @@ lint: setup-deny ## Format, clippy, licences and bans
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo deny --log-level error check bans licenses sources
+
+chaos: setup-nats ## Rounds of chaos: SEEDS=N of SUBTASKS=200, or one again with SEED=n
+	cargo run -p longhaul-tests --bin chaos
 
 bench: ## Measurements, as ratios (docs/benchmarks.md)
 	cargo run --release -p longhaul-tests --bin bench -- $(ARGS)

@@ -18,8 +18,9 @@ use rustix::fs::{FlockOperation, flock};
 use tokio::sync::{broadcast, watch};
 
 use crate::checkpoint::{CheckpointError, FileStore, Index, Recovered, recover};
-use crate::core::{Event, Input, Millis, Request, State, WorkerView, open_generation};
-use crate::driver::{Clock, Driver, DriverError, Handle};
+use crate::clock::SystemClock;
+use crate::core::{Event, Input, Request, State, WorkerView, open_generation};
+use crate::driver::{Clock as _, Driver, DriverError, Handle};
 use crate::effects::{IndexWork, Performer, Pulse, Records, git_thread, index_thread};
 use crate::engine::{Engine, FeedError};
 use crate::repos::{RepoError, clear_leftovers, prepare_store};
@@ -68,17 +69,6 @@ pub enum OpenError {
 impl From<crate::core::ApplyError> for OpenError {
     fn from(error: crate::core::ApplyError) -> Self {
         Self::Feed(error.into())
-    }
-}
-
-/// The wall clock.
-#[derive(Clone, Copy, Debug)]
-pub struct SystemClock;
-
-impl Clock for SystemClock {
-    fn now_ms(&self) -> Millis {
-        let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
     }
 }
 

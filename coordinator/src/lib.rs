@@ -3,6 +3,7 @@
 
 pub mod capsule;
 pub mod checkpoint;
+pub mod clock;
 pub mod control;
 pub mod coordinator;
 pub mod core;
@@ -16,4 +17,5 @@ pub mod plan;
 pub mod repos;
 pub mod results;
 pub mod select;
+pub mod vet;
 pub mod view;

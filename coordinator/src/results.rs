@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use longhaul_common::git::sync_objects;
+use longhaul_common::git::{Store, sync_objects};
 use longhaul_common::layout::JobLayout;
 use longhaul_common::{AttemptId, GateId, Oid};
 use longhaul_proto::{Ack, Failure, FailureClass, Finished, Report, Wip, finished, report};
@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use crate::core::Input;
 use crate::driver::{Gone, Handle};
 use crate::repos::{Incoming, import};
+use crate::vet::{Measure, vet};
 
 /// Deliveries made durable by one barrier at most.
 pub const GROUP_MAX: usize = 64;
@@ -132,6 +133,12 @@ impl Importer {
                 (Some(pack), Some(oids)) => self.import(id, pack, &oids)?,
                 _ => Some("it names a commit and brings no pack".to_owned()),
             };
+            if refused.is_none()
+                && let Some(measure) = self.ask(move |state| Measure::of(state, id))
+            {
+                let vetted = Store::open_own(&self.store).and_then(|store| vet(&store, &measure, &mut finished));
+                vetted.map_err(|error| DeliverError::Store(error.to_string()))?;
+            }
             if let Some(cause) = refused {
                 finished.outcome = Some(finished::Outcome::Failure(Failure {
                     class: FailureClass::Infrastructure.into(),

@@ -36,6 +36,11 @@ impl World {
         world
     }
 
+    /// Leaves the folder where it is, for a look at what went wrong.
+    pub fn keep(self) -> PathBuf {
+        self.folder.keep()
+    }
+
     /// The user's checkout.
     pub fn repo(&self) -> PathBuf {
         self.folder.path().join("repo")

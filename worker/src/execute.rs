@@ -100,7 +100,8 @@ impl Attempt {
         let bad =
             |error: &dyn std::fmt::Display| Box::new(infrastructure(format!("the assignment cannot be read: {error}")));
         let policy = execution.assignment.policy.clone().unwrap_or_default();
-        let declared = Declared::new(&work, &policy).map_err(|error| bad(&error))?;
+        let declared = Declared::new(&work.task.clone().unwrap_or_default(), &work.files, &work.claims, &policy)
+            .map_err(|error| bad(&error))?;
         let pattern = work.task.as_ref().map_or("", |task| task.left.as_str());
         // The same reading of '^' and '$' as a map's `containing`.
         let left = regex::bytes::RegexBuilder::new(pattern).multi_line(true).build().map_err(|error| bad(&error))?;

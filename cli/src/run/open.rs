@@ -5,7 +5,8 @@ use std::path::Path;
 
 use longhaul_common::spec::{self, JobFile, Problems};
 use longhaul_common::{JobId, Oid};
-use longhaul_coordinator::coordinator::{Job, SystemClock};
+use longhaul_coordinator::clock::SystemClock;
+use longhaul_coordinator::coordinator::Job;
 use longhaul_coordinator::core::{JobPhase, Request, State};
 use longhaul_coordinator::driver::Clock as _;
 use longhaul_coordinator::plan::{ExpandOptions, digest, expand};

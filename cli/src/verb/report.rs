@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Context as _;
 use longhaul_common::git::Store;
 use longhaul_common::text;
-use longhaul_coordinator::coordinator::SystemClock;
+use longhaul_coordinator::clock::SystemClock;
 use longhaul_coordinator::driver::Clock as _;
 use longhaul_coordinator::landing::{Refs, read_receipts};
 use longhaul_proto::SubtasksRequest;

@@ -12,6 +12,7 @@ use gix::object::tree::EntryKind as GixKind;
 use gix::objs::tree::EntryMode;
 
 use crate::Oid;
+use crate::patch::FileChange;
 
 /// Cache for decoded objects of one handle, in bytes: the trees of a 100,000-file repository fit.
 const OBJECT_CACHE_BYTES: usize = 32 << 20;
@@ -318,6 +319,45 @@ impl Store {
             }
         }
         changes.sort();
+        Ok(changes)
+    }
+
+    /// As [`Store::diff`], with modes, for the rules of patches; lines are not counted.
+    pub fn file_changes(&self, before: Oid, after: Oid) -> Result<Vec<FileChange>, StoreError> {
+        use gix::object::tree::diff::ChangeDetached as D;
+        let (old, new) = (self.tree(before)?, self.tree(after)?);
+        let options = gix::diff::Options::default().with_rewrites(None);
+        let found = self
+            .repo
+            .diff_tree_to_tree(&old, &new, Some(options))
+            .map_err(|error| self.read_error("a tree difference", error))?;
+        let zero = gix::ObjectId::null(gix::hash::Kind::Sha1);
+        let mut changes = Vec::with_capacity(found.len());
+        for change in found {
+            let (path, old, new) = match change {
+                D::Addition { location, id, entry_mode, .. } => (location, (0, zero), (entry_mode.value(), id)),
+                D::Deletion { location, id, entry_mode, .. } => (location, (entry_mode.value(), id), (0, zero)),
+                D::Modification { location, previous_id, previous_entry_mode, id, entry_mode } => {
+                    (location, (previous_entry_mode.value(), previous_id), (entry_mode.value(), id))
+                }
+                D::Rewrite { location, id, entry_mode, .. } => (location, (0, zero), (entry_mode.value(), id)),
+            };
+            let is_tree = |mode: u16| mode & 0o170_000 == 0o040_000;
+            if is_tree(old.0) || is_tree(new.0) {
+                continue;
+            }
+            let raw: Vec<u8> = path.into();
+            changes.push(FileChange {
+                path: String::from_utf8_lossy(&raw).into_owned(),
+                raw,
+                old_mode: u32::from(old.0),
+                new_mode: u32::from(new.0),
+                old: old.1.into(),
+                new: new.1.into(),
+                lines: (0, 0),
+            });
+        }
+        changes.sort_by(|a, b| a.raw.cmp(&b.raw));
         Ok(changes)
     }
 

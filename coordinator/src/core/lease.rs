@@ -69,7 +69,9 @@ impl Fleet {
         let before = self.workers.insert(worker.to_owned(), view.clone());
         if before.is_some_and(|before| before.incarnation != view.incarnation) {
             // A new process does not know what the one before it was sent.
-            theirs.iter().filter(|id| !view.holding.contains(id)).for_each(|id| drop(self.sent.remove(id)));
+            for id in theirs.iter().filter(|id| !view.holding.contains(id)) {
+                self.sent.remove(id);
+            }
         }
         gone
     }

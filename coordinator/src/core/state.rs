@@ -295,6 +295,12 @@ impl State {
         attempt.or_else(|| self.landing.gates.get(&longhaul_common::GateId(id)).map(|gate| gate.worker.as_str()))
     }
 
+    /// The subtask of an attempt that is live or lost.
+    pub fn node_of(&self, attempt: AttemptId) -> Option<NodeId> {
+        let live = self.attempts.get(&attempt).map(|live| live.node);
+        live.or_else(|| self.lost.get(&attempt).map(|lost| lost.node))
+    }
+
     /// Who may deliver a result under an id.
     pub fn owner_of(&self, id: u64) -> Owner {
         let live = self.live_worker(id).map(str::to_owned);

@@ -7,9 +7,8 @@
 mod changes;
 mod pack;
 mod stage;
-mod validate;
 
 pub use changes::changes;
+pub use longhaul_common::patch::{Declared, validate};
 pub use pack::{NewResult, commit, write_pack};
 pub use stage::{Exclusions, Snapshot, StageError, set_entries, snapshot};
-pub use validate::{Declared, validate};

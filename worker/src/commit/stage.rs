@@ -5,9 +5,10 @@ use std::path::Path;
 
 use longhaul_common::Oid;
 use longhaul_common::git::GitError;
+use longhaul_common::patch::FileChange;
 use longhaul_proto::{Failure, FailureClass};
 
-use super::changes::{FileChange, changes};
+use super::changes::changes;
 use crate::failure::{failure, with_paths};
 use crate::paths::{PathSet, is_at_or_below};
 use crate::workspace::{Slot, WorkspaceError};

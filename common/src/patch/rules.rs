@@ -2,12 +2,14 @@
 
 use std::path::{Component, Path};
 
-use longhaul_common::git::Store;
-use longhaul_proto::{Failure, FailureClass, Policy, Work};
+use longhaul_proto::{Failure, FailureClass, Policy, Task};
 
-use super::changes::{FileChange, MODE_GITLINK, MODE_SYMLINK};
-use crate::failure::{failure, infrastructure, with_paths};
-use crate::paths::{BadGlob, PathSet};
+use super::change::{FileChange, MODE_GITLINK, MODE_SYMLINK};
+use super::paths::{BadGlob, PathSet};
+use crate::git::{Store, StoreError};
+
+/// Most paths named in one failure.
+const PATHS_MAX: usize = 200;
 
 /// Files above this many bytes are not searched for conflict markers.
 const MARKER_BYTES_MAX: u64 = 4 << 20;
@@ -22,12 +24,9 @@ pub struct Declared {
 
 impl Declared {
     /// From the subtask and the policy.
-    pub fn new(work: &Work, policy: &Policy) -> Result<Self, BadGlob> {
-        let task = work.task.as_ref();
-        let write = task.map_or(&[][..], |task| &task.write);
-        let named = PathSet::new(write)?.with_names(&work.files).with_names(&work.claims);
-        let whole_repository = task.is_some_and(|task| task.whole_repository);
-        Ok(Self { named, whole_repository, protected: PathSet::new(&policy.protect)? })
+    pub fn new(task: &Task, files: &[String], claims: &[String], policy: &Policy) -> Result<Self, BadGlob> {
+        let named = PathSet::new(&task.write)?.with_names(files).with_names(claims);
+        Ok(Self { named, whole_repository: task.whole_repository, protected: PathSet::new(&policy.protect)? })
     }
 
     /// Whether it may write a path.
@@ -54,7 +53,11 @@ fn paths<'a>(changes: impl Iterator<Item = &'a FileChange>) -> Vec<String> {
 }
 
 fn refuse(class: FailureClass, message: impl Into<String>, found: Vec<String>) -> Result<(), Box<Failure>> {
-    if found.is_empty() { Ok(()) } else { Err(Box::new(with_paths(failure(class, message), found))) }
+    if found.is_empty() {
+        return Ok(());
+    }
+    let paths = found.into_iter().take(PATHS_MAX).collect();
+    Err(Box::new(Failure { class: class.into(), message: message.into(), paths, ..Failure::default() }))
 }
 
 fn shape(changes: &[FileChange], policy: &Policy) -> Result<(), Box<Failure>> {
@@ -89,7 +92,10 @@ fn allowed(changes: &[FileChange], declared: &Declared) -> Result<Vec<String>, B
 
 fn content(changes: &[FileChange], policy: &Policy, objects: &Store) -> Result<(), Box<Failure>> {
     let (mut large, mut links, mut conflicts) = (Vec::new(), Vec::new(), Vec::new());
-    let broken = |error: longhaul_common::git::StoreError| Box::new(infrastructure(error.to_string()));
+    let broken = |error: StoreError| {
+        let class = FailureClass::Infrastructure.into();
+        Box::new(Failure { class, message: error.to_string(), ..Failure::default() })
+    };
     for change in changes.iter().filter(|change| !change.is_deletion()) {
         let bytes = objects.size(change.new).map_err(broken)?;
         if policy.max_file_bytes > 0 && bytes > policy.max_file_bytes {
@@ -179,7 +185,7 @@ mod tests {
     }
 
     fn change(path: &str) -> FileChange {
-        let one = longhaul_common::Oid([1; 20]);
+        let one = crate::Oid([1; 20]);
         FileChange {
             path: path.into(),
             raw: path.into(),
@@ -194,8 +200,8 @@ mod tests {
     fn declared(write: &[&str], whole_repository: bool) -> Declared {
         let write = write.iter().map(|&glob| glob.to_owned()).collect();
         let task = longhaul_proto::Task { write, whole_repository, ..Default::default() };
-        let work = Work { task: Some(task), files: vec!["app/[id].ts".into()], ..Default::default() };
-        Declared::new(&work, &Policy { protect: vec!["tests/**".into()], ..Default::default() }).expect("valid globs")
+        let policy = Policy { protect: vec!["tests/**".into()], ..Default::default() };
+        Declared::new(&task, &["app/[id].ts".into()], &[], &policy).expect("valid globs")
     }
 
     #[test]

@@ -1,0 +1,12 @@
+//! What may be a patch: footprint, protected paths, shape and content of a difference.
+//!
+//! A worker asks before it delivers, so that its agent is told; the coordinator asks again before
+//! it believes, because a worker may be anybody's.
+
+mod change;
+mod paths;
+mod rules;
+
+pub use change::{FileChange, MODE_GITLINK, MODE_SYMLINK};
+pub use paths::{BadGlob, PathSet, is_at_or_below};
+pub use rules::{Declared, validate};

@@ -1,0 +1,110 @@
+//! Whether a result may be believed: the rules of patches once more, on the objects that arrived.
+//!
+//! A worker may be anybody's. What its report says a patch changes is replaced by what the patch
+//! does change, and a patch that breaks footprint, protection or shape is a failed attempt, however
+//! it was reported.
+
+use longhaul_common::git::{Store, StoreError};
+use longhaul_common::patch::{Declared, PathSet, validate};
+use longhaul_common::{AttemptId, GateId, Oid};
+use longhaul_proto::{Failure, FailureClass, Finished, Patch, Policy, Task, finished};
+
+use crate::core::State;
+
+/// What a result is held against.
+#[derive(Clone, Debug)]
+pub enum Measure {
+    /// What a subtask may write.
+    Patch {
+        /// Its task.
+        task: Box<Task>,
+        /// Its files.
+        files: Vec<String>,
+        /// Its claims.
+        claims: Vec<String>,
+        /// The job's policy.
+        policy: Box<Policy>,
+    },
+    /// What a gate may regenerate.
+    Derived {
+        /// The commit that was gated.
+        gated: Oid,
+        /// Globs of derived files.
+        globs: Vec<String>,
+    },
+}
+
+impl Measure {
+    /// For an attempt or gate; `None` for one the job does not wait for.
+    pub fn of(state: &State, id: u64) -> Option<Self> {
+        if let Some(run) = state.landing.gates.get(&GateId(id)) {
+            let repo = state.plan().repo.as_ref();
+            let globs = repo.map(|repo| repo.derived.iter().flat_map(|derived| derived.paths.clone()).collect());
+            return Some(Self::Derived { gated: run.commit, globs: globs.unwrap_or_default() });
+        }
+        let node = state.node_of(AttemptId(id))?;
+        Some(Self::Patch {
+            task: Box::new(state.task(node).clone()),
+            files: state.node(node).files.clone(),
+            claims: state.node(node).claims.clone(),
+            policy: Box::new(state.plan().policy.clone().unwrap_or_default()),
+        })
+    }
+}
+
+/// Holds a result, whose objects are in the store, against its measure, and puts right what its
+/// report says. An error means that it could not be looked at.
+pub fn vet(store: &Store, measure: &Measure, finished: &mut Finished) -> Result<(), StoreError> {
+    let refused = match (measure, finished.outcome.as_mut()) {
+        (Measure::Patch { task, files, claims, policy }, Some(finished::Outcome::Patch(patch))) => {
+            let declared = Declared::new(task, files, claims, policy);
+            let declared = declared.map_err(|error| StoreError::Write {
+                path: store.path().to_owned(),
+                what: "a verdict on a patch".to_owned(),
+                cause: error.to_string(),
+            })?;
+            vet_patch(store, &declared, policy, patch)?
+        }
+        (Measure::Derived { gated, globs }, Some(finished::Outcome::Gate(result)))
+            if !result.derived_commit.is_empty() =>
+        {
+            let tree = Oid::from_bytes(&result.derived_tree).unwrap_or(Oid::ZERO);
+            let changes = store.file_changes(store.tree_of(*gated)?, tree)?;
+            let derived = PathSet::new(globs).unwrap_or_default();
+            result.derived_files = changes.iter().map(|change| change.path.clone()).collect();
+            let other = result.derived_files.iter().find(|path| !derived.contains(path));
+            other.map(|path| Box::new(not_derived(path)))
+        }
+        _ => None,
+    };
+    if let Some(failure) = refused {
+        finished.outcome = Some(finished::Outcome::Failure(*failure));
+    }
+    Ok(())
+}
+
+fn vet_patch(
+    store: &Store,
+    declared: &Declared,
+    policy: &Policy,
+    patch: &mut Patch,
+) -> Result<Option<Box<Failure>>, StoreError> {
+    let oid = |bytes: &[u8]| Oid::from_bytes(bytes).unwrap_or(Oid::ZERO);
+    let changes = store.file_changes(store.tree_of(oid(&patch.base))?, oid(&patch.tree))?;
+    match validate(&changes, declared, policy, store) {
+        Ok(touched) => {
+            patch.protected_touched = touched;
+            patch.files = changes.into_iter().map(|change| change.path).collect();
+            Ok(None)
+        }
+        Err(failure) => Ok(Some(failure)),
+    }
+}
+
+fn not_derived(path: &str) -> Failure {
+    Failure {
+        class: FailureClass::Infrastructure.into(),
+        message: format!("the gate's worker changed {path}, which is no derived file"),
+        ..Failure::default()
+    }
+}

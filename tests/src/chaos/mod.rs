@@ -1,0 +1,12 @@
+//! Chaos on real processes: a job of real git and real checks, faults from a seed, and proof from
+//! git and the journal alone that nothing was lost, doubled or landed unseen.
+
+mod check;
+mod faults;
+mod job;
+mod random;
+mod round;
+
+pub use faults::{Fault, Plan};
+pub use random::Random;
+pub use round::{Outcome, RoundSpec, round};

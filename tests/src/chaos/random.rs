@@ -1,0 +1,30 @@
+//! Seeded choices (SplitMix64).
+
+/// A generator that gives the same sequence for the same seed.
+#[derive(Clone, Debug)]
+pub struct Random(u64);
+
+impl Random {
+    /// From a seed.
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next number.
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// A number of `from..to`.
+    ///
+    /// # Panics
+    /// When the range is empty.
+    pub fn within(&mut self, from: u64, to: u64) -> u64 {
+        assert!(from < to, "{from}..{to}");
+        from + self.next() % (to - from)
+    }
+}

@@ -1,0 +1,211 @@
+//! A fleet of real processes on loopback: nats-server, one coordinator, workers. Every link may go
+//! through a proxy of its own, every disk may be a small one.
+
+mod disk;
+mod process;
+mod ready;
+
+pub use disk::SmallDisk;
+pub use process::Process;
+pub use ready::{READY_MAX, wait_ready};
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use crate::World;
+use crate::nats::NatsServer;
+use crate::proxy::Proxy;
+
+/// What a fleet is made of.
+#[derive(Clone, Debug)]
+pub struct FleetSpec {
+    /// Workers, named `w1`, `w2` …
+    pub workers: usize,
+    /// Subtasks a worker executes at once.
+    pub slots: usize,
+    /// Time of silence after which a lease is lost, as `serve --lease` takes it.
+    pub lease: String,
+    /// Every process reaches NATS, and every worker the server, through a proxy of its own.
+    pub proxied: bool,
+    /// Bytes of the disks of the coordinator and of each worker; 0 for no limit.
+    pub disk_bytes: u64,
+}
+
+impl Default for FleetSpec {
+    fn default() -> Self {
+        Self { workers: 2, slots: 2, lease: "30s".to_owned(), proxied: false, disk_bytes: 0 }
+    }
+}
+
+/// A process of the fleet, with its links and its disk.
+pub struct Member {
+    /// `serve`, or a worker's name.
+    pub name: String,
+    /// Its folder of state.
+    pub root: PathBuf,
+    /// Between it and NATS.
+    pub to_nats: Option<Proxy>,
+    /// Between it and the server; workers only.
+    pub to_server: Option<Proxy>,
+    /// Its disk, where that is small.
+    pub disk: Option<SmallDisk>,
+    /// The process, while it runs.
+    pub process: Option<Process>,
+    arguments: Vec<String>,
+}
+
+/// The whole fleet; dropped, it ends everything it started.
+pub struct Fleet {
+    /// The messaging server.
+    pub nats: NatsServer,
+    /// The coordinator.
+    pub server: Member,
+    /// In order of their names.
+    pub workers: Vec<Member>,
+    /// Where the server listens, past all proxies.
+    pub address: String,
+}
+
+impl Fleet {
+    /// Starts everything in a world's folder and waits until it serves.
+    pub fn start(world: &World, spec: &FleetSpec) -> anyhow::Result<Self> {
+        let nats = NatsServer::start(&[])?;
+        let mut server = Member::new(world, "serve", spec)?;
+        server.to_nats = proxy(spec, &nats.url())?;
+        server.arguments = vec![
+            "serve".into(),
+            "--state-dir".into(),
+            server.root.display().to_string(),
+            "--nats".into(),
+            server.nats_url(&nats),
+            "--lease".into(),
+            spec.lease.clone(),
+            "--listen".into(),
+            "127.0.0.1:0".into(),
+        ];
+        let address = server.begin(world)?;
+        // From now on always at the same place, so that proxies and workers find it again.
+        if let Some(last) = server.arguments.last_mut() {
+            last.clone_from(&address);
+        }
+        let mut fleet = Self { nats, server, workers: Vec::new(), address };
+        for n in 1..=spec.workers {
+            let worker = fleet.worker(world, spec, &format!("w{n}"))?;
+            fleet.workers.push(worker);
+        }
+        Ok(fleet)
+    }
+
+    fn worker(&self, world: &World, spec: &FleetSpec, name: &str) -> anyhow::Result<Member> {
+        let mut worker = Member::new(world, name, spec)?;
+        worker.to_nats = proxy(spec, &self.nats.url())?;
+        worker.to_server = proxy(spec, &self.address)?;
+        let server = worker.to_server.as_ref().map_or_else(|| self.address.clone(), |proxy| proxy.addr().to_string());
+        worker.arguments = vec![
+            "worker".into(),
+            "--name".into(),
+            name.into(),
+            "--root".into(),
+            worker.root.display().to_string(),
+            "--nats".into(),
+            worker.nats_url(&self.nats),
+            "--server".into(),
+            format!("http://{server}"),
+            "--slots".into(),
+            spec.slots.to_string(),
+            "--gates".into(),
+            "1".into(),
+            "--drain-timeout".into(),
+            "5s".into(),
+        ];
+        worker.begin(world)?;
+        Ok(worker)
+    }
+
+    /// The server's URL for the command line.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// All members, the coordinator first.
+    pub fn members(&mut self) -> impl Iterator<Item = &mut Member> {
+        std::iter::once(&mut self.server).chain(&mut self.workers)
+    }
+}
+
+/// A proxy in front of an address or URL, where the fleet has proxies.
+fn proxy(spec: &FleetSpec, upstream: &str) -> anyhow::Result<Option<Proxy>> {
+    let address = upstream.rsplit('/').next().unwrap_or(upstream);
+    let address = address.parse().with_context(|| format!("not an address: {upstream}"))?;
+    spec.proxied.then(|| Proxy::start(address)).transpose()
+}
+
+impl Member {
+    fn new(world: &World, name: &str, spec: &FleetSpec) -> anyhow::Result<Self> {
+        let root = world.folder().join(name);
+        std::fs::create_dir_all(&root)?;
+        let disk = (spec.disk_bytes > 0).then(|| SmallDisk::mount(&root, spec.disk_bytes)).transpose()?;
+        Ok(Self {
+            name: name.to_owned(),
+            root,
+            to_nats: None,
+            to_server: None,
+            disk,
+            process: None,
+            arguments: Vec::new(),
+        })
+    }
+
+    fn nats_url(&self, nats: &NatsServer) -> String {
+        self.to_nats.as_ref().map_or_else(|| nats.url(), |proxy| format!("nats://{}", proxy.addr()))
+    }
+
+    /// Starts its process and waits until it serves; gives its address.
+    pub fn begin(&mut self, world: &World) -> anyhow::Result<String> {
+        self.launch(world)?;
+        let process = self.process.as_mut().context("just started")?;
+        wait_ready(process, &ready_file(world, &self.name)).with_context(|| format!("{} does not serve", self.name))
+    }
+
+    /// Starts its process without waiting for it.
+    pub fn launch(&mut self, world: &World) -> anyhow::Result<()> {
+        let ready = ready_file(world, &self.name);
+        drop(std::fs::remove_file(&ready));
+        let mut arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
+        let ready = ready.display().to_string();
+        arguments.extend(["--ready-file", &ready]);
+        let mut command = world.command(&arguments);
+        command.env("LONGHAUL_CLOCK_OFFSET_FILE", clock_file(world, &self.name));
+        if let Some(disk) = &self.disk {
+            command = disk.inside(command);
+        }
+        self.process = Some(Process::spawn(command, &world.folder().join(format!("{}.log", self.name)))?);
+        Ok(())
+    }
+
+    /// Sets its wall clock off by so many milliseconds.
+    pub fn jump_clock(&self, world: &World, offset_ms: i64) -> std::io::Result<()> {
+        let (path, making) = (clock_file(world, &self.name), clock_file(world, &format!("{}.new", self.name)));
+        std::fs::write(&making, offset_ms.to_string())?;
+        std::fs::rename(making, path)
+    }
+
+    /// What it wrote to its log.
+    pub fn log(&self, world: &World) -> String {
+        std::fs::read_to_string(world.folder().join(format!("{}.log", self.name))).unwrap_or_default()
+    }
+}
+
+fn ready_file(world: &World, name: &str) -> PathBuf {
+    world.folder().join(format!("{name}.ready"))
+}
+
+fn clock_file(world: &World, name: &str) -> PathBuf {
+    world.folder().join(format!("{name}.clock"))
+}
+
+/// Whether a file holds some text already; for waiting without sleeping long.
+pub fn holds(path: &Path, text: &str) -> bool {
+    std::fs::read_to_string(path).is_ok_and(|found| found.contains(text))
+}
