@@ -79,6 +79,11 @@ impl<S: Store> Engine<S> {
         &self.store
     }
 
+    /// The store, for tests whose disk fails.
+    pub fn store_mut(&mut self) -> &mut S {
+        &mut self.store
+    }
+
     /// Gives the parts back, for tests that crash.
     pub fn into_store(self) -> S {
         self.store
