@@ -1,14 +1,23 @@
 //! The command line, as clap sees it.
 
+mod fleet;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use fleet::{
+    AnswerArgs, ConfigArgs, ConfigVerb, ReleaseArgs, RoleName, ServeArgs, SteerArgs, TokenArgs, WorkerArgs,
+    WorkerNameArgs,
+};
+
 /// Runs coding work that is too long for one agent, one machine or one night.
 #[derive(Debug, Parser)]
 #[command(name = "longhaul", version, propagate_version = true, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 partial, 5 budget or deadline reached (resumable), \
-                        6 infrastructure, 130 interrupted with the state saved.")]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 partial, 4 credentials, 5 budget or deadline reached (resumable), \
+                        6 infrastructure, 130 interrupted with the state saved."
+)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -22,6 +31,22 @@ pub struct Global {
     /// Folder of all state; default $XDG_STATE_HOME/longhaul.
     #[arg(long, global = true, env = "LONGHAUL_STATE_DIR", value_name = "DIR", hide_env_values = true)]
     pub state_dir: Option<PathBuf>,
+    /// Speak to this server instead of this machine (http://HOST:PORT or https://…); "local" for
+    /// this machine. Also LONGHAUL_SERVER, or `server.url` of the configuration file.
+    #[arg(long, global = true, value_name = "URL", help_heading = "Server")]
+    pub server: Option<String>,
+    /// File with the token to show it; also LONGHAUL_TOKEN with the token itself.
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Server")]
+    pub token_file: Option<PathBuf>,
+    /// Certificates (PEM) to trust it by.
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Server")]
+    pub ca: Option<PathBuf>,
+    /// Your own certificate (PEM).
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Server")]
+    pub cert: Option<PathBuf>,
+    /// The key (PEM) of --cert.
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Server")]
+    pub key: Option<PathBuf>,
     /// Print data as JSON: one object, or one object a line while something runs.
     #[arg(long, global = true)]
     pub json: bool,
@@ -71,6 +96,26 @@ pub enum Verb {
     Verify(VerifyArgs),
     /// Write the result as a branch into your repository (fast-forward only).
     Export(JobArgs),
+    /// Live output of what is running for a subtask.
+    Attach(SubtaskArgs),
+    /// Answer a question a subtask is parked with.
+    Answer(AnswerArgs),
+    /// Say something to the agent that works on a subtask.
+    Steer(SteerArgs),
+    /// The workers of a server.
+    Workers,
+    /// Let a worker finish or hand back what it has, and end.
+    Drain(WorkerNameArgs),
+    /// Let a quarantined worker have work again.
+    Release(ReleaseArgs),
+    /// Coordinate jobs for a fleet of workers.
+    Serve(ServeArgs),
+    /// Work for a server.
+    Worker(WorkerArgs),
+    /// Make a token and its entry for the server's access file.
+    Token(TokenArgs),
+    /// Settings and where they come from.
+    Config(ConfigArgs),
     /// Print the JSON schema of longhaul.toml.
     Schema,
     /// Check this machine: git, folders, free space, sandbox.

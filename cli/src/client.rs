@@ -1,43 +1,51 @@
-//! Talking to a job: to its running coordinator over gRPC, or to its files when nobody runs it.
+//! Talking to a job: to the server that has it, to its running coordinator on this machine, or to
+//! its files when nobody runs it.
 
-use std::path::PathBuf;
+mod connect;
+mod streams;
+pub mod words;
+
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use hyper_util::rt::TokioIo;
 use longhaul_common::JobId;
 use longhaul_common::layout::{JobLayout, repo_key};
+use longhaul_common::server::ServerAccess;
 use longhaul_coordinator::checkpoint::{Index, recover_read_only};
 use longhaul_coordinator::control::{Control, prepare};
 use longhaul_coordinator::coordinator::Job;
 use longhaul_coordinator::core::{State, explain};
 use longhaul_coordinator::{select, view};
 use longhaul_proto as pb;
-use longhaul_proto::jobs_client::JobsClient;
-use tokio::net::UnixStream;
-use tonic::transport::{Channel, Endpoint};
 
-use crate::context::Context;
-use crate::exit::Stop;
+use crate::context::{Context, JOB_FILE, choose};
+use crate::exit::{Exit, Stop};
+
+pub use connect::{Jobs, cards_of, here_on, host_name, remote as server_jobs, remote_jobs};
+pub use words::said;
 
 /// A job to ask and to steer.
+#[derive(Clone)]
 pub struct Client {
     job: JobId,
     context: Context,
     access: Access,
 }
 
+#[derive(Clone)]
 enum Access {
-    Live(JobsClient<Channel>),
+    Remote(Jobs),
+    Live(Jobs),
     Files(Box<State>),
 }
 
-/// Largest answer: the rows of 100,000 subtasks.
-const ANSWER_BYTES_MAX: usize = 256 << 20;
-
 impl Client {
-    /// Reaches the job's coordinator, or reads its files.
+    /// Reaches the server or the job's coordinator, or reads its files.
     pub async fn open(context: &Context, job: &JobId) -> anyhow::Result<Self> {
-        let access = match connect(context.layout.socket(job)).await {
+        if let Some(server) = &context.server {
+            return Ok(Self::remote(context, job, connect::remote(server)?));
+        }
+        let access = match connect::local(context.layout.socket(job)).await {
             Some(client) => Access::Live(client),
             None => {
                 let recovered = recover_read_only(&context.layout.job(job))
@@ -48,9 +56,38 @@ impl Client {
         Ok(Self { job: job.clone(), context: context.clone(), access })
     }
 
+    /// A job of the server at the other end.
+    pub fn remote(context: &Context, job: &JobId, jobs: Jobs) -> Self {
+        Self { job: job.clone(), context: context.clone(), access: Access::Remote(jobs) }
+    }
+
     /// The job a verb's argument means, opened.
     pub async fn find(context: &Context, wanted: Option<&str>) -> anyhow::Result<Self> {
-        Self::open(context, &context.find_job(wanted)?).await
+        let Some(server) = &context.server else { return Self::open(context, &context.find_job(wanted)?).await };
+        let mut jobs = connect::remote(server)?;
+        let rows = remote_jobs(&mut jobs, &server.url).await?;
+        let job = choose(&cards_of(&rows), wanted, here_on(Path::new(JOB_FILE)).as_deref())?;
+        Ok(Self::remote(context, &job, jobs))
+    }
+
+    /// What a failed request means, in words.
+    pub fn said(&self, status: tonic::Status) -> anyhow::Error {
+        match &self.access {
+            Access::Remote(_) => said(self.url(), status),
+            Access::Live(_) | Access::Files(_) => said("", status),
+        }
+    }
+
+    fn url(&self) -> &str {
+        self.context.server.as_ref().map_or("", |server| server.url.as_str())
+    }
+
+    /// How its server is reached, where it is not on this machine.
+    pub fn server(&self) -> Option<&ServerAccess> {
+        match &self.access {
+            Access::Remote(_) => self.context.server.as_ref(),
+            Access::Live(_) | Access::Files(_) => None,
+        }
     }
 
     /// Its name.
@@ -63,29 +100,40 @@ impl Client {
         self.context.layout.job(&self.job)
     }
 
-    /// The running coordinator's client, where there is one.
-    pub fn live(&self) -> Option<JobsClient<Channel>> {
+    /// The client of the server or the running coordinator, where there is one.
+    pub fn rpc(&self) -> Option<Jobs> {
         match &self.access {
-            Access::Live(client) => Some(client.clone()),
+            Access::Remote(client) | Access::Live(client) => Some(client.clone()),
             Access::Files(_) => None,
         }
+    }
+
+    /// As [`Client::rpc`], for what cannot be had from files.
+    pub fn running(&self) -> anyhow::Result<Jobs> {
+        let job = &self.job;
+        self.rpc().ok_or_else(|| {
+            Stop::failed(format!("nobody runs the job at the moment: `longhaul resume {job}` goes on with it"))
+        })
     }
 
     /// Where it stands.
     pub async fn status(&self) -> anyhow::Result<pb::JobStatus> {
         match &self.access {
-            Access::Live(client) => {
+            Access::Remote(client) | Access::Live(client) => {
                 let request = pb::GetRequest { job: self.job.to_string() };
-                Ok(client.clone().get(request).await.map_err(said)?.into_inner())
+                Ok(client.clone().get(request).await.map_err(|status| self.said(status))?.into_inner())
             }
             Access::Files(state) => Ok(view::job_status(state, state.now_ms(), &view::ProgressMap::new(), false)),
         }
     }
 
     /// Subtasks that match.
-    pub async fn subtasks(&self, request: pb::SubtasksRequest) -> anyhow::Result<pb::SubtaskList> {
+    pub async fn subtasks(&self, mut request: pb::SubtasksRequest) -> anyhow::Result<pb::SubtaskList> {
+        request.job = self.job.to_string();
         match &self.access {
-            Access::Live(client) => Ok(client.clone().subtasks(request).await.map_err(said)?.into_inner()),
+            Access::Remote(client) | Access::Live(client) => {
+                Ok(client.clone().subtasks(request).await.map_err(|status| self.said(status))?.into_inner())
+            }
             Access::Files(state) => Ok(view::subtask_list(state, &request)),
         }
     }
@@ -93,9 +141,9 @@ impl Client {
     /// One subtask in full.
     pub async fn show(&self, subtask: &str) -> anyhow::Result<pb::SubtaskDetail> {
         match &self.access {
-            Access::Live(client) => {
+            Access::Remote(client) | Access::Live(client) => {
                 let request = pb::ShowRequest { job: self.job.to_string(), subtask: subtask.to_owned() };
-                Ok(client.clone().show(request).await.map_err(said)?.into_inner())
+                Ok(client.clone().show(request).await.map_err(|status| self.said(status))?.into_inner())
             }
             Access::Files(state) => {
                 let node = select::one(state, subtask).map_err(Stop::usage)?;
@@ -116,9 +164,9 @@ impl Client {
     /// Why a subtask is not running.
     pub async fn explain(&self, subtask: &str) -> anyhow::Result<pb::Explanation> {
         match &self.access {
-            Access::Live(client) => {
+            Access::Remote(client) | Access::Live(client) => {
                 let request = pb::ExplainRequest { job: self.job.to_string(), subtask: subtask.to_owned() };
-                Ok(client.clone().explain(request).await.map_err(said)?.into_inner())
+                Ok(client.clone().explain(request).await.map_err(|status| self.said(status))?.into_inner())
             }
             Access::Files(state) => {
                 let node = select::one(state, subtask).map_err(Stop::usage)?;
@@ -134,8 +182,8 @@ impl Client {
 
     /// Carries out a request: by the coordinator, or in the files under the job's lock.
     pub async fn control(&self, control: Control) -> anyhow::Result<pb::ControlReply> {
-        let Access::Live(client) = &self.access else { return self.control_files(control) };
-        let mut client = client.clone();
+        let Some(mut client) = self.rpc() else { return self.control_files(control) };
+        let control = named(control, self.job.as_str());
         let reply = match control {
             Control::Pause(request) => client.pause(request).await,
             Control::Resume(request) => client.resume(request).await,
@@ -144,7 +192,7 @@ impl Client {
             Control::Approve(request) => client.approve(request).await,
             Control::Revert(request) => client.revert(request).await,
         };
-        Ok(reply.map_err(said)?.into_inner())
+        Ok(reply.map_err(|status| self.said(status))?.into_inner())
     }
 
     fn control_files(&self, control: Control) -> anyhow::Result<pb::ControlReply> {
@@ -156,8 +204,12 @@ impl Client {
         Ok(pb::ControlReply { lines, affected: u32::try_from(events).unwrap_or(u32::MAX) })
     }
 
-    /// The coordinator's bare store of the job's repository.
+    /// The coordinator's bare store of the job's repository, on this machine.
     pub async fn store(&self) -> anyhow::Result<PathBuf> {
+        if matches!(self.access, Access::Remote(_)) {
+            let text = format!("the repository of the job is with the server {}", self.url());
+            return Err(Stop { exit: Exit::Usage, text }.into());
+        }
         let status = self.status().await?;
         Ok(self.context.layout.store(&repo_key(status.repo_path.as_ref())))
     }
@@ -168,24 +220,16 @@ impl Client {
     }
 }
 
-/// What the service said, as the person should read it.
-fn said(status: tonic::Status) -> anyhow::Error {
-    match status.code() {
-        tonic::Code::NotFound | tonic::Code::FailedPrecondition => Stop::usage(status.message()),
-        _ => anyhow::anyhow!("{}", status.message()),
-    }
-}
-
-async fn connect(socket: PathBuf) -> Option<JobsClient<Channel>> {
-    if !socket.exists() {
-        return None;
-    }
-    // The address is not used: the connector goes to the socket.
-    let endpoint = Endpoint::from_static("http://longhaul.invalid");
-    let connector = tower::service_fn(move |_| {
-        let socket = socket.clone();
-        async move { UnixStream::connect(socket).await.map(TokioIo::new) }
-    });
-    let channel = endpoint.connect_with_connector(connector).await.ok()?;
-    Some(JobsClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX))
+/// A request that says which job it is about: a server has many.
+fn named(mut control: Control, job: &str) -> Control {
+    let name = match &mut control {
+        Control::Pause(request) => &mut request.job,
+        Control::Resume(request) => &mut request.job,
+        Control::Cancel(request) => &mut request.job,
+        Control::Retry(request) => &mut request.job,
+        Control::Approve(request) => &mut request.job,
+        Control::Revert(request) => &mut request.job,
+    };
+    job.clone_into(name);
+    control
 }

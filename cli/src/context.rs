@@ -5,10 +5,15 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use longhaul_common::JobId;
 use longhaul_common::layout::Layout;
+use longhaul_common::server::ServerAccess;
 use serde::{Deserialize, Serialize};
 
 use crate::args::Global;
 use crate::exit::Stop;
+use crate::settings::Settings;
+
+/// The job file of the folder one stands in.
+pub const JOB_FILE: &str = "longhaul.toml";
 
 /// The options of this call, resolved.
 #[derive(Clone, Debug)]
@@ -17,6 +22,10 @@ pub struct Context {
     pub layout: Layout,
     /// Data as JSON.
     pub json: bool,
+    /// The server to speak to instead of this machine.
+    pub server: Option<ServerAccess>,
+    /// Everything the verbs of a fleet look up.
+    pub settings: Settings,
 }
 
 /// What names a job before its journal is read: `job.json` in its folder.
@@ -37,7 +46,9 @@ impl Context {
             Some(dir) => std::path::absolute(dir)?,
             None => default_state_dir()?,
         };
-        Ok(Self { layout: Layout::new(root), json: global.json })
+        let settings = Settings::load(global)?;
+        let server = settings.server()?;
+        Ok(Self { layout: Layout::new(root), json: global.json, server, settings })
     }
 
     /// All jobs of this state folder, newest last.
@@ -67,40 +78,45 @@ impl Context {
             .with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// The job a person means.
+    /// The job of this machine a person means.
     pub fn find_job(&self, wanted: Option<&str>) -> anyhow::Result<JobId> {
-        let cards = self.jobs();
-        let name = match wanted {
-            Some(wanted) => self.by_prefix(&cards, wanted)?,
-            None => self.by_place(&cards)?,
-        };
-        name.parse().map_err(Stop::usage)
+        choose(&self.jobs(), wanted, std::fs::canonicalize(JOB_FILE).ok().as_deref())
     }
+}
 
-    fn by_prefix(&self, cards: &[JobCard], wanted: &str) -> anyhow::Result<String> {
-        if let Some(card) = cards.iter().find(|card| card.job == wanted) {
-            return Ok(card.job.clone());
-        }
-        let begins: Vec<&JobCard> = cards.iter().filter(|card| card.job.starts_with(wanted)).collect();
-        match begins[..] {
-            [card] => Ok(card.job.clone()),
-            [] => Err(Stop::usage(format!("no job is called {wanted:?}{}", listed(cards)))),
-            _ => {
-                let names: Vec<&str> = begins.iter().map(|card| card.job.as_str()).collect();
-                Err(Stop::usage(format!("{wanted:?} can be {}: say more of it", names.join(" or "))))
-            }
+/// The job a person means among those there are, oldest first; `here` is the job file they stand
+/// beside.
+pub fn choose(cards: &[JobCard], wanted: Option<&str>, here: Option<&Path>) -> anyhow::Result<JobId> {
+    let name = match wanted {
+        Some(wanted) => by_prefix(cards, wanted)?,
+        None => by_place(cards, here)?,
+    };
+    name.parse().map_err(Stop::usage)
+}
+
+fn by_prefix(cards: &[JobCard], wanted: &str) -> anyhow::Result<String> {
+    if let Some(card) = cards.iter().find(|card| card.job == wanted) {
+        return Ok(card.job.clone());
+    }
+    let begins: Vec<&JobCard> = cards.iter().filter(|card| card.job.starts_with(wanted)).collect();
+    match begins[..] {
+        [card] => Ok(card.job.clone()),
+        [] => Err(Stop::usage(format!("no job is called {wanted:?}{}", listed(cards)))),
+        _ => {
+            let names: Vec<&str> = begins.iter().map(|card| card.job.as_str()).collect();
+            Err(Stop::usage(format!("{wanted:?} can be {}: say more of it", names.join(" or "))))
         }
     }
+}
 
-    fn by_place(&self, cards: &[JobCard]) -> anyhow::Result<String> {
-        if let Some(card) = self.job_of_file(Path::new("longhaul.toml")) {
-            return Ok(card.job);
-        }
-        match cards {
-            [card] => Ok(card.job.clone()),
-            [] => Err(Stop::usage("there is no job yet: `longhaul init` writes a job file, `longhaul run` runs it")),
-            _ => Err(Stop::usage(format!("which job?{}", listed(cards)))),
-        }
+fn by_place(cards: &[JobCard], here: Option<&Path>) -> anyhow::Result<String> {
+    if let Some(card) = here.and_then(|here| cards.iter().rfind(|card| card.source_path == here)) {
+        return Ok(card.job.clone());
+    }
+    match cards {
+        [card] => Ok(card.job.clone()),
+        [] => Err(Stop::usage("there is no job yet: `longhaul init` writes a job file, `longhaul run` runs it")),
+        _ => Err(Stop::usage(format!("which job?{}", listed(cards)))),
     }
 }
 

@@ -14,6 +14,8 @@ pub enum Exit {
     Usage,
     /// Some of it landed, some did not.
     Partial,
+    /// A server does not know the caller, or does not let it.
+    Credentials,
     /// A limit was reached; resumable.
     Budget,
     /// Disk, git, a process: not the job's doing.
@@ -29,6 +31,7 @@ impl From<Exit> for ExitCode {
             Exit::Failed => 1,
             Exit::Usage => 2,
             Exit::Partial => 3,
+            Exit::Credentials => 4,
             Exit::Budget => 5,
             Exit::Infrastructure => 6,
             Exit::Interrupted => 130,
@@ -57,6 +60,11 @@ impl Stop {
     /// Wrong use.
     pub fn usage(text: impl fmt::Display) -> anyhow::Error {
         Self { exit: Exit::Usage, text: text.to_string() }.into()
+    }
+
+    /// Nobody's doing but the surroundings'.
+    pub fn infrastructure(text: impl fmt::Display) -> anyhow::Error {
+        Self { exit: Exit::Infrastructure, text: text.to_string() }.into()
     }
 
     /// Something that is there no more or not yet.

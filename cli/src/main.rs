@@ -6,8 +6,10 @@ mod context;
 mod exit;
 mod init;
 mod logging;
+mod remote;
 mod report;
 mod run;
+mod settings;
 mod verb;
 mod view;
 

@@ -9,7 +9,7 @@ mod session;
 mod sink;
 
 pub use detach::detach;
-pub use open::{Opened, load, open_file, open_job, plan_of};
-pub use output::json_line;
+pub use open::{Opened, load, open_file, open_job, plan_of, plan_with};
+pub use output::{Output, json_line};
 pub use rerun::rerun;
 pub use session::{Options, export_branch, run};

@@ -44,8 +44,13 @@ fn problems_stop(file: &Path, problems: &Problems) -> anyhow::Error {
 pub fn plan_of(file: &JobFile, job: &JobId, before: Option<&State>) -> anyhow::Result<Plan> {
     let base = before.and_then(|state| state.plan().repo.as_ref()).and_then(|repo| Oid::from_bytes(&repo.base).ok());
     let remarks = before.map(remarks_of).unwrap_or_default();
-    let options = ExpandOptions { job: job.clone(), base, remarks };
-    expand(file, &options).map_err(|problems| problems_stop(file.source.path(), &problems))
+    let options = ExpandOptions { job: job.clone(), base, host: None, remarks };
+    plan_with(file, &options)
+}
+
+/// The plan a job file stands for, or every problem it has with the repository.
+pub fn plan_with(file: &JobFile, options: &ExpandOptions) -> anyhow::Result<Plan> {
+    expand(file, options).map_err(|problems| problems_stop(file.source.path(), &problems))
 }
 
 fn remarks_of(state: &State) -> BTreeMap<String, Vec<String>> {

@@ -55,7 +55,7 @@ pub async fn revert(context: &Context, args: RevertArgs) -> anyhow::Result<Exit>
 
 async fn send(context: &Context, job: Option<&str>, control: Control) -> anyhow::Result<Exit> {
     let client = Client::find(context, job).await?;
-    let live = client.live().is_some();
+    let live = client.rpc().is_some();
     let reply = client.control(control).await?;
     if context.json {
         json_line(&reply);

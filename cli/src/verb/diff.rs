@@ -10,6 +10,9 @@ use crate::exit::{Exit, Stop};
 /// Prints a patch on stdout.
 pub async fn diff(context: &Context, args: &DiffArgs) -> anyhow::Result<Exit> {
     let client = Client::find(context, args.job.job.as_deref()).await?;
+    if client.server().is_some() {
+        return diff_there(&client, args).await;
+    }
     let store = client.store().await?;
     let (from, to) = match &args.subtask {
         Some(subtask) => {
@@ -30,5 +33,13 @@ pub async fn diff(context: &Context, args: &DiffArgs) -> anyhow::Result<Exit> {
     let colour = if crate::view::style::stdout().colour { "--color=always" } else { "--color=never" };
     let out = Git::at(store).run(["diff", "--no-ext-diff", format, colour, &from, &to])?;
     std::io::Write::write_all(&mut std::io::stdout().lock(), &out)?;
+    Ok(Exit::Done)
+}
+
+async fn diff_there(client: &Client, args: &DiffArgs) -> anyhow::Result<Exit> {
+    let mut chunks = client.diff(args.subtask.as_deref().unwrap_or_default(), args.stat).await?;
+    while let Some(chunk) = client.next(&mut chunks).await? {
+        std::io::Write::write_all(&mut std::io::stdout().lock(), &chunk.data)?;
+    }
     Ok(Exit::Done)
 }

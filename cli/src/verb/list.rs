@@ -1,9 +1,10 @@
 //! `longhaul list`: the jobs of this machine, or the subtasks of one.
 
-use longhaul_proto::SubtasksRequest;
+use longhaul_common::server::ServerAccess;
+use longhaul_proto::{JobRow, JobStatus, SubtasksRequest};
 
 use crate::args::ListArgs;
-use crate::client::Client;
+use crate::client::{Client, remote_jobs, server_jobs};
 use crate::context::Context;
 use crate::exit::{Exit, Stop};
 use crate::run::json_line;
@@ -30,8 +31,13 @@ pub async fn list(context: &Context, args: &ListArgs) -> anyhow::Result<Exit> {
     if let Some(unknown) = args.state.iter().find(|state| !STATES.contains(&state.as_str())) {
         return Err(Stop::usage(format!("{unknown:?} is no state; there are {}", STATES.join(", "))));
     }
+    if let Some(server) = &context.server
+        && args.jobs
+    {
+        return jobs_there(context, server).await;
+    }
     let filtered = !args.state.is_empty() || args.map.is_some() || args.job.job.is_some();
-    if args.jobs || (!filtered && context.find_job(None).is_err()) {
+    if args.jobs || (!filtered && context.server.is_none() && context.find_job(None).is_err()) {
         return jobs(context).await;
     }
     let client = Client::find(context, args.job.job.as_deref()).await?;
@@ -46,6 +52,30 @@ pub async fn list(context: &Context, args: &ListArgs) -> anyhow::Result<Exit> {
         found.rows.iter().for_each(json_line);
     } else {
         print!("{}", page::subtasks(&found, &style::stdout()));
+    }
+    Ok(Exit::Done)
+}
+
+/// The jobs of a server, as it lists them.
+async fn jobs_there(context: &Context, server: &ServerAccess) -> anyhow::Result<Exit> {
+    let rows = remote_jobs(&mut server_jobs(server)?, &server.url).await?;
+    let status = |row: JobRow| JobStatus {
+        job: row.job,
+        goal: row.goal,
+        phase: row.phase,
+        counts: row.counts,
+        started_ms: row.started_ms,
+        source_path: row.source_path,
+        live: row.live,
+        ..JobStatus::default()
+    };
+    if context.json {
+        rows.iter().for_each(json_line);
+    } else if rows.is_empty() {
+        eprintln!("the server {} has no job yet: `longhaul run` submits one", server.url);
+    } else {
+        let statuses: Vec<JobStatus> = rows.into_iter().map(status).collect();
+        print!("{}", page::jobs(&statuses, &style::stdout()));
     }
     Ok(Exit::Done)
 }

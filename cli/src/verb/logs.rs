@@ -1,5 +1,6 @@
 //! `longhaul logs`: what attempts and gates printed.
 
+use std::io::Write as _;
 use std::path::Path;
 
 use longhaul_common::layout::JobLayout;
@@ -8,10 +9,14 @@ use crate::args::LogsArgs;
 use crate::client::Client;
 use crate::context::Context;
 use crate::exit::{Exit, Stop};
+use crate::report::plain;
 
 /// Prints logs on stdout, a heading before each on stderr.
 pub async fn logs(context: &Context, args: &LogsArgs) -> anyhow::Result<Exit> {
     let client = Client::find(context, args.job.job.as_deref()).await?;
+    if client.server().is_some() {
+        return logs_there(&client, args).await;
+    }
     let layout = client.layout();
     let ids: Vec<(u64, String)> = match (&args.subtask, args.attempt) {
         (None, Some(id)) => vec![(id, String::new())],
@@ -30,6 +35,23 @@ pub async fn logs(context: &Context, args: &LogsArgs) -> anyhow::Result<Exit> {
         return Err(Stop::failed("there are no logs yet for what you asked"));
     }
     Ok(Exit::Done)
+}
+
+async fn logs_there(client: &Client, args: &LogsArgs) -> anyhow::Result<Exit> {
+    let mut chunks = client.logs(args.subtask.as_deref().unwrap_or_default(), args.attempt.unwrap_or(0)).await?;
+    let mut last = None;
+    while let Some(chunk) = client.next(&mut chunks).await? {
+        let of = (chunk.id, chunk.name);
+        if last.as_ref() != Some(&of) {
+            eprintln!("── {} {}", of.0, plain::line(&of.1));
+            last = Some(of);
+        }
+        std::io::stdout().lock().write_all(&chunk.data)?;
+    }
+    match last {
+        Some(_) => Ok(Exit::Done),
+        None => Err(Stop::failed("there are no logs yet for what you asked")),
+    }
 }
 
 /// Everything that holds a gate's log.

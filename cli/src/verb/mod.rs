@@ -1,9 +1,11 @@
 //! The verbs, a file each (small ones of a kind share one).
 
 mod completions;
+mod config;
 mod control;
 mod diff;
 mod doctor;
+mod fleet;
 mod init;
 mod inspect;
 mod list;
@@ -11,6 +13,8 @@ mod logs;
 mod plan;
 mod report;
 mod run;
+mod talk;
+mod token;
 mod verify;
 mod watch;
 
@@ -23,7 +27,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<Exit> {
     let context = Context::new(&cli.global)?;
     match cli.verb {
         Verb::Init(args) => init::init(&args),
-        Verb::Plan(args) => plan::plan(&context, &args),
+        Verb::Plan(args) => plan::plan(&context, &args).await,
         Verb::Run(args) => run::run(&context, &args).await,
         Verb::Resume(args) => run::resume(&context, &args).await,
         Verb::List(args) => list::list(&context, &args).await,
@@ -41,6 +45,17 @@ pub async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Verb::Report(args) => report::report(&context, &args).await,
         Verb::Verify(args) => verify::verify(&context, &args).await,
         Verb::Export(args) => verify::export(&context, &args).await,
+        Verb::Attach(args) => talk::attach(&context, &args).await,
+        Verb::Answer(args) => talk::answer(&context, args).await,
+        Verb::Steer(args) => talk::steer(&context, args).await,
+        Verb::Workers => fleet::workers(&context).await,
+        Verb::Drain(args) => fleet::drain(&context, args).await,
+        Verb::Release(args) => fleet::release(&context, args).await,
+        Verb::Serve(_) | Verb::Worker(_) => {
+            Err(crate::exit::Stop::usage("this build cannot serve or work for a fleet"))
+        }
+        Verb::Token(args) => token::token(&context, &args),
+        Verb::Config(args) => config::config(&context, &args),
         Verb::Schema => plan::schema(),
         Verb::Doctor => doctor::doctor(&context),
         Verb::Completions(args) => completions::completions(&args),

@@ -10,15 +10,23 @@ use longhaul_coordinator::plan::PlanView;
 use longhaul_proto::Plan;
 
 use crate::args::{GraphFormat, PlanArgs};
+use crate::client::server_jobs;
 use crate::context::{Context, name_job};
 use crate::exit::Exit;
+use crate::remote::{Drawn, draw};
 use crate::run::{load, plan_of};
 use crate::view::style;
 
 /// Shows the graph and what of it would run or be reused. Changes nothing.
-pub fn plan(context: &Context, args: &PlanArgs) -> anyhow::Result<Exit> {
+pub async fn plan(context: &Context, args: &PlanArgs) -> anyhow::Result<Exit> {
     let path = &args.file.file;
     let file = load(path)?;
+    if let Some(server) = &context.server {
+        let Drawn { plan, reply, .. } = draw(&mut server_jobs(server)?, &server.url, &file, false).await?;
+        let words = |ids: Vec<String>, word: &str| ids.into_iter().map(|id| (id, word.to_owned())).collect::<Vec<_>>();
+        let states = [words(reply.kept, "reuse"), words(reply.fresh, "run")].concat().into_iter().collect();
+        return show(context, args, &plan, &states);
+    }
     let known = context.job_of_file(path);
     let before = match &known {
         Some(card) => Some(recover_read_only(&context.layout.job(&card.job.parse()?))?.state),
@@ -31,7 +39,11 @@ pub fn plan(context: &Context, args: &PlanArgs) -> anyhow::Result<Exit> {
     let before = before.filter(|state| state.seq() > 0);
     let plan = plan_of(&file, &id, before.as_ref())?;
     let states = before.map(|state| states(&state, &plan)).unwrap_or_default();
-    let view = PlanView::new(&plan, &states);
+    show(context, args, &plan, &states)
+}
+
+fn show(context: &Context, args: &PlanArgs, plan: &Plan, states: &BTreeMap<String, String>) -> anyhow::Result<Exit> {
+    let view = PlanView::new(plan, states);
     let format = if context.json { GraphFormat::Json } else { args.format };
     match format {
         GraphFormat::Text => print!("{}", view.text(style::stdout().width)),

@@ -19,13 +19,16 @@ use crate::report::{ReportInput, html, junit, markdown};
 /// How much of a gate's log a report quotes.
 const TAIL_BYTES: usize = 4_000;
 
+/// Bytes of gate logs read from a server for their ends.
+const LOGS_BYTES_MAX: usize = 64 << 20;
+
 /// Gates whose log is quoted at most, the newest.
 const TAILS_MAX: usize = 50;
 
 /// Writes the report, or prints one format of it.
 pub async fn report(context: &Context, args: &ReportArgs) -> anyhow::Result<Exit> {
     let client = Client::find(context, args.job.job.as_deref()).await?;
-    let input = gather(&client).await?;
+    let input = if client.server().is_some() { gather_there(&client).await? } else { gather(&client).await? };
     if let Some(format) = args.format {
         print!("{}", render(&input, format));
         return Ok(Exit::Done);
@@ -61,6 +64,35 @@ async fn gather(client: &Client) -> anyhow::Result<ReportInput> {
     };
     let gate_tails = tails(client);
     Ok(ReportInput { status, rows, receipts, generated_ms: SystemClock.now_ms(), gate_tails })
+}
+
+/// From a server: one answer, and the ends of the newest gate logs.
+async fn gather_there(client: &Client) -> anyhow::Result<ReportInput> {
+    let found = client.report().await?;
+    let mut chunks = client.logs("", 0).await?;
+    let (mut gate_tails, mut read) = (BTreeMap::<u64, String>::new(), 0);
+    while let Some(chunk) = client.next(&mut chunks).await? {
+        read += chunk.data.len();
+        if read > LOGS_BYTES_MAX {
+            break;
+        }
+        if !chunk.name.ends_with("gate.log") {
+            continue;
+        }
+        let tail = gate_tails.entry(chunk.id).or_default();
+        tail.push_str(&String::from_utf8_lossy(&chunk.data));
+        *tail = text::clip_tail(tail, TAIL_BYTES).to_owned();
+        if gate_tails.len() > TAILS_MAX {
+            gate_tails.pop_first();
+        }
+    }
+    Ok(ReportInput {
+        status: found.status.unwrap_or_default(),
+        rows: found.subtasks.into_iter().filter_map(|detail| detail.row).collect(),
+        receipts: found.receipts,
+        generated_ms: SystemClock.now_ms(),
+        gate_tails,
+    })
 }
 
 fn tails(client: &Client) -> BTreeMap<u64, String> {

@@ -1,20 +1,25 @@
 //! `longhaul run` and `longhaul resume`.
 
 use longhaul_common::JobId;
+use longhaul_common::server::ServerAccess;
 use longhaul_coordinator::control::Control;
 use longhaul_coordinator::coordinator::OpenError;
 use longhaul_coordinator::core::Request;
 use longhaul_proto::{ApproveRequest, Budget, ResumeRequest};
 
 use crate::args::{ResumeArgs, RunArgs};
-use crate::client::Client;
+use crate::client::{Client, server_jobs};
 use crate::context::Context;
 use crate::exit::{Exit, Stop};
-use crate::run::{Opened, Options, detach, open_file, open_job};
+use crate::remote::{Drawn, attend, draw, submit};
+use crate::run::{Opened, Options, detach, load, open_file, open_job};
 use crate::view::style;
 
 /// Runs the job of a job file.
 pub async fn run(context: &Context, args: &RunArgs) -> anyhow::Result<Exit> {
+    if let Some(server) = &context.server {
+        return run_there(context, args, server).await;
+    }
     let Opened { job, note } = open_file(context, &args.file.file, args.new, args.parallel)?;
     eprintln!("{}", style::verb_line(&style::stderr(), "Opening", &note));
     if args.detach {
@@ -28,8 +33,57 @@ pub async fn run(context: &Context, args: &RunArgs) -> anyhow::Result<Exit> {
     crate::run::run(context, job, options).await
 }
 
+/// Opens the job on a server and follows it.
+async fn run_there(context: &Context, args: &RunArgs, server: &ServerAccess) -> anyhow::Result<Exit> {
+    let file = load(&args.file.file)?;
+    let mut jobs = server_jobs(server)?;
+    let Drawn { mut plan, new_job, .. } = draw(&mut jobs, &server.url, &file, args.new).await?;
+    if let (Some(parallel), Some(budget)) = (args.parallel, plan.budget.as_mut()) {
+        budget.parallel = parallel;
+    }
+    let id: JobId = plan.job.parse()?;
+    let client = Client::remote(context, &id, jobs.clone());
+    let after = if new_job { 0 } else { client.status().await?.seq };
+    let reply = submit(&mut jobs, &server.url, plan, new_job).await?;
+    let say = |verb: &str, text: &str| eprintln!("{}", style::verb_line(&style::stderr(), verb, text));
+    say("Opening", if reply.note.is_empty() { &reply.job } else { &reply.note });
+    if args.yes {
+        approve_all(&client).await?;
+    }
+    if args.detach {
+        say("Running", &format!("at {}; `longhaul watch {id}` follows it", server.url));
+        return Ok(Exit::Done);
+    }
+    attend(context, &client, after, !args.no_export).await
+}
+
+/// Lets a job on a server go on and follows it.
+async fn resume_there(context: &Context, args: &ResumeArgs) -> anyhow::Result<Exit> {
+    let client = Client::find(context, args.job.job.as_deref()).await?;
+    let status = client.status().await?;
+    let limits = limits(&status.budget.unwrap_or_default(), args)?;
+    client.control(Control::Resume(ResumeRequest { job: String::new(), limits })).await?;
+    if args.yes {
+        approve_all(&client).await?;
+    }
+    if args.detach {
+        eprintln!("going on at the server; `longhaul watch {}` follows it", client.job());
+        return Ok(Exit::Done);
+    }
+    attend(context, &client, status.seq, !args.no_export).await
+}
+
+async fn approve_all(client: &Client) -> anyhow::Result<()> {
+    let request = ApproveRequest { all: true, by: "--yes".to_owned(), ..ApproveRequest::default() };
+    client.control(Control::Approve(request)).await?;
+    Ok(())
+}
+
 /// Goes on with a job by name.
 pub async fn resume(context: &Context, args: &ResumeArgs) -> anyhow::Result<Exit> {
+    if context.server.is_some() {
+        return resume_there(context, args).await;
+    }
     let id = context.find_job(args.job.job.as_deref())?;
     let Opened { mut job, note } = match open_job(context, &id) {
         Err(error) if is_locked(&error) => return resume_running(context, &id, args).await,
@@ -59,9 +113,7 @@ async fn resume_running(context: &Context, id: &JobId, args: &ResumeArgs) -> any
     let reply = client.control(Control::Resume(request)).await?;
     reply.lines.iter().for_each(|line| println!("{line}"));
     if args.yes {
-        let request =
-            ApproveRequest { job: id.to_string(), all: true, by: "--yes".to_owned(), ..ApproveRequest::default() };
-        client.control(Control::Approve(request)).await?;
+        approve_all(&client).await?;
     }
     eprintln!("{id} is being run by another process: `longhaul watch {id}` follows it");
     Ok(Exit::Done)

@@ -8,6 +8,7 @@ use crate::args::WatchArgs;
 use crate::client::Client;
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::remote::{Heard, follow};
 use crate::run::json_line;
 use crate::view::{events, style};
 
@@ -15,16 +16,8 @@ use crate::view::{events, style};
 pub async fn watch(context: &Context, args: &WatchArgs) -> anyhow::Result<Exit> {
     let client = Client::find(context, args.job.job.as_deref()).await?;
     let status = client.status().await?;
-    match client.live() {
-        Some(mut live) => {
-            let after_seq = args.after.unwrap_or(status.seq);
-            let request = WatchRequest { job: status.job.clone(), after_seq };
-            let mut stream = live.watch(request).await?.into_inner();
-            // The stream ends with the coordinator.
-            while let Ok(Some(event)) = stream.message().await {
-                print(context, &event);
-            }
-        }
+    match client.rpc() {
+        Some(_) => listen(context, &client, args.after.unwrap_or(status.seq)).await?,
         None => {
             let layout = client.layout();
             let state = recover_read_only(&layout)?.state;
@@ -41,6 +34,34 @@ pub async fn watch(context: &Context, args: &WatchArgs) -> anyhow::Result<Exit> 
     }
     let end = Client::open(context, client.job()).await?.status().await?;
     Ok(exit_of(&end))
+}
+
+/// Prints events to the end of the job. The coordinator of this machine ends with its process; a
+/// server that cannot be reached is tried again.
+async fn listen(context: &Context, client: &Client, after: u64) -> anyhow::Result<()> {
+    let Some(mut rpc) = client.rpc() else { return Ok(()) };
+    if client.server().is_none() {
+        let request = WatchRequest { job: client.job().to_string(), after_seq: after };
+        let mut stream = rpc.watch(request).await?.into_inner();
+        while let Ok(Some(event)) = stream.message().await {
+            print(context, &event);
+        }
+        return Ok(());
+    }
+    let say = |verb: &str, text: &str| eprintln!("{}", style::verb_line(&style::stderr(), verb, text));
+    let mut heard = follow(client, after);
+    while let Some(next) = heard.recv().await {
+        match next {
+            Heard::Event(event) => print(context, &event),
+            Heard::Lost { cause, again_in } => {
+                say("Lost", &format!("the connection ({cause}); trying again in {:.1} s", again_in.as_secs_f64()));
+            }
+            Heard::Back => say("Back", "the server answers again"),
+            Heard::Over => break,
+            Heard::Failed(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 fn print(context: &Context, event: &WatchEvent) {

@@ -16,6 +16,7 @@ pub mod status;
 pub mod style;
 pub mod summary;
 mod table;
+pub mod workers;
 
 #[cfg(test)]
 mod tests;

@@ -18,6 +18,18 @@ pub fn path_glob(text: &str) -> Result<Glob, (String, String)> {
     })
 }
 
+/// A glob of paths inside the job file's folder; the error is cause and next step.
+pub fn folder_glob(text: &str) -> Result<Glob, (String, String)> {
+    path_glob(text).map_err(|(cause, help)| {
+        let help = if help.starts_with("write it relative") {
+            "write it relative to the job file's folder, e.g. \"scripts/**\"".to_owned()
+        } else {
+            help
+        };
+        (cause.replace("the repository", "the job file's folder"), help)
+    })
+}
+
 /// A set of globs that [`path_glob`] accepts; those it refuses match nothing.
 pub fn path_globs<'a>(texts: impl IntoIterator<Item = &'a str>) -> GlobSet {
     let mut set = GlobSetBuilder::new();

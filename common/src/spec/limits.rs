@@ -19,6 +19,12 @@ pub const TEXT_BYTES_MAX: usize = 256 << 10;
 pub const INPUT_BYTES_MAX: u64 = 8 << 20;
 /// Most files below one folder named as `{job_dir}/folder`.
 pub const INPUT_FILES_MAX: usize = 1_000;
+/// Largest file of the job folder that is carried to other machines, in bytes.
+pub const CARRIED_BYTES_MAX: u64 = 1 << 20;
+/// All files carried to other machines together, in bytes.
+pub const CARRIED_TOTAL_BYTES_MAX: u64 = 8 << 20;
+/// Most files and folders looked at for one glob of `carry`.
+pub const CARRY_LOOKED_AT_MAX: usize = 10_000;
 /// Most rungs of a ladder.
 pub const LADDER_MAX: usize = 16;
 /// Most tries of one subtask.
@@ -34,6 +40,11 @@ pub const PERIOD_MS_MAX: u64 = 31 * 24 * 3_600_000;
 pub const ATTEMPTS_DEFAULT: u32 = 3;
 /// Wall time of an attempt or a gate in milliseconds, unless `timeout` says otherwise.
 pub const TIMEOUT_MS_DEFAULT: u64 = 30 * 60_000;
+/// How often work in progress of a command is saved, in milliseconds, unless `wip_every` says
+/// otherwise; what may not take longer is not saved.
+pub const WIP_EVERY_MS_DEFAULT: u64 = 60_000;
+/// Shortest time between two saves of work in progress, in milliseconds: each is a commit.
+pub const WIP_EVERY_MS_MIN: u64 = 1_000;
 /// Largest batch of a landing, unless `batch` says otherwise.
 pub const BATCH_DEFAULT: u32 = 8;
 /// How long a service may take to become ready, in milliseconds.

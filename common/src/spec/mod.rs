@@ -13,6 +13,7 @@ mod agents;
 mod check;
 mod cycle;
 mod glob;
+mod label;
 mod limits;
 mod model;
 mod parse;
@@ -29,7 +30,8 @@ mod tests;
 
 pub use check::id_char;
 pub use cycle::find_cycle;
-pub use glob::{id_glob, is_glob, path_glob, path_globs};
+pub use glob::{folder_glob, id_glob, is_glob, path_glob, path_globs};
+pub use label::{LABEL_BYTES_MAX, LABELS_MAX, label};
 pub use limits::*;
 pub use model::{
     AgentKind, AgentTable, BudgetTable, DerivedTable, EnvTable, GateTable, JobFile, MapTable, PolicyTable, RepoTable,
@@ -37,7 +39,7 @@ pub use model::{
 };
 pub use parse::{load, parse};
 pub use problem::{Problem, Problems, Source, render};
-pub use quantity::{Group, Period, Size};
+pub use quantity::{Group, Interval, Period, Size};
 pub use schema::schema;
 pub use suggest::{did_you_mean, listing};
 pub use table::{Table, Work, placeholders};

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{At, CommandLine, Group, Period, Size, Source, StringList};
+use super::{At, CommandLine, Group, Interval, Period, Size, Source, StringList};
 
 /// A job of Longhaul: one goal, its plan, agents, gate, budget and policy.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -16,6 +16,9 @@ pub struct JobFile {
     pub goal: At<String>,
     /// Name of the job: lower-case letters, digits and dashes; made from the goal when left out.
     pub name: Option<At<String>>,
+    /// Globs of further files of the job file's folder that commands need beyond those they name as `{job_dir}/x`.
+    #[serde(default)]
+    pub carry: StringList,
     /// The repository the job works on. One for now.
     #[serde(default)]
     pub repo: Vec<At<RepoTable>>,
@@ -170,6 +173,13 @@ pub struct TaskTable {
     pub constraints: StringList,
     /// Regular expression: while it matches in the subtask's files, an agent left work behind.
     pub left: Option<At<String>>,
+    /// Only workers with all of these labels take it.
+    #[serde(default)]
+    pub labels: StringList,
+    /// A program without a line of output for this long is ended; no limit when left out.
+    pub idle_timeout: Option<At<Period>>,
+    /// How often work in progress is saved, or "off"; "1m" for commands that may take longer, when left out.
+    pub wip_every: Option<At<Interval>>,
 }
 
 /// One subtask for each group of files.
@@ -217,6 +227,13 @@ pub struct MapTable {
     pub constraints: StringList,
     /// Regular expression: while it matches in a subtask's files, an agent left work behind.
     pub left: Option<At<String>>,
+    /// Only workers with all of these labels take them.
+    #[serde(default)]
+    pub labels: StringList,
+    /// A program without a line of output for this long is ended; no limit when left out.
+    pub idle_timeout: Option<At<Period>>,
+    /// How often work in progress is saved, or "off"; "1m" for commands that may take longer, when left out.
+    pub wip_every: Option<At<Interval>>,
 }
 
 /// What an integrated change must pass before it lands.
@@ -232,6 +249,11 @@ pub struct GateTable {
     pub batch: Option<At<u32>>,
     /// Wall time of one run; "30m" when left out.
     pub timeout: Option<Period>,
+    /// Only workers with all of these labels run it: a pool you trust.
+    #[serde(default)]
+    pub labels: StringList,
+    /// A run without a line of output for this long is ended; no limit when left out.
+    pub idle_timeout: Option<At<Period>>,
 }
 
 /// What the job may spend. What is left out has no limit.

@@ -13,11 +13,16 @@ use super::limits::PERIOD_MS_MAX;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Period(pub u64);
 
+/// A length of time in milliseconds, or "off", which is 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Interval(pub u64);
+
 /// A number of bytes, written as `"500KB"`, `"5MB"` or `"1GiB"`. Never zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size(pub u64);
 
 const PERIOD_HELP: &str = "write a number and a unit, e.g. \"90s\", \"30m\", \"2h\" or \"1h30m\"";
+const INTERVAL_HELP: &str = "write a number and a unit, e.g. \"30s\" or \"5m\", or \"off\"";
 const SIZE_HELP: &str = "write a number and a unit, e.g. \"500KB\", \"5MB\" or \"1GiB\"";
 
 /// The amounts and units of a text like `1h30m`; `None` when it is not of that form.
@@ -55,6 +60,29 @@ fn parse_period(text: &str) -> Result<Period, String> {
             Err(format!("longer than {} days: {text:?}\n{PERIOD_HELP}", PERIOD_MS_MAX / 86_400_000))
         }
         ms => Ok(Period(ms)),
+    }
+}
+
+fn parse_interval(text: &str) -> Result<Interval, String> {
+    if text == "off" {
+        return Ok(Interval(0));
+    }
+    parse_period(text).map(|period| Interval(period.0)).map_err(|error| error.replace(PERIOD_HELP, INTERVAL_HELP))
+}
+
+impl std::str::FromStr for Period {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        parse_period(text)
+    }
+}
+
+impl std::str::FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        parse_size(text)
     }
 }
 
@@ -121,6 +149,13 @@ macro_rules! text_value {
 }
 
 text_value!(Period, "a duration such as \"30m\"", PERIOD_HELP, parse_period, r"^([0-9._]+ *(ms|s|sec|m|min|h|d) *)+$");
+text_value!(
+    Interval,
+    "a duration such as \"1m\" or \"off\"",
+    INTERVAL_HELP,
+    parse_interval,
+    r"^(off|([0-9._]+ *(ms|s|sec|m|min|h|d) *)+)$"
+);
 text_value!(Size, "a size such as \"5MB\"", SIZE_HELP, parse_size, r"^[0-9._]+ *([kKmMgG]([iI]?[bB])?|[bB])$");
 
 /// How the files of a map are put into subtasks.

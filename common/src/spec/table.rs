@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{At, CommandLine, JobFile, MapTable, Period, StringList, TaskTable};
+use super::{At, CommandLine, Interval, JobFile, MapTable, Period, StringList, TaskTable};
 
 /// Placeholders a map's id may hold.
 pub(super) const PLACEHOLDERS: &[&str] = &["stem", "path", "dir", "file", "n"];
@@ -32,6 +32,9 @@ pub struct Work<'a> {
     pub land_with: Option<&'a At<String>>,
     pub constraints: &'a StringList,
     pub left: Option<&'a At<String>>,
+    pub labels: &'a StringList,
+    pub idle_timeout: Option<&'a At<Period>>,
+    pub wip_every: Option<&'a At<Interval>>,
 }
 
 impl Work<'_> {
@@ -56,6 +59,9 @@ macro_rules! work_of {
             land_with: $table.land_with.as_ref(),
             constraints: &$table.constraints,
             left: $table.left.as_ref(),
+            labels: &$table.labels,
+            idle_timeout: $table.idle_timeout.as_ref(),
+            wip_every: $table.wip_every.as_ref(),
         }
     };
 }

@@ -1,6 +1,7 @@
 //! The result as a branch in the user's repository: written fast-forward only, nothing else there
 //! is touched.
 
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use longhaul_common::Oid;
@@ -52,6 +53,15 @@ pub enum ExportError {
     Store(#[from] StoreError),
 }
 
+/// Where a result is fetched from.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// Path of a store, or the URL of one.
+    pub place: &'a OsStr,
+    /// Variables git needs to reach it.
+    pub env: &'a [(OsString, OsString)],
+}
+
 /// Brings `commit` and its receipts from `store` into the user's repository as `branch`.
 pub fn export(
     store: &Path,
@@ -60,23 +70,33 @@ pub fn export(
     commit: Oid,
     receipts: &str,
 ) -> Result<Exported, ExportError> {
+    export_from(&Origin { place: store.as_os_str(), env: &[] }, user_repo, branch, commit, receipts)
+}
+
+/// As [`export`], from anywhere git can fetch from.
+pub fn export_from(
+    origin: &Origin<'_>,
+    user_repo: &Path,
+    branch: &str,
+    commit: Oid,
+    receipts: &str,
+) -> Result<Exported, ExportError> {
     let user = Store::open(user_repo)?;
-    let git = Git::at(user.common_dir());
+    let git = origin.env.iter().fold(Git::at(user.common_dir()), |git, (key, value)| git.with_env(key, value));
     let name = format!("refs/heads/{branch}");
     let exported = |moved| Exported { branch: branch.to_owned(), commit, moved };
     let before = user.reference(&name)?;
     if before == Some(commit) {
-        fetch_receipts(&git, store, receipts);
+        fetch_receipts(&git, origin, receipts);
         return Ok(exported(false));
     }
     if let Some(worktree) = checked_out_at(&git, &name)? {
         return Err(ExportError::CheckedOut { branch: branch.to_owned(), worktree });
     }
-    let source = store.as_os_str();
     let quiet = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance"];
-    let mut fetch: Vec<&std::ffi::OsStr> = quiet.iter().map(std::ffi::OsStr::new).collect();
+    let mut fetch: Vec<&OsStr> = quiet.iter().map(OsStr::new).collect();
     let hex = commit.to_string();
-    fetch.extend([source, hex.as_ref()]);
+    fetch.extend([origin.place, hex.as_ref()]);
     git.run(&fetch)?;
     let old = before.unwrap_or(Oid::ZERO);
     if let Some(found) = before
@@ -86,16 +106,16 @@ pub fn export(
         return Err(ExportError::NotFastForward { branch: branch.to_owned(), repo, found: found.short(), commit });
     }
     git.run(["update-ref", "-m", "longhaul: export", &name, &hex, &old.to_string()])?;
-    fetch_receipts(&git, store, receipts);
+    fetch_receipts(&git, origin, receipts);
     Ok(exported(true))
 }
 
 /// Receipts travel along where there are any; the branch stands without them.
-fn fetch_receipts(git: &Git, store: &Path, receipts: &str) {
+fn fetch_receipts(git: &Git, origin: &Origin<'_>, receipts: &str) {
     let spec = format!("+{receipts}:{receipts}");
     let quiet = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance"];
-    let mut args: Vec<&std::ffi::OsStr> = quiet.iter().map(std::ffi::OsStr::new).collect();
-    args.extend([store.as_os_str(), spec.as_ref()]);
+    let mut args: Vec<&OsStr> = quiet.iter().map(OsStr::new).collect();
+    args.extend([origin.place, spec.as_ref()]);
     if let Err(error) = git.run(&args) {
         tracing::warn!(%error, "the receipts were not copied into the repository");
     }

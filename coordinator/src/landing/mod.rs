@@ -6,7 +6,7 @@ mod receipt;
 mod refs;
 mod verify;
 
-pub use export::{ExportError, Exported, export};
+pub use export::{ExportError, Exported, Origin, export, export_from};
 pub use merge::{Member, MergeJob, merge_batch, seal, stage};
 pub use receipt::{read_receipts, receipt, write_receipt};
 pub use refs::Refs;

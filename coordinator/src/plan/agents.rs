@@ -100,6 +100,15 @@ fn texts(command: &CommandLine) -> Vec<&str> {
 
 fn inputs(text: &str, job_dir: &Path) -> Result<Vec<String>, String> {
     let mut found = Vec::new();
+    for path in named(text)? {
+        hash(job_dir, path, &mut found).map_err(|error| format!("cannot read {{job_dir}}/{path}: {error}"))?;
+    }
+    Ok(found)
+}
+
+/// The paths a text names as `{job_dir}/…`, relative to it.
+pub(super) fn named(text: &str) -> Result<Vec<&str>, String> {
+    let mut found = Vec::new();
     for rest in text.split(JOB_DIR).skip(1) {
         let end = rest.find(|c: char| c.is_whitespace() || "\"'`;|&<>()$:".contains(c)).unwrap_or(rest.len());
         let path = rest[..end].trim_end_matches('/');
@@ -110,7 +119,7 @@ fn inputs(text: &str, job_dir: &Path) -> Result<Vec<String>, String> {
         if !inside {
             return Err(format!("{{job_dir}}/{path} lies outside the job file's folder"));
         }
-        hash(job_dir, path, &mut found).map_err(|error| format!("cannot read {{job_dir}}/{path}: {error}"))?;
+        found.push(path);
     }
     Ok(found)
 }

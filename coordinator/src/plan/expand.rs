@@ -12,7 +12,7 @@ use super::after::{self, Order};
 use super::base::Base;
 use super::draft::{self, Draft, Drafts};
 use super::key::{self, Common};
-use super::{agents, settings};
+use super::{agents, carry, settings};
 
 /// Author of commits when the user's git knows none.
 const AUTHOR: (&str, &str) = ("Longhaul", "longhaul@localhost");
@@ -24,6 +24,9 @@ pub struct ExpandOptions {
     pub job: JobId,
     /// The commit an earlier generation pinned; without it the job file's base is looked up now.
     pub base: Option<Oid>,
+    /// Name of this machine, for a plan that goes to a server: two machines may have different
+    /// repositories at one path.
+    pub host: Option<String>,
     /// A person's remarks by id of subtask, newest last. Remarks on ids that are gone do nothing.
     pub remarks: BTreeMap<String, Vec<String>>,
 }
@@ -31,7 +34,7 @@ pub struct ExpandOptions {
 impl ExpandOptions {
     /// For the first generation of a job.
     pub fn new(job: JobId) -> Self {
-        Self { job, base: None, remarks: BTreeMap::new() }
+        Self { job, base: None, host: None, remarks: BTreeMap::new() }
     }
 }
 
@@ -42,13 +45,14 @@ pub fn expand(file: &JobFile, options: &ExpandOptions) -> Result<proto::Plan, Pr
     let mut problems = Vec::new();
     let agents = agents::resolve(file, &base.job_dir, &mut problems);
     key::check_gate(file, &base.job_dir, &mut problems);
+    let files = carry::carried(file, &base.job_dir, &mut problems);
     let drafts = draft::draft(file, &mut base, &mut problems);
     // Without its subtasks, what a table is waited for by cannot be judged.
     Problems::check(std::mem::take(&mut problems))?;
     let Some(order) = after::resolve(file, &drafts, &mut problems) else { return Err(Problems::new(problems)) };
 
     let tasks: Vec<proto::Task> = file.tables().into_iter().map(|table| settings::task(table, &agents)).collect();
-    let repo = settings::repo(file, &base);
+    let repo = settings::repo(file, &base, options.host.as_deref());
     let common = Common { file, base: &base, repo: &repo, agents: &agents };
     let parts = Parts { drafts: &drafts, order: &order, tasks: &tasks, remarks: &options.remarks };
     let keys = keys(&common, &parts, &mut problems);
@@ -60,7 +64,7 @@ pub fn expand(file: &JobFile, options: &ExpandOptions) -> Result<proto::Plan, Pr
     let source = std::path::absolute(file.source.path()).unwrap_or_else(|_| file.source.path().to_owned());
     let source = source.file_name().map_or_else(|| source.clone(), |name| base.job_dir.join(name));
     Ok(proto::Plan {
-        files: Vec::new(),
+        files,
         format: proto::FORMAT,
         job: options.job.to_string(),
         goal: file.goal.value.clone(),
@@ -69,13 +73,18 @@ pub fn expand(file: &JobFile, options: &ExpandOptions) -> Result<proto::Plan, Pr
         policy: Some(settings::policy(file, &base)),
         author_name: author.name,
         author_email: author.email,
-        source_path: source.to_string_lossy().into_owned(),
+        source_path: on_host(options.host.as_deref(), &source.to_string_lossy()),
         job_dir: base.job_dir.to_string_lossy().into_owned(),
         repo: Some(repo),
         agents,
         tasks,
         nodes,
     })
+}
+
+/// A path of this machine, told from the same path on another where a plan leaves it.
+fn on_host(host: Option<&str>, path: &str) -> String {
+    host.map_or_else(|| path.to_owned(), |host| format!("{host}:{path}"))
 }
 
 /// The pieces a plan's nodes are put together from.

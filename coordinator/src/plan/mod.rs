@@ -12,6 +12,7 @@ mod after;
 mod agents;
 mod attributes;
 mod base;
+mod carry;
 mod draft;
 mod expand;
 mod key;

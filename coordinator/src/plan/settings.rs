@@ -1,9 +1,13 @@
 //! Repository, tasks, gate, budget and policy as the plan carries them, defaults filled in.
 
+use std::path::Path;
+
+use longhaul_common::layout::repo_key;
 use longhaul_common::spec::{
-    ATTEMPTS_DEFAULT, BATCH_DEFAULT, CAPSULE_TOKENS_DEFAULT, EnvTable, JobFile, LOCKFILES_DEFAULT,
+    ATTEMPTS_DEFAULT, At, BATCH_DEFAULT, CAPSULE_TOKENS_DEFAULT, EnvTable, JobFile, LOCKFILES_DEFAULT,
     MAX_FILE_BYTES_DEFAULT, MAX_FILES_DEFAULT, MAX_OUTPUT_BYTES_DEFAULT, PROTECT_DEFAULT, Period,
-    READY_TIMEOUT_MS_DEFAULT, ServiceTable, StringList, TIMEOUT_MS_DEFAULT, Table, path_globs,
+    READY_TIMEOUT_MS_DEFAULT, ServiceTable, StringList, TIMEOUT_MS_DEFAULT, Table, WIP_EVERY_MS_DEFAULT, Work,
+    path_globs,
 };
 use longhaul_proto as proto;
 
@@ -17,14 +21,36 @@ fn timeout_ms(timeout: Option<Period>) -> u64 {
     timeout.map_or(TIMEOUT_MS_DEFAULT, |timeout| timeout.0)
 }
 
-pub(super) fn repo(file: &JobFile, base: &Base) -> proto::Repo {
+fn idle_ms(idle: Option<&At<Period>>) -> u64 {
+    idle.map_or(0, |idle| idle.value.0)
+}
+
+/// As written; else only where a command may work longer than from one save to the next. Codemods
+/// take seconds and have nothing to go on from.
+fn wip_every_ms(work: &Work<'_>, agents: &[proto::Agent]) -> u64 {
+    if let Some(every) = work.wip_every {
+        return every.value.0;
+    }
+    let command = |name: &str| {
+        let found = agents.iter().find(|agent| agent.name == name);
+        matches!(found.and_then(|agent| agent.kind.as_ref()), Some(proto::agent::Kind::Command(_)))
+    };
+    let long = timeout_ms(work.timeout) > WIP_EVERY_MS_DEFAULT;
+    if long && work.ladder.iter().any(|name| command(name)) { WIP_EVERY_MS_DEFAULT } else { 0 }
+}
+
+pub(super) fn repo(file: &JobFile, base: &Base, host: Option<&str>) -> proto::Repo {
     let table = &file.repo[0];
     let derived = table.derived.iter().map(|derived| proto::Derived {
         paths: strings(&derived.paths),
         regenerate: Some(derived.regenerate.to_proto()),
     });
     proto::Repo {
-        key: String::new(),
+        key: match host {
+            None => repo_key(&base.path),
+            // The folder's name stays the last part of what is hashed.
+            Some(host) => repo_key(&Path::new(host).join(base.path.strip_prefix("/").unwrap_or(&base.path))),
+        },
         name: base.name.clone(),
         path: base.path.to_string_lossy().into_owned(),
         base_name: base.base_name.clone(),
@@ -69,8 +95,7 @@ fn service(table: &ServiceTable) -> proto::Service {
 
 pub(super) fn task(table: Table<'_>, agents: &[proto::Agent]) -> proto::Task {
     let work = table.work();
-    let text =
-        |text: Option<&longhaul_common::spec::At<String>>| text.map(|text| text.value.clone()).unwrap_or_default();
+    let text = |text: Option<&At<String>>| text.map(|text| text.value.clone()).unwrap_or_default();
     let rung = |name: &str| agents.iter().position(|agent| agent.name == name).and_then(|at| u32::try_from(at).ok());
     proto::Task {
         id: work.id.value.clone(),
@@ -88,9 +113,9 @@ pub(super) fn task(table: Table<'_>, agents: &[proto::Agent]) -> proto::Task {
         timeout_ms: timeout_ms(work.timeout),
         land_with: text(work.land_with),
         constraints: strings(work.constraints),
-        labels: Vec::new(),
-        idle_timeout_ms: 0,
-        wip_every_ms: 0,
+        labels: strings(work.labels),
+        idle_timeout_ms: idle_ms(work.idle_timeout),
+        wip_every_ms: wip_every_ms(&work, agents),
     }
 }
 
@@ -100,8 +125,8 @@ pub(super) fn gate(file: &JobFile) -> proto::GateSpec {
         r#final: file.gate.last.as_ref().map(|last| last.to_proto()),
         batch: file.gate.batch.as_ref().map_or(BATCH_DEFAULT, |batch| batch.value),
         timeout_ms: timeout_ms(file.gate.timeout),
-        labels: Vec::new(),
-        idle_timeout_ms: 0,
+        labels: strings(&file.gate.labels),
+        idle_timeout_ms: idle_ms(file.gate.idle_timeout.as_ref()),
     }
 }
 

@@ -9,7 +9,7 @@ pub use work::id_char;
 use std::ops::Range;
 
 use super::parse::Found;
-use super::{At, JobFile, Problem, Source, StringList, TEXT_BYTES_MAX, agents, path_glob};
+use super::{At, JobFile, LABELS_MAX, Period, Problem, Source, StringList, TEXT_BYTES_MAX, agents, label, path_glob};
 
 /// Adds what is wrong with `file` to `problems`.
 pub(super) fn check(file: &JobFile, found: &Found, problems: &mut Vec<Problem>) {
@@ -47,6 +47,25 @@ impl Check<'_> {
             if let Err((message, help)) = path_glob(glob) {
                 self.report(glob.span(), message, help);
             }
+        }
+    }
+
+    fn labels(&mut self, labels: &StringList) {
+        for text in labels.iter() {
+            if let Err((message, help)) = label(text) {
+                self.report(text.span(), message, help);
+            }
+        }
+        if let Some(first) = labels.get(LABELS_MAX) {
+            self.report(first.span(), format!("more than {LABELS_MAX} labels"), "keep the ones that matter");
+        }
+    }
+
+    /// A limit between two lines of output says nothing once the whole may not take longer.
+    fn idle(&mut self, idle: Option<&At<Period>>, timeout_ms: u64) {
+        if let Some(idle) = idle.filter(|idle| idle.0 >= timeout_ms) {
+            let message = "`idle_timeout` is no shorter than `timeout`, which ends it first";
+            self.report(idle.span(), message, "make it shorter, or raise `timeout`");
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Check;
 use crate::JobId;
-use crate::spec::{At, BATCH_MAX, JobFile, PARALLEL_MAX, RepoTable, StringList};
+use crate::spec::{At, BATCH_MAX, JobFile, PARALLEL_MAX, RepoTable, StringList, TIMEOUT_MS_DEFAULT, folder_glob};
 
 pub(super) fn check_head(file: &JobFile, check: &mut Check<'_>) {
     check.text("goal", &file.goal);
@@ -12,6 +12,11 @@ pub(super) fn check_head(file: &JobFile, check: &mut Check<'_>) {
         && let Err(error) = name.parse::<JobId>()
     {
         check.report(name.span(), error.to_string(), "write e.g. \"lazy-locks\"");
+    }
+    for glob in file.carry.iter() {
+        if let Err((message, help)) = folder_glob(glob) {
+            check.report(glob.span(), message, help);
+        }
     }
     if file.repo.is_empty() {
         check.report(0..0, "no repository: there is no [[repo]]", "add [[repo]] with path = \".\"");
@@ -108,6 +113,8 @@ pub(super) fn check_limits(file: &JobFile, check: &mut Check<'_>) {
     if let Some(batch) = &file.gate.batch {
         between("batch", batch, u64::from(batch.value), 1, u64::from(BATCH_MAX), check);
     }
+    check.labels(&file.gate.labels);
+    check.idle(file.gate.idle_timeout.as_ref(), file.gate.timeout.map_or(TIMEOUT_MS_DEFAULT, |timeout| timeout.0));
     let budget = &file.budget;
     if let Some(parallel) = &budget.parallel {
         between("parallel", parallel, u64::from(parallel.value), 1, u64::from(PARALLEL_MAX), check);

@@ -3,7 +3,9 @@
 use super::{Check, settings::between};
 use crate::spec::suggest::next_step;
 use crate::spec::table::PLACEHOLDERS;
-use crate::spec::{ATTEMPTS_MAX, At, ID_BYTES_MAX, LADDER_MAX, MapTable, Table, placeholders};
+use crate::spec::{
+    ATTEMPTS_MAX, At, ID_BYTES_MAX, LADDER_MAX, MapTable, TIMEOUT_MS_DEFAULT, Table, WIP_EVERY_MS_MIN, placeholders,
+};
 
 pub(super) fn check_table(table: Table<'_>, check: &mut Check<'_>) {
     let work = table.work();
@@ -38,6 +40,14 @@ pub(super) fn check_table(table: Table<'_>, check: &mut Check<'_>) {
     }
     if let Some(left) = work.left {
         check.regex("left", left);
+    }
+    check.labels(work.labels);
+    check.idle(work.idle_timeout, work.timeout.map_or(TIMEOUT_MS_DEFAULT, |timeout| timeout.0));
+    if let Some(every) = work.wip_every
+        && (1..WIP_EVERY_MS_MIN).contains(&every.0)
+    {
+        let message = format!("`wip_every` must be at least {} s", WIP_EVERY_MS_MIN / 1_000);
+        check.report(every.span(), message, "raise it, or write \"off\"");
     }
     if let Some(attempts) = work.attempts {
         between("attempts", attempts, u64::from(attempts.value), 1, u64::from(ATTEMPTS_MAX), check);

@@ -157,3 +157,34 @@ fn repositories_and_limits() {
         ],
     );
 }
+
+#[test]
+fn labels_and_idle_limits() {
+    after_head(
+        &format!(
+            "labels = ['gate', 'a b']\nidle_timeout = '30m'\n{TASK}labels = ['']\nidle_timeout = '1h'\ntimeout = '1h'\nwip_every = '5ms'\n[[task]]\nid = 'b'\nladder = ['rules']\nlabels = '-x'\nwip_every = 'never'\nidle_timeout = 5\n"
+        ),
+        &[
+            "9:19: not a label: \"a b\" (help: use letters, digits and - _ . , e.g. \"rust\" or \"gpu\")",
+            "10:16: `idle_timeout` is no shorter than `timeout`, which ends it first (help: make it shorter, or raise `timeout`)",
+            "14:11: not a label: \"\" (help: use letters, digits and - _ . , e.g. \"rust\" or \"gpu\")",
+            "15:16: `idle_timeout` is no shorter than `timeout`, which ends it first (help: make it shorter, or raise `timeout`)",
+            "17:13: `wip_every` must be at least 1 s (help: raise it, or write \"off\")",
+            "21:10: not a label: \"-x\" (help: use letters, digits and - _ . , e.g. \"rust\" or \"gpu\")",
+            "22:13: `wip_every`: not a duration: \"never\" (help: write a number and a unit, e.g. \"30s\" or \"5m\", or \"off\")",
+            "23:16: `idle_timeout`: the number 5 where a duration such as \"30m\" belongs (help: write a number and a unit, e.g. \"90s\", \"30m\", \"2h\" or \"1h30m\")",
+        ],
+    );
+}
+
+#[test]
+fn carried_files_lie_in_the_job_folder() {
+    check(
+        &format!("carry = ['/etc/*', '../x', 'scripts/**', 'scripts/']\n{HEAD}{TASK}"),
+        &[
+            "1:10: \"/etc/*\" lies outside the job file's folder: it starts at the root of the file system (help: write it relative to the job file's folder, e.g. \"scripts/**\")",
+            "1:20: \"../x\" lies outside the job file's folder: it goes up with `..` (help: write it relative to the job file's folder, e.g. \"scripts/**\")",
+            "1:42: \"scripts/\" matches no file: it names a folder (help: for all files in it write \"scripts/**\")",
+        ],
+    );
+}

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use super::{HEAD, TASK, parsed};
-use crate::spec::{CommandLine, Group, PROBLEMS_MAX, Period, Size, parse, render, schema};
+use crate::spec::{CommandLine, Group, Interval, PROBLEMS_MAX, Period, Size, parse, render, schema};
 
 const DESIGN: &str = r#"goal = "Replace lazy_static with std::sync::LazyLock"
 name = "lazy"
+carry = ["scripts/**", "lib/*.py"]
 
 [[repo]]
 name = "api"
@@ -53,14 +54,21 @@ check = "cargo check"
 checks = [["cargo", "test"], "true"]
 constraints = ["keep the public API"]
 left = 'lazy_static!'
+labels = ["rust", "big.disk"]
+idle_timeout = "5m"
+wip_every = "30s"
 [[task]]
 id = "docs"
 ladder = ["script"]
+labels = "rust"
+wip_every = "off"
 
 [gate]
 run = "cargo test --workspace"
 final = ["cargo", "test", "--all-features"]
 batch = 4
+labels = ["gate"]
+idle_timeout = "2m"
 [budget]
 usd = 50
 tokens = 20_000_000
@@ -88,6 +96,15 @@ fn a_whole_file_is_read() {
     let checks: Vec<_> = file.tables()[1].work().all_checks().cloned().collect();
     let argv = CommandLine::Argv(vec!["cargo".to_owned(), "test".to_owned()]);
     assert_eq!(checks, [CommandLine::Shell("cargo check".to_owned()), argv, CommandLine::Shell("true".to_owned())]);
+    let (tables, source) = (file.tables(), &file.source);
+    let (lazy, docs) = (tables[1].work(), tables[2].work());
+    assert_eq!(source.text(), DESIGN);
+    assert_eq!(
+        (lazy.idle_timeout.map(|at| at.value), lazy.wip_every.map(|at| at.value)),
+        (Some(Period(300_000)), Some(Interval(30_000)))
+    );
+    assert_eq!((docs.labels.len(), docs.wip_every.map(|at| at.value)), (1, Some(Interval(0))));
+    assert_eq!((file.carry.len(), file.gate.labels[0].as_str()), (2, "gate"));
     assert_eq!(file.policy.max_file, Some(Size(1 << 20)));
     assert_eq!(&DESIGN[map.files.span()], "\"src/**/*.rs\"");
     assert_eq!(&DESIGN[map.files[0].span()], "\"src/**/*.rs\"");

@@ -104,6 +104,9 @@ impl PlanView<'_> {
         if !task.land_with.is_empty() {
             text.push_str(&format!("  lands with {}", task.land_with));
         }
+        if !task.labels.is_empty() {
+            text.push_str(&format!("  on {}", task.labels.join("+")));
+        }
         text
     }
 
@@ -144,6 +147,10 @@ impl PlanView<'_> {
             ),
             format!("critical path: {}", ends(&self.critical_path())),
         ];
+        let gate = self.plan.gate.as_ref().map(|gate| gate.labels.join("+")).unwrap_or_default();
+        if !gate.is_empty() {
+            lines.push(format!("gates on {gate} only"));
+        }
         if totals.behind_pilot > 0 {
             lines.push(format!("waiting for a yes to the pilot: {}", totals.behind_pilot));
         }

@@ -48,14 +48,14 @@ fn every_subtask_has_a_key_of_its_own() {
 fn limits_change_no_key() {
     let world = world();
     let plan = world.plan(&text());
-    let limits = "attempts = 7\ntimeout = '2h'\npilot = 1\nland_with = 'x'\n";
+    let limits = "attempts = 7\ntimeout = '2h'\npilot = 1\nland_with = 'x'\nlabels = ['rust']\nidle_timeout = '1m'\nwip_every = '5m'\n";
     let other = text()
         .replace("instructions = 'do'\n", &format!("instructions = 'do'\n{limits}"))
         .replace(
             "[gate]\nrun = \"true\"",
-            "[gate]\nrun = 'false'\nbatch = 3\n[budget]\nusd = 5\nparallel = 2\n[policy]\nmax_files = 3",
+            "[gate]\nrun = 'false'\nbatch = 3\nlabels = ['gate']\n[budget]\nusd = 5\nparallel = 2\n[policy]\nmax_files = 3",
         )
-        .replace("goal = \"g\"", "goal = \"another\"");
+        .replace("goal = \"g\"", "goal = \"another\"\ncarry = ['rules/*']");
     assert_eq!(changed(&plan, &world.plan(&other)), [""; 0]);
     // Nor do names of agents, or where the job file stands.
     let renamed = text().replace("'go'", "'do'").replace("agent.go", "agent.do");

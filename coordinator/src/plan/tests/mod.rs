@@ -1,5 +1,6 @@
 //! Plans of real repositories, made with git in temporary folders.
 
+mod carry;
 mod errors;
 mod expansion;
 mod keys;

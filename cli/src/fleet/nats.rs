@@ -1,0 +1,45 @@
+//! How NATS is reached, from flags and settings.
+
+use longhaul_common::bus::nats::{NatsConfig, NatsRole};
+
+use crate::args::NatsArgs;
+use crate::exit::Stop;
+use crate::settings::Settings;
+
+/// Puts the flags over the settings.
+pub fn nats_flags(settings: &mut Settings, args: &NatsArgs) {
+    settings.flag("nats.url", args.nats.clone());
+    settings.flag("nats.fleet", args.fleet.clone());
+    settings.flag("nats.replicas", args.nats_replicas.map(|replicas| replicas.to_string()));
+    let files = [
+        ("nats.ca", &args.nats_ca),
+        ("nats.cert", &args.nats_cert),
+        ("nats.key", &args.nats_key),
+        ("nats.creds", &args.nats_creds),
+        ("nats.nkey", &args.nats_nkey),
+        ("nats.token_file", &args.nats_token_file),
+    ];
+    for (name, path) in files {
+        settings.flag(name, path.as_ref().map(|path| path.display().to_string()));
+    }
+}
+
+/// What the bus needs to connect. `name` is how the operators of NATS see the connection.
+pub fn nats_config(settings: &Settings, role: NatsRole, name: &str) -> anyhow::Result<NatsConfig> {
+    let urls = settings.text("nats.url").ok_or_else(|| {
+        Stop::usage("no NATS is named: give --nats nats://HOST:4222, or set nats.url or LONGHAUL_NATS__URL")
+    })?;
+    Ok(NatsConfig {
+        urls: urls.split(',').map(|url| url.trim().to_owned()).filter(|url| !url.is_empty()).collect(),
+        fleet: settings.text("nats.fleet").unwrap_or("default").to_owned(),
+        name: name.to_owned(),
+        replicas: settings.parsed("nats.replicas")?.unwrap_or(1),
+        ca: settings.path("nats.ca"),
+        cert: settings.path("nats.cert"),
+        key: settings.path("nats.key"),
+        creds: settings.path("nats.creds"),
+        nkey_seed: settings.path("nats.nkey"),
+        token: settings.secret("nats.token_file")?,
+        role,
+    })
+}

@@ -1,0 +1,66 @@
+//! The plan of a job file as a server would open it: on the base and with the remarks of the job
+//! it has, if it has one.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use longhaul_common::spec::JobFile;
+use longhaul_common::{JobId, Oid};
+use longhaul_coordinator::plan::ExpandOptions;
+use longhaul_proto::{Plan, PlanReply, PlanRequest};
+
+use crate::client::{Jobs, cards_of, here_on, host_name, remote_jobs, said};
+use crate::context::{JobCard, name_job};
+use crate::run::plan_with;
+
+/// A plan ready to be submitted.
+pub struct Drawn {
+    /// The plan.
+    pub plan: Plan,
+    /// What opening it would do.
+    pub reply: PlanReply,
+    /// Whether the server has no such job yet.
+    pub new_job: bool,
+}
+
+/// Makes the plan of a job file; with `new`, as a job of its own beside earlier ones.
+pub async fn draw(jobs: &mut Jobs, url: &str, file: &JobFile, new: bool) -> anyhow::Result<Drawn> {
+    let cards = cards_of(&remote_jobs(jobs, url).await?);
+    let source = here_on(file.source.path()).context("cannot tell where the job file is")?;
+    let known = cards.iter().rfind(|card| card.source_path == source).filter(|_| !new);
+    let id: JobId = match known {
+        Some(card) => card.job.parse()?,
+        None => free_name(file, &source, &cards)?,
+    };
+    let new_job = known.is_none();
+    let mut options = ExpandOptions { host: Some(host_name()), ..ExpandOptions::new(id) };
+    let mut plan = plan_with(file, &options)?;
+    let mut reply = ask(jobs, url, &plan).await?;
+    let pinned = Oid::from_bytes(&reply.base).ok();
+    if pinned.is_some() || !reply.remarks.is_empty() {
+        options.base = pinned;
+        options.remarks = reply.remarks.into_iter().map(|(id, remarks)| (id, remarks.texts)).collect();
+        plan = plan_with(file, &options)?;
+        reply = ask(jobs, url, &plan).await?;
+    }
+    Ok(Drawn { plan, reply, new_job })
+}
+
+async fn ask(jobs: &mut Jobs, url: &str, plan: &Plan) -> anyhow::Result<PlanReply> {
+    // What is carried changes nothing about the plan and may be large.
+    let plan = Plan { files: Vec::new(), ..plan.clone() };
+    let reply = jobs.plan(PlanRequest { plan: Some(plan) }).await;
+    Ok(reply.map_err(|status| said(url, status))?.into_inner())
+}
+
+fn free_name(file: &JobFile, source: &Path, cards: &[JobCard]) -> anyhow::Result<JobId> {
+    let name = file.name.as_ref().map(|name| name.value.as_str());
+    let mut salt = 0;
+    loop {
+        let id = name_job(name, &file.goal, source, salt)?;
+        if cards.iter().all(|card| card.job != id.as_str()) {
+            return Ok(id);
+        }
+        salt += 1;
+    }
+}

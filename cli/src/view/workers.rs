@@ -1,0 +1,129 @@
+//! The workers of a server as a table: who is there, what they can do, what they do, and why one
+//! gets nothing.
+
+use longhaul_proto::{WorkerBytes, WorkerList, WorkerRow};
+
+use super::{
+    canvas::Canvas,
+    line::Line,
+    status::joined,
+    style::Tone,
+    table::{self, Cell},
+};
+use crate::report::{format, plain};
+
+/// One line a worker, and one more for each that has something to say.
+pub fn workers(list: &WorkerList, canvas: &Canvas) -> String {
+    if list.workers.is_empty() {
+        return "No worker has reported yet: `longhaul worker --name NAME --nats URL --server URL` starts one.\n"
+            .to_owned();
+    }
+    let headings = [
+        ("Worker", false),
+        ("State", false),
+        ("Busy", true),
+        ("Gates", true),
+        ("Seen", true),
+        ("Disk", true),
+        ("Labels", false),
+    ];
+    let rows: Vec<Vec<Cell>> = list.workers.iter().map(|row| cells(row, canvas)).collect();
+    let mut lines = table::table(&headings, &rows, canvas);
+    for row in list.workers.iter().filter(|row| !row.reason.is_empty()) {
+        let line = Line::default().foreign(Tone::Strong, &row.worker).text(Tone::Soft, ": ");
+        lines.push(line.foreign(Tone::Text, &plain::line(&row.reason)).render(canvas.width, canvas.style()));
+    }
+    joined(&lines)
+}
+
+fn cells(row: &WorkerRow, canvas: &Canvas) -> Vec<Cell> {
+    let seen = match row.seen_ms {
+        0 => "never".to_owned(),
+        at => format!("{} ago", format::duration(format::between_ms(at, canvas.now_ms))),
+    };
+    vec![
+        Cell::new(Tone::Strong, &row.worker),
+        Cell::new(tone(&row.state), &row.state),
+        Cell::new(Tone::Text, &format!("{}/{}", row.running, row.work_slots)),
+        Cell::new(Tone::Text, &row.gate_slots.to_string()),
+        Cell::new(Tone::Text, &seen),
+        Cell::new(Tone::Text, &row.bytes.as_ref().map(disk).unwrap_or_default()),
+        Cell::new(Tone::Soft, &row.labels.join(" ")),
+    ]
+}
+
+/// What it has taken, and what is free.
+fn disk(bytes: &WorkerBytes) -> String {
+    let used = bytes.slots + bytes.mirrors + bytes.outbox;
+    format!("{} used, {} free", size(used), size(bytes.free))
+}
+
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KB", "MB", "GB", "TB"];
+    let mut amount = bytes as f64;
+    let mut unit = 0;
+    while amount >= 1_000.0 && unit + 1 < UNITS.len() {
+        amount /= 1_000.0;
+        unit += 1;
+    }
+    if unit == 0 || amount >= 10.0 {
+        format!("{amount:.0} {}", UNITS[unit])
+    } else {
+        format!("{amount:.1} {}", UNITS[unit])
+    }
+}
+
+fn tone(state: &str) -> Tone {
+    match state {
+        "present" => Tone::Good,
+        "draining" => Tone::Active,
+        "refused" | "quarantined" => Tone::Bad,
+        _ => Tone::Warn,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list() -> WorkerList {
+        let row = |worker: &str, state: &str, reason: &str| WorkerRow {
+            worker: worker.into(),
+            state: state.into(),
+            reason: reason.into(),
+            labels: vec!["rust".into(), "gate".into()],
+            work_slots: 4,
+            gate_slots: 1,
+            running: 2,
+            seen_ms: 1_772_337_900_000,
+            bytes: Some(WorkerBytes { slots: 1_500_000_000, free: 42_000_000_000, ..WorkerBytes::default() }),
+            ..WorkerRow::default()
+        };
+        WorkerList {
+            workers: vec![
+                row("w1", "present", ""),
+                row(
+                    "a-worker-with-a-long-name",
+                    "quarantined",
+                    "everything failed on it: no space left on device in a very long sentence",
+                ),
+            ],
+        }
+    }
+
+    #[test]
+    fn every_worker_has_a_line_and_a_reason_is_told() {
+        let text = workers(&list(), &Canvas::plain(200, 1_772_337_906_000));
+        assert!(text.contains("w1") && text.contains("2/4") && text.contains("1.5 GB used, 42 GB free"), "{text}");
+        assert!(text.contains("quarantined") && text.contains("everything failed on it"), "{text}");
+        assert_eq!(text.lines().count(), 4, "{text}");
+    }
+
+    #[test]
+    fn sixty_columns_are_enough() {
+        let text = workers(&list(), &Canvas::plain(60, 1_772_337_906_000));
+        assert!(text.lines().all(|line| super::super::line::columns(line) <= 60), "{text}");
+        assert!(text.contains("w1") && text.contains("present") && text.contains("2/4"), "{text}");
+        assert!(workers(&WorkerList::default(), &Canvas::plain(60, 0)).contains("longhaul worker"));
+    }
+}
