@@ -75,7 +75,7 @@ docker build -q -f deploy/docker/Dockerfile -t longhaul --target prebuilt --buil
 if [ -z "${NATS_IMAGE:-}" ] && ! docker pull -q nats:2.15-alpine 2>/dev/null; then
     export NATS_IMAGE=longhaul-nats
     server=${LONGHAUL_NATS_SERVER:-$root/target/tools/bin/nats-server}
-    [ -x "$server" ] || deploy/nats/install.sh "$(dirname "$server")"
+    [ -x "$server" ] || deploy/nats/install.sh "$root/target/tools"
     rm -rf "$place/nats" && mkdir -p "$place/nats"
     cp "$server" "$place/nats/nats-server"
     docker build -q -f deploy/docker/nats.Dockerfile -t "$NATS_IMAGE" "$place/nats" 2>/dev/null
