@@ -17,6 +17,10 @@ const READY_MAX: Duration = Duration::from_secs(60);
 /// Members of the NATS cluster, and workers.
 const THREE: usize = 3;
 
+/// What a member of the cluster says when it knows who leads it: it listens, and there is a majority.
+const LEADER_KNOWN: &[&str] =
+    &["JetStream cluster new metadata leader", "Self is new JetStream cluster metadata leader"];
+
 /// Names the binary of nats-server, before `target/tools/bin/nats-server`.
 const NATS_BINARY: &str = "LONGHAUL_NATS_SERVER";
 
@@ -44,8 +48,8 @@ pub fn nats_server() -> Option<PathBuf> {
 
 /// How it is seen that a program serves.
 enum Ready {
-    /// A line of its output.
-    Says(&'static str),
+    /// Any of these in its output.
+    Says(&'static [&'static str]),
     /// A file it writes.
     File(PathBuf),
 }
@@ -83,7 +87,9 @@ impl Node {
         let log = self.log();
         let process = self.process.as_mut().context("it was not started")?;
         process.wait_until("ready", READY_MAX, || match &self.ready {
-            Ready::Says(line) => std::fs::read_to_string(&log).is_ok_and(|said| said.contains(line)),
+            Ready::Says(lines) => {
+                std::fs::read_to_string(&log).is_ok_and(|said| lines.iter().any(|line| said.contains(line)))
+            }
             Ready::File(file) => file.is_file(),
         })
     }
@@ -130,15 +136,20 @@ impl Fleet {
     /// A fleet for the job of a world; everything serves.
     pub fn start(world: World, nats_server: &Path) -> Result<Self> {
         let mut fleet = Self::stopped(world, nats_server)?;
-        // A node is ready when it listens; the cluster has a leader when two are.
-        fleet.nats.iter_mut().try_for_each(Node::begin)?;
-        fleet.nats.iter_mut().try_for_each(Node::ready)?;
+        fleet.start_nats()?;
         fleet.coordinator.start()?;
         fleet.workers.iter_mut().try_for_each(Node::start)?;
         Ok(fleet)
     }
 
-    fn stopped(world: World, nats_server: &Path) -> Result<Self> {
+    /// Starts the cluster and waits until all of it knows its leader.
+    pub fn start_nats(&mut self) -> Result<()> {
+        self.nats.iter_mut().try_for_each(Node::begin)?;
+        self.nats.iter_mut().try_for_each(Node::ready)
+    }
+
+    /// The same with nothing running.
+    pub fn stopped(world: World, nats_server: &Path) -> Result<Self> {
         let folder = world.folder().join("fleet");
         let net = Net::new()?;
         let authority = Authority::new(&folder.join("certs"))?;
@@ -152,7 +163,7 @@ impl Fleet {
             let config = nats_config(&host, &addresses, &[&authority, &inner], &folder)?;
             let mut command = Command::new(nats_server);
             command.arg("--config").arg(config).env(world::MARK, world.folder());
-            nats.push(Node::new(host, command, Ready::Says("Server is ready"), &folder));
+            nats.push(Node::new(host, command, Ready::Says(LEADER_KNOWN), &folder));
         }
         let urls: Vec<String> = addresses.iter().map(|address| format!("tls://{address}:4222")).collect();
         let place = Place { world: &world, folder: &folder, authority: &authority, nats: urls.join(",") };

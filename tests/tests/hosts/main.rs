@@ -2,6 +2,7 @@
 //! wires are cut, hosts stop and servers are rolled. Needs root, iproute2 and nats-server; where
 //! one is missing the tests say so and pass, except under CI.
 
+mod cluster;
 mod fleet;
 mod net;
 mod rolling;
