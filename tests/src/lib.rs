@@ -1,6 +1,8 @@
 //! The end-to-end harness: a world with a real repository, the real binary, and eyes on what is
-//! left behind.
+//! left behind; and what tests over networks need: certificates, hosts of their own.
 
+pub mod certs;
+pub mod hosts;
 pub mod leftovers;
 pub mod world;
 
