@@ -138,7 +138,7 @@ fn exit_of(status: &JobStatus, ending: Ending) -> Exit {
 
 fn now_ms() -> i64 {
     use longhaul_coordinator::driver::Clock as _;
-    longhaul_coordinator::coordinator::SystemClock.now_ms()
+    longhaul_coordinator::clock::SystemClock.now_ms()
 }
 
 #[cfg(test)]

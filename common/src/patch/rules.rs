@@ -199,7 +199,7 @@ mod tests {
 
     fn declared(write: &[&str], whole_repository: bool) -> Declared {
         let write = write.iter().map(|&glob| glob.to_owned()).collect();
-        let task = longhaul_proto::Task { write, whole_repository, ..Default::default() };
+        let task = Task { write, whole_repository, ..Default::default() };
         let policy = Policy { protect: vec!["tests/**".into()], ..Default::default() };
         Declared::new(&task, &["app/[id].ts".into()], &[], &policy).expect("valid globs")
     }
