@@ -7,6 +7,7 @@ pub mod bus;
 pub mod git;
 pub mod id;
 pub mod layout;
+pub mod notify;
 pub mod patch;
 pub mod server;
 pub mod spec;

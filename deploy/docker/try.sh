@@ -11,6 +11,9 @@
 #             else target/debug/longhaul (what the machine that built it has for a libc must not be
 #             newer than the image's)
 # KEEP=1      leaves everything running
+#
+# An engine that it starts itself leaves what every Docker engine leaves: docker0 and firewall rules
+# (`ip link del docker0`, `iptables -P FORWARD ACCEPT`), and its images in target/try/docker.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 root=$PWD

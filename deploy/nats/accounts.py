@@ -70,7 +70,7 @@ def coordinator(key: str, name: str, fleet: str) -> str:
         key,
         f"{name}: the coordinator, all of its fleet",
         [f"lh.{fleet}.>", "$JS.API.>", "$JS.ACK.>", "$JS.FC.>"],
-        [f"lh.{fleet}.>", f"_INBOX_{name}.>", "_INBOX.>"],
+        [f"lh.{fleet}.>", "_INBOX.>", f"_INBOX_{name}.>"],
     )
 
 
@@ -87,7 +87,8 @@ def worker(key: str, name: str, fleet: str) -> str:
             f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}",
             f"$JS.ACK.{stream}.{name}.>",
         ],
-        [f"lh.{fleet}.everyone", f"_INBOX_{name}.>"],
+        # Answers come to an inbox of its own: the default one would be every client's.
+        [f"lh.{fleet}.everyone", f"_INBOX_{name}.>", f"_INBOX.{name}.>"],
     )
 
 

@@ -4,8 +4,9 @@
 #
 #   check.sh [NATS-SERVER]     default: $LONGHAUL_NATS_SERVER, or the one on PATH
 set -euo pipefail
+server=$(command -v "${1:-${LONGHAUL_NATS_SERVER:-nats-server}}") || { echo "check.sh: no nats-server: see install.sh" >&2; exit 1; }
+server=$(realpath "$server")
 cd "$(dirname "$0")"
-server=${1:-${LONGHAUL_NATS_SERVER:-nats-server}}
 here=$PWD
 
 place=$(mktemp -d)

@@ -3,12 +3,12 @@
 #
 #   check.sh [BINARY]      the longhaul binary to find behind ExecStart; default: a stand-in
 set -euo pipefail
+binary=$(realpath "${1:-/bin/true}")
 cd "$(dirname "$0")"
 
 command -v systemd-analyze >/dev/null || { echo "check.sh: systemd-analyze is missing (package systemd)" >&2; exit 1; }
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-binary=$(realpath "${1:-/bin/true}")
 
 for unit in *.service; do
     sed -e "s|/usr/bin/longhaul |$binary |" -e "s|/usr/local/bin/nats-server |/bin/true |" "$unit" >"$scratch/$unit"

@@ -18,8 +18,8 @@ const PREFIX: &str = "10.77.0";
 /// Names of our namespaces: `lht-<pid>-<net>-<host>`.
 const MARK: &str = "lht-";
 
-/// Nets of this process so far.
-static NETS: AtomicU32 = AtomicU32::new(0);
+/// Names that this process gave away.
+static NAMES: AtomicU32 = AtomicU32::new(0);
 
 /// One switch with the hosts connected to it. It goes, with its wires, when it is dropped; hosts
 /// have to be dropped first.
@@ -40,7 +40,7 @@ pub fn missing() -> Option<String> {
             return Some(format!("{tool} is missing: install the package {package}"));
         }
     }
-    let probe = format!("{MARK}{}-probe", std::process::id());
+    let probe = format!("{}-probe", unique());
     let made = ip(&["netns", "add", &probe]);
     drop(ip(&["netns", "del", &probe]));
     made.err().map(|error| format!("this kernel or container makes no network namespaces: {error:#}"))
@@ -50,7 +50,7 @@ impl Net {
     /// A switch without hosts.
     pub fn new() -> Result<Self> {
         sweep();
-        let id = format!("{MARK}{}-{}", std::process::id(), NETS.fetch_add(1, Ordering::Relaxed));
+        let id = unique();
         let net = Self { id, hosts: Cell::new(0) };
         let switch = net.switch();
         ip(&["netns", "add", &switch])?;
@@ -90,6 +90,11 @@ impl Drop for Net {
     fn drop(&mut self) {
         drop(ip(&["netns", "del", &self.switch()]));
     }
+}
+
+/// The beginning of names that nobody else has.
+fn unique() -> String {
+    format!("{MARK}{}-{}", std::process::id(), NAMES.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Runs `ip`; its words are the error.

@@ -41,6 +41,10 @@ fn a_job_ends_right_while_wires_are_cut_hosts_stop_and_servers_are_rolled() {
         let status = node.end().expect("it ends when it is asked to");
         assert!(status.success(), "{}: {status}", node.host.name());
     }
+    for name in ["w1", "w2", "w3"] {
+        let kept = leftovers::entries(&fleet.world.folder().join("fleet").join(name).join("outbox"));
+        assert_eq!(kept, Vec::<String>::new(), "{name} left without delivering");
+    }
     fleet.nats.iter_mut().for_each(|node| node.power_off());
     assert_eq!(leftovers::wait_for_none(&fleet.world), Vec::<String>::new());
 }
@@ -155,8 +159,10 @@ fn world() -> World {
     all.push(("gate.sh", "set -e\nfor f in src/*.txt; do grep -q 'keep this line' \"$f\"; done\n"));
     let world = World::new(&all);
     // The last subtask holds the job open until all faults are over; it gives up after ten minutes.
-    let wait =
-        format!("for n in $(seq 3000); do test -e {} && break; sleep 0.2; done", release(world.folder()).display());
+    let wait = format!(
+        "for n in $(seq 3000); do test -e {} && break; echo waiting; sleep 0.2; done",
+        release(world.folder()).display()
+    );
     world.job(&format!(
         r#"goal = "Say goodbye everywhere"
 name = "goodbye"
