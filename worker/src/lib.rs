@@ -21,7 +21,7 @@ mod paths;
 pub mod process;
 mod report;
 mod services;
-mod session;
+pub mod session;
 pub mod workspace;
 
 pub use config::{Delivery, ResultSink, SinkError, WorkerConfig, WorkerError};
