@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use longhaul_common::Oid;
 use longhaul_common::text::clip_head;
 use longhaul_proto::{
     Agent, CodemodAgent, CommandAgent, Failure, FailureClass, Finished, Patch, Timing, Unchanged, Usage, Work, agent,
@@ -19,7 +20,8 @@ use crate::failure::{failure, infrastructure, with_paths};
 use crate::process::{Placeholders, Purpose};
 use crate::services::Services;
 use crate::session::{Do, End, Session, Shape, Told};
-use crate::workspace::WorkspaceError;
+use crate::wip::{Saver, unpack_session};
+use crate::workspace::{WorkspaceError, remove_tree};
 
 /// Longest title of a commit, in bytes.
 const TITLE_BYTES_MAX: usize = 100;
@@ -31,7 +33,8 @@ pub async fn execute(execution: Arc<Execution>, work: Work, pack: PathBuf) -> Fi
         Ok(attempt) => attempt,
         Err(failure) => return Finished { outcome: Some(finished::Outcome::Failure(*failure)), ..Finished::default() },
     };
-    let shape = Shape { rungs: attempt.work.ladder.len(), checks: attempt.checks() };
+    let first = attempt.work.wip.as_ref().map_or(0, |wip| wip.rung as usize);
+    let shape = Shape { rungs: attempt.work.ladder.len(), checks: attempt.checks(), first };
     let (mut session, mut step) = Session::begin(shape);
     let end = loop {
         if let Do::Deliver(end) = step {
@@ -71,6 +74,9 @@ struct Attempt {
     running: String,
     /// The agent whose work the last good state is.
     author: String,
+    /// Saves what is not finished yet.
+    saver: Saver,
+    rung: u32,
     timing: Timing,
 }
 
@@ -105,7 +111,12 @@ impl Attempt {
         // The same reading of '^' and '$' as a map's `containing`.
         let left = regex::bytes::RegexBuilder::new(pattern).multi_line(true).build().map_err(|error| bad(&error))?;
         let left = (!pattern.is_empty()).then_some(left);
+        let every_ms = work.task.as_ref().map_or(0, |task| task.wip_every_ms);
+        let author = (work.author_name.clone(), work.author_email.clone());
+        let saver = Saver::new(Arc::clone(&execution), author, every_ms, work.wip.as_ref());
         Ok(Self {
+            saver,
+            rung: 0,
             execution,
             work,
             declared,
@@ -129,7 +140,10 @@ impl Attempt {
         let told = match step {
             Do::Slot => {
                 self.execution.reporter.step("slot");
-                told_of(self.execution.move_slot().await)
+                match self.execution.move_slot().await {
+                    Ok(()) => self.go_on().await,
+                    Err(failure) => told_of(Err(failure)),
+                }
             }
             Do::Setup => told_of(self.execution.setup().await),
             Do::Agent(rung, before) => self.agent(rung, before.as_deref()).await,
@@ -152,11 +166,29 @@ impl Attempt {
         told
     }
 
+    /// Brings the workspace to the work in progress of an earlier attempt, if there is one.
+    async fn go_on(&self) -> Told {
+        let Some(wip) = self.work.wip.clone() else { return Told::Done };
+        let (base, store, caches) = (self.execution.base, self.execution.store(), self.execution.caches());
+        let tree = match Oid::from_bytes(&wip.tree) {
+            Ok(tree) => tree,
+            Err(error) => {
+                return Told::Broken(Box::new(infrastructure(format!("the work in progress cannot be read: {error}"))));
+            }
+        };
+        let restored = self.execution.blocking(move |slot| slot.restore(tree, base, &store, &caches)).await;
+        match restored.and_then(|restored| restored) {
+            Ok(()) => Told::Done,
+            Err(error) => broken(error),
+        }
+    }
+
     async fn agent(&mut self, rung: usize, before: Option<&Failure>) -> Told {
         let Some(agent) = self.work.ladder.get(rung).cloned() else {
             return refused(FailureClass::Agent, "no such rung");
         };
         self.running.clone_from(&agent.name);
+        self.rung = u32::try_from(rung).unwrap_or(u32::MAX);
         self.execution.reporter.step(&agent.name);
         match agent.kind.clone() {
             Some(agent::Kind::Codemod(codemod)) => self.codemod(codemod).await,
@@ -189,28 +221,79 @@ impl Attempt {
         }
     }
 
-    async fn command(&self, agent: &Agent, command: &CommandAgent, before: Option<&Failure>) -> Told {
+    async fn command(&mut self, agent: &Agent, command: &CommandAgent, before: Option<&Failure>) -> Told {
+        let Some(run) = &command.run else { return refused(FailureClass::Agent, "the agent has no command") };
+        let env = match self.agent_env(command, before).await {
+            Ok(env) => env,
+            Err(error) => return broken(error),
+        };
+        let program = Program {
+            name: agent.name.clone(),
+            env,
+            stdin: Some(self.subtask_file()),
+            timeout: limit_of(command.timeout_ms),
+            idle_timeout: self.idle_timeout(),
+            ..Program::default()
+        };
+        let values = command::placeholders(&self.execution.assignment, &self.work.files, &self.execution.slot.ws());
+        let execution = Arc::clone(&self.execution);
+        let ran = tokio::select! {
+            biased;
+            ran = execution.command(Purpose::Agent, FailureClass::Agent, run, &values, program) => ran,
+            () = self.saver.watch(self.rung) => Ok(()),
+        };
+        if self.execution.leave.is_cancelled() && ran.is_err() {
+            self.saver.last(self.rung).await;
+        }
+        told_of(ran)
+    }
+
+    fn subtask_file(&self) -> PathBuf {
+        self.execution.slot.tmp().join("subtask.json")
+    }
+
+    fn idle_timeout(&self) -> Option<std::time::Duration> {
+        self.work.task.as_ref().and_then(|task| limit_of(task.idle_timeout_ms))
+    }
+
+    /// Writes what a command agent is told, and gives its variables.
+    async fn agent_env(
+        &self,
+        command: &CommandAgent,
+        before: Option<&Failure>,
+    ) -> Result<BTreeMap<OsString, OsString>, WorkspaceError> {
         let mut json = command::subtask_json(&self.work, command::instructions(&self.work));
         if let Some(before) = before {
             json["previous"] = serde_json::json!({ "class": before.class().as_str_name(), "message": before.message, "detail": before.detail });
         }
-        let path = self.execution.slot.tmp().join("subtask.json");
-        if let Err(source) = std::fs::write(&path, json.to_string()) {
-            return broken(WorkspaceError::Io { action: "write", path, source });
+        // The rung that work in progress goes on with, and its first try only.
+        let wip = self.work.wip.as_ref().filter(|wip| wip.rung == self.rung && before.is_none());
+        if let Some(wip) = wip {
+            json["continues"] = serde_json::json!({ "turn": wip.turn });
         }
+        let path = self.subtask_file();
+        let (text, to) = (json.to_string(), path.clone());
+        let session = wip.map(|wip| wip.session.clone()).unwrap_or_default();
+        self.execution
+            .blocking(move |slot| {
+                std::fs::write(&to, text).map_err(|source| WorkspaceError::Io { action: "write", path: to, source })?;
+                let folder = Saver::session_dir(slot);
+                let made = remove_tree(&folder).and_then(|()| std::fs::create_dir(&folder));
+                made.map_err(|source| WorkspaceError::Io { action: "make", path: folder.clone(), source })?;
+                if let Err(error) = unpack_session(&session, &folder) {
+                    tracing::warn!(%error, "the session of the earlier attempt is not restored");
+                }
+                Ok(())
+            })
+            .await
+            .and_then(|made| made)?;
+        let slot = &self.execution.slot;
         let mut env: BTreeMap<OsString, OsString> =
             command.env.iter().map(|(key, value)| (key.into(), value.into())).collect();
-        env.insert("LONGHAUL_SUBTASK".into(), path.clone().into());
-        let program = Program {
-            name: agent.name.clone(),
-            env,
-            stdin: Some(path),
-            timeout: limit_of(command.timeout_ms),
-            ..Program::default()
-        };
-        let values = command::placeholders(&self.execution.assignment, &self.work.files, &self.execution.slot.ws());
-        let Some(run) = &command.run else { return refused(FailureClass::Agent, "the agent has no command") };
-        told_of(self.execution.command(Purpose::Agent, FailureClass::Agent, run, &values, program).await)
+        env.insert("LONGHAUL_SUBTASK".into(), path.into());
+        env.insert("LONGHAUL_TURN".into(), Saver::turn_file(slot).into());
+        env.insert("LONGHAUL_SESSION".into(), Saver::session_dir(slot).into());
+        Ok(env)
     }
 
     /// Values for fix and checks.
@@ -267,6 +350,7 @@ impl Attempt {
                 }
                 self.good = Some(taken);
                 self.protected_touched = touched;
+                self.saver.after_rung(self.rung);
                 Told::Done
             }
             Err(error) => told_of_stage(error),
@@ -309,7 +393,7 @@ impl Attempt {
         let env = self.services.as_ref().map(|services| services.env().clone()).unwrap_or_default();
         let changed = self.good.as_ref().map(Self::changed_files).unwrap_or_default();
         let values = self.values(changed);
-        let program = Program { name: "check".into(), env, ..Program::default() };
+        let program = Program { name: "check".into(), env, idle_timeout: self.idle_timeout(), ..Program::default() };
         told_of(self.execution.command(Purpose::Check, FailureClass::Check, &check, &values, program).await)
     }
 

@@ -11,5 +11,5 @@ mod validate;
 
 pub use changes::changes;
 pub use pack::{NewResult, commit, write_pack};
-pub use stage::{Exclusions, Snapshot, StageError, set_entries, snapshot};
+pub use stage::{Exclusions, Snapshot, StageError, set_entries, snapshot, snapshot_aside};
 pub use validate::{Declared, validate};

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use longhaul_worker::process::{ProcessEnd, ProcessOutcome, ProcessSpec, run};
+use longhaul_worker::process::{ProcessEnd, ProcessOutcome, ProcessSpec, Secrets, run};
 use tokio_util::sync::CancellationToken;
 
 use crate::world::shim;
@@ -17,6 +17,8 @@ fn spec(dir: &Path, line: &str) -> ProcessSpec {
         env: [("PATH".into(), std::env::var_os("PATH").expect("a PATH"))].into(),
         stdin: None,
         timeout: None,
+        idle_timeout: None,
+        secrets: Secrets::default(),
         log: dir.join("log"),
         output_bytes_max: 0,
         on_line: None,

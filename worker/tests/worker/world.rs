@@ -15,10 +15,9 @@ use longhaul_proto::{
     GateResult, Patch, Policy, Repo, RepoEnv, Task, ToWorker, Work, agent, assignment, finished, from_worker, report,
     to_worker,
 };
-use longhaul_worker::{Delivery, ResultSink, SinkError, WorkerConfig};
+use longhaul_worker::{Delivery, ResultSink, Scope, Shutdown, SinkError, WorkerConfig, WorkerError};
 use prost::Message as _;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 /// Longest wait for anything; only a failing test ever waits so long.
 const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -92,8 +91,11 @@ pub struct World {
     pub sink: Arc<Sink>,
     results: mpsc::UnboundedReceiver<Finished>,
     from: Subscription,
-    pub shutdown: CancellationToken,
-    running: Option<tokio::task::JoinHandle<()>>,
+    pub shutdown: Shutdown,
+    pub scope: Scope,
+    /// Changes the settings of workers that are started.
+    pub configure: fn(&mut WorkerConfig),
+    running: Option<tokio::task::JoinHandle<Result<(), WorkerError>>>,
     next_id: u64,
     pub repo: Repo,
     pub policy: Policy,
@@ -128,7 +130,9 @@ impl World {
             sink: Arc::new(sink),
             results: received,
             from,
-            shutdown: CancellationToken::new(),
+            shutdown: Shutdown::default(),
+            scope: Scope::Job(job()),
+            configure: |_| {},
             running: None,
             next_id: 0,
             policy: Policy::default(),
@@ -182,23 +186,23 @@ impl World {
     }
 
     pub fn start(&mut self) {
-        self.shutdown = CancellationToken::new();
-        let config = WorkerConfig {
-            name: "w".into(),
-            root: self.root(),
-            work_slots: 1,
-            gate_slots: 1,
-            slot_bytes_max: 0,
-            shim: shim(),
-        };
-        let worker = longhaul_worker::run(config, job(), self.bus.clone(), self.sink.clone(), self.shutdown.clone());
-        self.running = Some(tokio::spawn(async move { worker.await.expect("the worker ends well") }));
+        self.shutdown = Shutdown::default();
+        let mut config = WorkerConfig::new("w", self.root(), shim());
+        (self.configure)(&mut config);
+        let scope = self.scope.clone();
+        let worker = longhaul_worker::run(config, scope, self.bus.clone(), self.sink.clone(), self.shutdown.clone());
+        self.running = Some(tokio::spawn(worker));
     }
 
     pub async fn stop(&mut self) {
-        self.shutdown.cancel();
+        self.shutdown.stop.cancel();
+        self.ended().await.expect("the worker ends well");
+    }
+
+    /// Waits until the worker ends by itself.
+    pub async fn ended(&mut self) -> Result<(), WorkerError> {
         let running = self.running.take().expect("started");
-        tokio::time::timeout(WAIT_MAX, running).await.expect("ends in time").expect("does not panic");
+        tokio::time::timeout(WAIT_MAX, running).await.expect("ends in time").expect("does not panic")
     }
 
     pub fn assignment(&mut self, kind: assignment::Kind) -> Assignment {
