@@ -74,8 +74,11 @@ pub async fn run(
         }
     };
     worker.stop.cancel();
-    watching.abort();
-    let all = async { while inbox.tasks.join_next().await.is_some() {} };
+    // The folder is free for the next process when this returns.
+    let all = async {
+        while inbox.tasks.join_next().await.is_some() {}
+        watching.await
+    };
     if tokio::time::timeout(END_MAX, all).await.is_err() {
         tracing::warn!("assignments still running at the end are dropped; their processes are killed");
     }

@@ -59,14 +59,17 @@ impl Gauge {
     }
 }
 
-/// Watches until it is dropped.
+/// Watches until the worker ends.
 pub(crate) async fn watch(worker: Arc<Worker>) {
     let mut gauge = Gauge::default();
     let mut measured: Option<Instant> = None;
     let mut tick = tokio::time::interval(LOOK_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        tick.tick().await;
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = worker.stop.cancelled() => return,
+        }
         let full = measured.is_none_or(|last| last.elapsed() >= MEASURE_EVERY);
         let looking = Arc::clone(&worker);
         let Ok(found) = tokio::task::spawn_blocking(move || look(&looking, full)).await else { return };
