@@ -140,7 +140,6 @@ struct Door {
     live: Live,
 }
 
-#[expect(clippy::result_large_err, reason = "tonic's own error type")]
 fn key_of(job: &str, id: u64) -> Result<Key, Status> {
     let job: JobId =
         job.parse().map_err(|error: longhaul_common::id::BadJobId| Status::invalid_argument(error.to_string()))?;
@@ -194,7 +193,6 @@ impl Worker for Door {
 }
 
 impl Door {
-    #[expect(clippy::result_large_err, reason = "tonic's own error type")]
     fn ask(&self, request: live::Request) -> Result<(), Status> {
         let asked = self.live.ask(request);
         asked.then_some(()).ok_or_else(|| Status::unavailable("the worker is busy or ending; try again"))

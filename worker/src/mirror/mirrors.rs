@@ -90,7 +90,7 @@ pub enum MirrorError {
 #[derive(Debug, Default)]
 struct Shared {
     uses: BTreeMap<String, usize>,
-    /// Objects of it could not be read; to be made anew.
+    /// Objects of it may be damaged; to be looked through.
     suspect: std::collections::BTreeSet<String>,
     /// One fetch at a time for each.
     turns: BTreeMap<String, Arc<tokio::sync::Mutex<()>>>,
@@ -119,7 +119,7 @@ impl MirrorUse {
         self.mirrors.path(&self.key)
     }
 
-    /// Its objects could not be read: it is made anew before its next use.
+    /// Its objects may be damaged: it is looked through before its next use, and made anew if so.
     pub fn suspect(&self) {
         self.mirrors.shared().suspect.insert(self.key.clone());
     }
@@ -236,7 +236,9 @@ impl Mirrors {
         fs::create_dir_all(&self.root).map_err(io("create", &self.root))?;
         let path = self.path(&need.key);
         let alone = self.is_only_user(&need.key);
-        let suspect = alone && self.shared().suspect.remove(&need.key);
+        // Reading all of it is cheap beside fetching all of it again for another cause of the failure.
+        let named = alone && self.shared().suspect.remove(&need.key);
+        let suspect = named && is_damaged(&path);
         if anew || suspect || !is_whole(&path) {
             self.make(&need.key)?;
         } else if let Err(error) = upkeep::repack_if_due(&path, alone) {
@@ -335,6 +337,10 @@ impl Mirrors {
 
 fn is_whole(path: &Path) -> bool {
     path.join("HEAD").is_file() && path.join("objects").is_dir() && path.join("refs").is_dir()
+}
+
+fn is_damaged(path: &Path) -> bool {
+    Git::at(path).run(["fsck", "--no-dangling", "--no-progress"]).is_err()
 }
 
 /// Notes a use, by the time of a file.
