@@ -23,6 +23,8 @@ fn host(args: &[OsString]) -> ExitCode {
         env: std::env::vars_os().collect(),
         stdin: None,
         timeout: None,
+        idle_timeout: None,
+        secrets: longhaul_worker::process::Secrets::default(),
         log: log.into(),
         output_bytes_max: 0,
         on_line: None,

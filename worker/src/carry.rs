@@ -1,18 +1,22 @@
 //! One assignment from its permit to its durable ack.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use longhaul_common::bus::Subject;
-use longhaul_common::layout::repo_key;
-use longhaul_proto::{Assignment, Failure, FailureClass, Finished, Report, assignment, finished, report};
+use longhaul_proto::{Assignment, Failure, FailureClass, Finished, Report, Verdict, assignment, finished, report};
+use tokio::sync::OwnedSemaphorePermit;
 
+use crate::backoff::Backoff;
+use crate::config::SinkError;
 use crate::execution::{Execution, ExecutionParts, cancelled, limit_of};
 use crate::failure::{failure, infrastructure};
-use crate::inbox::{Carried, Worker};
+use crate::inbox::Carried;
 use crate::outbox::Staging;
 use crate::report::Reporter;
+use crate::session::desk::{Input, Key};
+use crate::share::Portion;
+use crate::sources;
+use crate::worker::Worker;
 use crate::workspace::{Slot, SlotKind, WorkspaceError, is_full};
 
 /// First pause after a failed delivery or a failed write to the outbox; doubled up to the maximum.
@@ -21,83 +25,137 @@ const PAUSE_FIRST: Duration = Duration::from_millis(100);
 /// Longest pause between two tries.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
-/// Carries an assignment through; true when it is acknowledged. False leaves it to the next process:
-/// abandoned (it was not finished when this one ended) or waiting in the outbox.
-pub(crate) async fn carry(worker: &Arc<Worker>, assignment: Assignment, holding: &Carried) -> bool {
-    let (job, id) = (assignment.job.clone(), assignment.id);
-    let permits = worker.permits(assignment.kind.as_ref());
+/// Pause after a coordinator said that it will not take a result from this worker.
+const REFUSED_PAUSE: Duration = Duration::from_secs(60);
+
+/// Carries an assignment through and tells the loop what becomes of it. What is not finished when the
+/// worker ends at once is abandoned; what is sealed waits for the next process.
+pub(crate) async fn carry(worker: Arc<Worker>, assignment: Assignment, key: Key, carried: Carried) {
+    let is_gate = matches!(assignment.kind, Some(assignment::Kind::Gate(_)));
     // A cancelled assignment needs no slot to say so.
-    let _permit = tokio::select! {
-        permit = permits.acquire_owned() => permit.ok(),
-        () = holding.cancel.cancelled() => None,
+    let begun = tokio::select! {
+        begun = begin(&worker, is_gate) => begun,
+        () = carried.cancel.cancelled() => None,
     };
-    if worker.shutdown.is_cancelled() {
-        return false;
+    if worker.stop.is_cancelled() {
+        return;
     }
-    let Some(staging) = stage(worker, &job, id).await else { return false };
-    let (finished, slot) = finish(worker, assignment, holding, &staging).await;
+    worker.tell(Input::Started(key.clone()));
+    let Some(staging) = stage(&worker, &key).await else { return };
+    let (finished, slot) = finish(&worker, assignment, &carried, &staging).await;
     // Ended by the shutdown: that is no result of the assignment.
-    if worker.shutdown.is_cancelled() {
-        return false;
+    if worker.stop.is_cancelled() || !seal(&worker, staging, &key, finished).await {
+        return;
     }
-    if !seal(worker, staging, &job, id, finished).await {
-        return false;
+    // The slot is held until the ack; the machine is free for the next.
+    let permit = begun.map(|begun| begun.permit);
+    worker.tell(Input::Executed(key.clone()));
+    if worker.deliver(&key, &carried).await {
+        if let Some(slot) = slot {
+            release(&worker, slot).await;
+        }
+        drop(permit);
+        worker.tell(Input::Acknowledged(key));
     }
-    let acknowledged = worker.deliver(&job, id, holding).await;
-    if acknowledged && let Some(slot) = slot {
-        release(worker, slot).await;
-    }
-    acknowledged
+}
+
+/// What an assignment holds while it is executed.
+struct Begun {
+    permit: OwnedSemaphorePermit,
+    _portion: Portion,
+}
+
+/// Waits for a slot, for room on the disk, and for its part of the machine.
+async fn begin(worker: &Worker, is_gate: bool) -> Option<Begun> {
+    let (slots, weight) =
+        if is_gate { (&worker.gates, worker.config.weights.gate) } else { (&worker.work, worker.config.weights.work) };
+    let permit = Arc::clone(slots).acquire_owned().await.ok()?;
+    worker.room.subscribe().wait_for(|room| *room).await.ok()?;
+    Some(Begun { permit, _portion: worker.share.take(weight).await })
+}
+
+fn failed(failure: Failure) -> Finished {
+    Finished { outcome: Some(finished::Outcome::Failure(failure)), ..Finished::default() }
 }
 
 async fn finish(
     worker: &Arc<Worker>,
     assignment: Assignment,
-    holding: &Carried,
+    carried: &Carried,
     staging: &Staging,
 ) -> (Finished, Option<Arc<Slot>>) {
-    let failed =
-        |failure: Failure| Finished { outcome: Some(finished::Outcome::Failure(failure)), ..Finished::default() };
-    if holding.cancel.is_cancelled() {
+    let (mut finished, slot) = attempt(worker, assignment, carried, staging).await;
+    if carried.leave.is_cancelled() && was_ended(&finished) {
+        let message = "the worker leaves; the work is handed back unfinished and goes on elsewhere";
+        finished.outcome = Some(finished::Outcome::Failure(failure(FailureClass::HandedBack, message)));
+    }
+    (finished, slot)
+}
+
+/// Whether an outcome is that of a cancellation.
+fn was_ended(finished: &Finished) -> bool {
+    match &finished.outcome {
+        Some(finished::Outcome::Failure(failure)) => failure.class() == FailureClass::Cancelled,
+        Some(finished::Outcome::Gate(gate)) => gate.verdict() == Verdict::Inconclusive,
+        _ => false,
+    }
+}
+
+async fn attempt(
+    worker: &Arc<Worker>,
+    mut assignment: Assignment,
+    carried: &Carried,
+    staging: &Staging,
+) -> (Finished, Option<Arc<Slot>>) {
+    if carried.cancel.is_cancelled() {
         return (failed(*cancelled()), None);
     }
+    let sources = match sources::prepare(worker, &mut assignment, &carried.cancel).await {
+        Ok(sources) => sources,
+        Err(failure) => return (failed(*failure), None),
+    };
     let slot = match acquire(worker, &assignment).await {
         Ok(slot) => Arc::new(slot),
         Err(error) => return (failed(error.into()), None),
     };
-    let reporter = Reporter::new(
-        Arc::clone(&worker.bus),
-        Subject::report(&worker.job, &worker.config.name),
-        &assignment.job,
-        assignment.id,
-        &worker.config.name,
-    );
+    let subtask = match &assignment.kind {
+        Some(assignment::Kind::Work(work)) => work.subtask.clone(),
+        _ => String::new(),
+    };
+    let shown = worker.config.live.begin(&sources.key, &subtask);
+    let reporter = Reporter::new(Arc::clone(&worker.bus), sources.key.clone(), &worker.config.name, shown);
     let parts = ExecutionParts {
         assignment,
         slot: Arc::clone(&slot),
         logs_dir: staging.logs(),
-        cancel: holding.cancel.clone(),
+        cancel: carried.cancel.clone(),
+        leave: carried.leave.clone(),
         reporter,
+        sink: Arc::clone(&worker.sink),
+        store: sources.store.clone(),
         config: Arc::clone(&worker.config),
     };
     let pack = staging.pack();
     // A task of its own: should it panic, the assignment still has an outcome.
-    let running = tokio::spawn(async move {
-        let mut execution = match Execution::new(parts) {
-            Ok(execution) => execution,
-            Err(failure) => return failed(*failure),
-        };
-        match execution.assignment.kind.clone() {
-            Some(assignment::Kind::Work(work)) => {
-                execution.limit(work.task.as_ref().and_then(|task| limit_of(task.timeout_ms)));
-                crate::execute::execute(Arc::new(execution), work, pack).await
-            }
-            Some(assignment::Kind::Gate(gate)) => crate::gate::gate(Arc::new(execution), gate, pack).await,
-            None => failed(infrastructure("an assignment of a kind this worker does not know")),
-        }
-    });
-    let finished = running.await.unwrap_or_else(|error| failed(infrastructure(format!("the worker failed: {error}"))));
+    let finished = tokio::spawn(execute(parts, pack)).await;
+    let finished = finished.unwrap_or_else(|error| failed(infrastructure(format!("the worker failed: {error}"))));
+    sources.judge(&finished);
     (finished, Some(slot))
+}
+
+async fn execute(parts: ExecutionParts, pack: std::path::PathBuf) -> Finished {
+    let mut execution = match Execution::new(parts) {
+        Ok(execution) => execution,
+        Err(failure) => return failed(*failure),
+    };
+    match execution.assignment.kind.clone() {
+        Some(assignment::Kind::Work(work)) => {
+            execution.limit(work.task.as_ref().and_then(|task| limit_of(task.timeout_ms)));
+            crate::execute::execute(Arc::new(execution), work, pack).await
+        }
+        Some(assignment::Kind::Gate(gate)) => crate::gate::gate(Arc::new(execution), gate, pack).await,
+        None => failed(infrastructure("an assignment of a kind this worker does not know")),
+    }
 }
 
 async fn acquire(worker: &Worker, assignment: &Assignment) -> Result<Slot, WorkspaceError> {
@@ -105,7 +163,7 @@ async fn acquire(worker: &Worker, assignment: &Assignment) -> Result<Slot, Works
         Some(assignment::Kind::Gate(_)) => SlotKind::Gate,
         _ => SlotKind::Work,
     };
-    let repository = repo_key(Path::new(assignment.repo.as_ref().map_or("", |repo| repo.path.as_str())));
+    let repository = sources::repository(assignment);
     let pool = worker.pool.clone();
     tokio::task::spawn_blocking(move || pool.acquire(kind, &repository)).await.map_err(|_| WorkspaceError::Ended)?
 }
@@ -122,10 +180,11 @@ async fn release(worker: &Worker, slot: Arc<Slot>) {
 }
 
 /// Opens an outbox entry, however long the disk takes; `None` when the worker ends first.
-async fn stage(worker: &Worker, job: &str, id: u64) -> Option<Staging> {
-    let mut pause = PAUSE_FIRST;
+async fn stage(worker: &Worker, key: &Key) -> Option<Staging> {
+    let id = key.id;
+    let mut pause = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
     loop {
-        let (outbox, job) = (worker.outbox.clone(), job.to_owned());
+        let (outbox, job) = (worker.outbox.clone(), key.job.to_string());
         match tokio::task::spawn_blocking(move || outbox.stage(&job, id)).await.ok()? {
             Ok(staging) => return Some(staging),
             Err(error) => tracing::error!(id, %error, "no outbox entry can be made; trying again"),
@@ -138,20 +197,21 @@ async fn stage(worker: &Worker, job: &str, id: u64) -> Option<Staging> {
 
 /// Makes a result durable. When its logs and pack do not fit on the disk, a failure that says so
 /// takes its place; false when the worker ends first.
-async fn seal(worker: &Worker, staging: Staging, job: &str, id: u64, finished: Finished) -> bool {
+async fn seal(worker: &Worker, staging: Staging, key: &Key, finished: Finished) -> bool {
+    let id = key.id;
     let report = |finished| Report {
-        job: job.to_owned(),
+        job: key.job.to_string(),
         id,
         worker: worker.config.name.clone(),
         body: Some(report::Body::Finished(finished)),
     };
     let mut next = Some((staging, report(finished)));
-    let mut pause = PAUSE_FIRST;
+    let mut pause = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
     loop {
         let (staging, whole) = match next.take() {
             Some(first) => first,
             None => {
-                let Some(staging) = stage(worker, job, id).await else { return false };
+                let Some(staging) = stage(worker, key).await else { return false };
                 let full = failure(FailureClass::DiskFull, "the result could not be kept: the disk is full");
                 (staging, report(Finished { outcome: Some(finished::Outcome::Failure(full)), ..Finished::default() }))
             }
@@ -169,31 +229,40 @@ async fn seal(worker: &Worker, staging: Staging, job: &str, id: u64, finished: F
     }
 }
 
+/// What became of one delivery.
+enum Delivered {
+    Acknowledged,
+    /// Tried again after the usual pause.
+    Later,
+    /// Tried again much later: somebody has to do something.
+    MuchLater,
+}
+
 impl Worker {
     /// Waits a growing pause; false when the worker ends first.
-    async fn wait(&self, pause: &mut Duration) -> bool {
-        let now = *pause;
-        *pause = (now * 2).min(PAUSE_MAX);
+    async fn wait(&self, pause: &mut Backoff) -> bool {
         tokio::select! {
-            () = tokio::time::sleep(now) => true,
-            () = self.shutdown.cancelled() => false,
+            () = tokio::time::sleep(pause.pause()) => true,
+            () = self.stop.cancelled() => false,
         }
     }
 
     /// Delivers an entry until it is acknowledged; false when the worker ends first.
-    pub async fn deliver(&self, job: &str, id: u64, holding: &Carried) -> bool {
-        let mut pause = PAUSE_FIRST;
+    pub async fn deliver(&self, key: &Key, carried: &Carried) -> bool {
+        let mut pause = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
         loop {
             let done = tokio::select! {
-                done = self.deliver_once(job, id) => done,
-                () = self.shutdown.cancelled() => return false,
+                done = self.deliver_once(key) => done,
+                () = self.stop.cancelled() => return false,
             };
-            if done {
-                return true;
+            match done {
+                Delivered::Acknowledged => return true,
+                Delivered::Later => pause.limit(PAUSE_MAX),
+                Delivered::MuchLater => pause = Backoff::new(REFUSED_PAUSE, REFUSED_PAUSE),
             }
             let again = tokio::select! {
                 again = self.wait(&mut pause) => again,
-                () = holding.again.notified() => true,
+                () = carried.again.notified() => true,
             };
             if !again {
                 return false;
@@ -201,31 +270,36 @@ impl Worker {
         }
     }
 
-    /// Delivers an entry once; true when it is acknowledged, and then it is gone.
-    pub async fn deliver_once(&self, job: &str, id: u64) -> bool {
-        let (outbox, of) = (self.outbox.clone(), job.to_owned());
-        let read = tokio::task::spawn_blocking(move || outbox.read(&of, id)).await;
+    /// Delivers an entry once; when it is acknowledged, it is gone.
+    async fn deliver_once(&self, key: &Key) -> Delivered {
+        let (outbox, of) = (self.outbox.clone(), key.clone());
+        let read = tokio::task::spawn_blocking(move || outbox.read(of.job.as_str(), of.id)).await;
+        let id = key.id;
         let delivery = match read {
             Ok(Ok(delivery)) => delivery,
             Ok(Err(error)) => {
-                tracing::error!(id, %error, "an outbox entry cannot be read");
-                return false;
+                tracing::error!(job = %key.job, id, %error, "an outbox entry cannot be read");
+                return Delivered::MuchLater;
             }
-            Err(_) => return false,
+            Err(_) => return Delivered::Later,
         };
         match self.sink.deliver(delivery).await {
-            Ok(ack) => tracing::debug!(id, disposition = ack.disposition, "result acknowledged"),
+            Ok(ack) => tracing::debug!(job = %key.job, id, disposition = ack.disposition, "result acknowledged"),
+            Err(error @ SinkError::Refused(_)) => {
+                tracing::error!(job = %key.job, id, %error, "a result is kept here: it was refused");
+                return Delivered::MuchLater;
+            }
             Err(error) => {
-                tracing::warn!(id, %error, "result not delivered; trying again");
-                return false;
+                tracing::warn!(job = %key.job, id, %error, "result not delivered; trying again");
+                return Delivered::Later;
             }
         }
-        let (outbox, of) = (self.outbox.clone(), job.to_owned());
-        let removed = tokio::task::spawn_blocking(move || outbox.remove(&of, id)).await;
+        let (outbox, of) = (self.outbox.clone(), key.clone());
+        let removed = tokio::task::spawn_blocking(move || outbox.remove(of.job.as_str(), of.id)).await;
         if let Ok(Err(error)) = removed {
             // It will be delivered once more, which changes nothing.
-            tracing::warn!(id, %error, "an acknowledged entry cannot be removed");
+            tracing::warn!(job = %key.job, id, %error, "an acknowledged entry cannot be removed");
         }
-        true
+        Delivered::Acknowledged
     }
 }

@@ -1,24 +1,23 @@
 //! Drives the machine of one attempt: does each step, tells what happened, builds the result.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
+mod rung;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use longhaul_common::Oid;
 use longhaul_common::text::clip_head;
-use longhaul_proto::{
-    Agent, CodemodAgent, CommandAgent, Failure, FailureClass, Finished, Patch, Timing, Unchanged, Usage, Work, agent,
-    finished,
-};
+use longhaul_proto::{Failure, FailureClass, Finished, Patch, Timing, Unchanged, Usage, Work, finished};
 
-use crate::agent::{codemod, command};
+use crate::agent::command;
 use crate::commit::{Declared, NewResult, Snapshot, StageError, commit, snapshot, validate, write_pack};
-use crate::execution::{Execution, Program, cancelled, limit_of, ms_since};
+use crate::execution::{Execution, Program, cancelled, ms_since};
 use crate::failure::{failure, infrastructure, with_paths};
 use crate::process::{Placeholders, Purpose};
 use crate::services::Services;
 use crate::session::{Do, End, Session, Shape, Told};
+use crate::wip::Saver;
 use crate::workspace::WorkspaceError;
 
 /// Longest title of a commit, in bytes.
@@ -31,7 +30,8 @@ pub async fn execute(execution: Arc<Execution>, work: Work, pack: PathBuf) -> Fi
         Ok(attempt) => attempt,
         Err(failure) => return Finished { outcome: Some(finished::Outcome::Failure(*failure)), ..Finished::default() },
     };
-    let shape = Shape { rungs: attempt.work.ladder.len(), checks: attempt.checks() };
+    let first = attempt.work.wip.as_ref().map_or(0, |wip| wip.rung as usize);
+    let shape = Shape { rungs: attempt.work.ladder.len(), checks: attempt.checks(), first };
     let (mut session, mut step) = Session::begin(shape);
     let end = loop {
         if let Do::Deliver(end) = step {
@@ -71,6 +71,9 @@ struct Attempt {
     running: String,
     /// The agent whose work the last good state is.
     author: String,
+    /// Saves what is not finished yet.
+    saver: Saver,
+    rung: u32,
     timing: Timing,
 }
 
@@ -106,7 +109,12 @@ impl Attempt {
         // The same reading of '^' and '$' as a map's `containing`.
         let left = regex::bytes::RegexBuilder::new(pattern).multi_line(true).build().map_err(|error| bad(&error))?;
         let left = (!pattern.is_empty()).then_some(left);
+        let every_ms = work.task.as_ref().map_or(0, |task| task.wip_every_ms);
+        let author = (work.author_name.clone(), work.author_email.clone());
+        let saver = Saver::new(Arc::clone(&execution), author, every_ms, work.wip.as_ref());
         Ok(Self {
+            saver,
+            rung: 0,
             execution,
             work,
             declared,
@@ -130,7 +138,10 @@ impl Attempt {
         let told = match step {
             Do::Slot => {
                 self.execution.reporter.step("slot");
-                told_of(self.execution.move_slot().await)
+                match self.execution.move_slot().await {
+                    Ok(()) => self.go_on().await,
+                    Err(failure) => told_of(Err(failure)),
+                }
             }
             Do::Setup => told_of(self.execution.setup().await),
             Do::Agent(rung, before) => self.agent(rung, before.as_deref()).await,
@@ -153,65 +164,21 @@ impl Attempt {
         told
     }
 
-    async fn agent(&mut self, rung: usize, before: Option<&Failure>) -> Told {
-        let Some(agent) = self.work.ladder.get(rung).cloned() else {
-            return refused(FailureClass::Agent, "no such rung");
+    /// Brings the workspace to the work in progress of an earlier attempt, if there is one.
+    async fn go_on(&self) -> Told {
+        let Some(wip) = self.work.wip.clone() else { return Told::Done };
+        let (base, store, caches) = (self.execution.base, self.execution.store(), self.execution.caches());
+        let tree = match Oid::from_bytes(&wip.tree) {
+            Ok(tree) => tree,
+            Err(error) => {
+                return Told::Broken(Box::new(infrastructure(format!("the work in progress cannot be read: {error}"))));
+            }
         };
-        self.running.clone_from(&agent.name);
-        self.execution.reporter.step(&agent.name);
-        match agent.kind.clone() {
-            Some(agent::Kind::Codemod(codemod)) => self.codemod(codemod).await,
-            Some(agent::Kind::Command(command)) => self.command(&agent, &command, before).await,
-            None => Told::Broken(Box::new(infrastructure(format!(
-                "this worker does not know the kind of the agent {}",
-                agent.name
-            )))),
-        }
-    }
-
-    async fn codemod(&self, agent: CodemodAgent) -> Told {
-        let (files, declared) = (self.work.files.clone(), self.declared.clone());
-        let done = self.execution.blocking(move |slot| {
-            let files = if files.is_empty() { tracked(slot, &declared)? } else { files };
-            Ok::<_, WorkspaceError>(codemod::apply(&agent, &slot.ws(), &files))
-        });
-        match done.await.and_then(|done| done) {
+        let restored = self.execution.blocking(move |slot| slot.restore(tree, base, &store, &caches)).await;
+        match restored.and_then(|restored| restored) {
+            Ok(()) => Told::Done,
             Err(error) => broken(error),
-            Ok(Ok(done)) => {
-                for skipped in &done.skipped {
-                    tracing::info!(subtask = self.work.subtask, skipped, "codemod passed over a file");
-                }
-                Told::Done
-            }
-            Ok(Err(codemod::CodemodError::Io { action, path, source })) => {
-                broken(WorkspaceError::Io { action, path, source })
-            }
-            Ok(Err(error)) => refused(FailureClass::Agent, error.to_string()),
         }
-    }
-
-    async fn command(&self, agent: &Agent, command: &CommandAgent, before: Option<&Failure>) -> Told {
-        let mut json = command::subtask_json(&self.work, command::instructions(&self.work));
-        if let Some(before) = before {
-            json["previous"] = serde_json::json!({ "class": before.class().as_str_name(), "message": before.message, "detail": before.detail });
-        }
-        let path = self.execution.slot.tmp().join("subtask.json");
-        if let Err(source) = std::fs::write(&path, json.to_string()) {
-            return broken(WorkspaceError::Io { action: "write", path, source });
-        }
-        let mut env: BTreeMap<OsString, OsString> =
-            command.env.iter().map(|(key, value)| (key.into(), value.into())).collect();
-        env.insert("LONGHAUL_SUBTASK".into(), path.clone().into());
-        let program = Program {
-            name: agent.name.clone(),
-            env,
-            stdin: Some(path),
-            timeout: limit_of(command.timeout_ms),
-            ..Program::default()
-        };
-        let values = command::placeholders(&self.execution.assignment, &self.work.files, &self.execution.slot.ws());
-        let Some(run) = &command.run else { return refused(FailureClass::Agent, "the agent has no command") };
-        told_of(self.execution.command(Purpose::Agent, FailureClass::Agent, run, &values, program).await)
     }
 
     /// Values for fix and checks.
@@ -268,6 +235,7 @@ impl Attempt {
                 }
                 self.good = Some(taken);
                 self.protected_touched = touched;
+                self.saver.after_rung(self.rung);
                 Told::Done
             }
             Err(error) => told_of_stage(error),
@@ -310,7 +278,7 @@ impl Attempt {
         let env = self.services.as_ref().map(|services| services.env().clone()).unwrap_or_default();
         let changed = self.good.as_ref().map(Self::changed_files).unwrap_or_default();
         let values = self.values(changed);
-        let program = Program { name: "check".into(), env, ..Program::default() };
+        let program = Program { name: "check".into(), env, idle_timeout: self.idle_timeout(), ..Program::default() };
         told_of(self.execution.command(Purpose::Check, FailureClass::Check, &check, &values, program).await)
     }
 
@@ -390,11 +358,4 @@ fn told_of_stage(error: StageError) -> Told {
         StageError::Refused(failure) => told_of(Err(failure)),
         StageError::Broken(error) => broken(error),
     }
-}
-
-/// All tracked files the subtask may write.
-fn tracked(slot: &crate::workspace::Slot, declared: &Declared) -> Result<Vec<String>, WorkspaceError> {
-    let out = slot.git().run(["ls-files", "-z"])?;
-    let names = out.split(|&b| b == 0).filter_map(|name| std::str::from_utf8(name).ok());
-    Ok(names.filter(|name| !name.is_empty() && declared.covers(name)).map(str::to_owned).collect())
 }

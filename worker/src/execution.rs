@@ -12,12 +12,12 @@ use longhaul_proto::{Assignment, CommandLine, Failure, FailureClass, LogFile, Re
 use tokio_util::sync::CancellationToken;
 
 use crate::commit::Exclusions;
-use crate::config::WorkerConfig;
+use crate::config::{ResultSink, WorkerConfig};
 use crate::environment::{SETUP_MAX, needs_setup, present_caches, setup_digest};
 use crate::failure::{failure, infrastructure, of_run};
 use crate::paths::PathSet;
 use crate::process::{
-    OnLine, Placeholders, ProcessEnd, ProcessError, ProcessOutcome, ProcessSpec, Purpose, argv_of, variables,
+    OnLine, Placeholders, ProcessEnd, ProcessError, ProcessOutcome, ProcessSpec, Purpose, Secrets, argv_of, variables,
 };
 use crate::report::Reporter;
 use crate::workspace::{Slot, WorkspaceError};
@@ -32,8 +32,14 @@ pub struct Execution {
     pub slot: Arc<Slot>,
     /// Ends it early.
     pub cancel: CancellationToken,
+    /// Set with `cancel` when it is to be handed back.
+    pub leave: CancellationToken,
     /// Tells watchers.
     pub reporter: Reporter,
+    /// Where work in progress goes.
+    pub sink: Arc<dyn ResultSink>,
+    store: PathBuf,
+    secrets: Secrets,
     config: Arc<WorkerConfig>,
     repo_env: RepoEnv,
     exclusions: Mutex<Exclusions>,
@@ -52,8 +58,14 @@ pub struct ExecutionParts {
     pub logs_dir: PathBuf,
     /// Ends it early.
     pub cancel: CancellationToken,
+    /// Set with `cancel` when it is to be handed back.
+    pub leave: CancellationToken,
     /// Tells watchers.
     pub reporter: Reporter,
+    /// Where work in progress goes.
+    pub sink: Arc<dyn ResultSink>,
+    /// The repository to read objects from.
+    pub store: PathBuf,
     /// The worker's settings.
     pub config: Arc<WorkerConfig>,
 }
@@ -71,12 +83,14 @@ pub struct Program {
     pub stdin: Option<PathBuf>,
     /// Wall time limit; the execution's own deadline holds as well.
     pub timeout: Option<Duration>,
+    /// Longest time without output.
+    pub idle_timeout: Option<Duration>,
 }
 
 impl Execution {
     /// Reads the assignment's fixed parts.
     pub fn new(parts: ExecutionParts) -> Result<Self, Box<Failure>> {
-        let ExecutionParts { assignment, slot, logs_dir, cancel, reporter, config } = parts;
+        let ExecutionParts { assignment, slot, logs_dir, cancel, leave, reporter, sink, store, config } = parts;
         let bad =
             |error: &dyn std::fmt::Display| Box::new(infrastructure(format!("the assignment cannot be read: {error}")));
         let base = Oid::from_bytes(&assignment.base).map_err(|error| bad(&error))?;
@@ -85,11 +99,16 @@ impl Execution {
         let derived =
             PathSet::new(repo.derived.iter().flat_map(|derived| &derived.paths)).map_err(|error| bad(&error))?;
         let exclusions = Exclusions { derived, folders: clean_folders(&repo_env.cache) };
+        let token = config.server.as_ref().and_then(|server| server.token.clone());
         Ok(Self {
             base,
             slot,
             cancel,
+            leave,
             reporter,
+            sink,
+            store,
+            secrets: Secrets::of(&repo_env, token),
             config,
             repo_env,
             exclusions: Mutex::new(exclusions),
@@ -125,9 +144,14 @@ impl Execution {
         self.exclusions.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The store's folder.
+    /// The folder of the repository objects are read from: the store, or the worker's mirror.
     pub fn store(&self) -> PathBuf {
-        PathBuf::from(&self.assignment.store)
+        self.store.clone()
+    }
+
+    /// What is replaced in all output.
+    pub fn secrets(&self) -> Secrets {
+        self.secrets.clone()
     }
 
     /// Logs so far.
@@ -166,6 +190,8 @@ impl Execution {
             env,
             stdin: program.stdin,
             timeout,
+            idle_timeout: program.idle_timeout,
+            secrets: self.secrets(),
             log: self.logs_dir.join(&log),
             output_bytes_max: self.assignment.policy.as_ref().map_or(0, |policy| policy.max_output_bytes),
             on_line: Some(self.lines()),
@@ -275,5 +301,12 @@ pub fn cancelled() -> Box<Failure> {
 
 /// Whether a run ended for a reason that says nothing about the program.
 pub fn is_inconclusive(end: &ProcessEnd) -> bool {
-    matches!(end, ProcessEnd::TimedOut | ProcessEnd::Cancelled | ProcessEnd::NotStarted(_) | ProcessEnd::Lost)
+    matches!(
+        end,
+        ProcessEnd::TimedOut
+            | ProcessEnd::Silent(_)
+            | ProcessEnd::Cancelled
+            | ProcessEnd::NotStarted(_)
+            | ProcessEnd::Lost
+    )
 }

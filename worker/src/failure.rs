@@ -50,6 +50,11 @@ impl From<ProcessError> for Failure {
     }
 }
 
+/// A program without progress, in words.
+pub fn silent(what: &str, limit: std::time::Duration) -> String {
+    format!("{what} wrote nothing for {:.0?} and was ended (its limit without output)", limit)
+}
+
 /// The failure a finished run stands for, `None` when it succeeded. `class` is the one of a program
 /// that ran and said no; what the machine or the user did has its own.
 pub fn of_run(what: &str, outcome: &ProcessOutcome, class: FailureClass) -> Option<Failure> {
@@ -62,6 +67,7 @@ pub fn of_run(what: &str, outcome: &ProcessOutcome, class: FailureClass) -> Opti
         ProcessEnd::Exited(code) => failure(class, format!("{what} exited with {code}")),
         ProcessEnd::Signalled(signal) => failure(class, format!("{what} was ended by signal {signal}")),
         ProcessEnd::TimedOut => failure(class, format!("{what} ran into its time limit")),
+        ProcessEnd::Silent(limit) => failure(class, silent(what, *limit)),
         ProcessEnd::Cancelled => failure(FailureClass::Cancelled, format!("cancelled during {what}")),
         ProcessEnd::NotStarted(why) => failure(class, format!("{what} could not be started: {why}")),
         ProcessEnd::Lost => infrastructure(format!("the process shim of {what} was killed from outside")),

@@ -127,6 +127,7 @@ async fn run(execution: &Execution, gate: &Gate, services: &Services, result: &m
         argv,
         env: services.env().clone(),
         timeout: limit_of(gate.timeout_ms),
+        idle_timeout: limit_of(gate.idle_timeout_ms),
         ..Program::default()
     };
     let outcome =
@@ -152,6 +153,7 @@ fn judge(outcome: &ProcessOutcome, result: &mut GateResult) {
         }
         ProcessEnd::Signalled(signal) => (Verdict::Red, 128 + signal, format!("crashed with signal {signal}")),
         ProcessEnd::TimedOut => (Verdict::Inconclusive, -1, "ran into its time limit".to_owned()),
+        ProcessEnd::Silent(limit) => (Verdict::Inconclusive, -1, crate::failure::silent("the gate", *limit)),
         ProcessEnd::Cancelled => (Verdict::Inconclusive, -1, "cancelled".to_owned()),
         ProcessEnd::NotStarted(why) => (Verdict::Inconclusive, -1, format!("could not be started: {why}")),
         ProcessEnd::Lost => (Verdict::Inconclusive, -1, "the process shim was killed from outside".to_owned()),
@@ -159,7 +161,7 @@ fn judge(outcome: &ProcessOutcome, result: &mut GateResult) {
     result.verdict = verdict.into();
     result.exit_code = code;
     result.reason = reason;
-    result.timed_out = matches!(outcome.end, ProcessEnd::TimedOut);
+    result.timed_out = matches!(outcome.end, ProcessEnd::TimedOut | ProcessEnd::Silent(_));
 }
 
 /// Runs every `regenerate`, keeps what it did to its own derived files as a commit, and undoes the rest.
@@ -199,7 +201,13 @@ async fn regenerate_one(
     values: &Placeholders,
 ) -> Result<(), Stop> {
     let Some(argv) = derived.regenerate.as_ref().and_then(|command| argv_of(command, values)) else { return Ok(()) };
-    let program = Program { name: "regenerate".into(), argv, timeout: limit_of(gate.timeout_ms), ..Program::default() };
+    let program = Program {
+        name: "regenerate".into(),
+        argv,
+        timeout: limit_of(gate.timeout_ms),
+        idle_timeout: limit_of(gate.idle_timeout_ms),
+        ..Program::default()
+    };
     let outcome =
         execution.run(Purpose::Prepare, program).await.map_err(|error| Stop::Inconclusive(Box::new(error.into())))?;
     match crate::failure::of_run("regenerate", &outcome, FailureClass::Gate) {

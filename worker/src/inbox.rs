@@ -1,247 +1,322 @@
-//! The worker's loop: messages in, presence out, one task for each assignment.
+//! The worker's loop: messages, outcomes and requests go to the desk; what it answers is done.
+//!
+//! The loop is the only owner of the desk. One task carries each assignment and tells the loop what
+//! became of it, so nothing is decided in two places.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use longhaul_common::JobId;
-use longhaul_common::bus::{Bus, Subject};
-use longhaul_proto::{Assignment, Holding, Presence, ToWorker, assignment, from_worker, to_worker};
+use longhaul_common::bus::{Bus, Incoming, Subject, Subscription};
+use longhaul_proto::{Assignment, PROTOCOL, ToWorker, assignment, to_worker};
 use prost::Message as _;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{ResultSink, WorkerConfig, WorkerError};
-use crate::outbox::Outbox;
-use crate::report::publish;
-use crate::workspace::{Pool, PoolLimits};
+use crate::config::{ResultSink, Scope, Shutdown, WorkerConfig, WorkerError};
+use crate::live::Request;
+use crate::room;
+use crate::session::desk::{Desk, Input, Key, Kind, Leave, Output};
+use crate::worker::{Links, Worker};
 
 /// Time between two announcements of presence.
 const PRESENCE_EVERY: Duration = Duration::from_secs(2);
 
-/// Assignments held at once, waiting ones included. A coordinator that sends more than this worker
-/// announced slots sees the rest missing in its presence.
-const HELD_MAX: usize = 1_024;
-
-/// Acknowledged assignments remembered, so that a late duplicate is not executed again.
-const DONE_MAX: usize = 4_096;
-
 /// How long the end waits for running assignments: their processes have two seconds.
 const END_MAX: Duration = Duration::from_secs(3);
 
-/// What the tasks of one worker share.
-pub(crate) struct Worker {
-    pub config: Arc<WorkerConfig>,
-    pub job: JobId,
-    pub bus: Arc<dyn Bus>,
-    pub sink: Arc<dyn ResultSink>,
-    pub outbox: Outbox,
-    pub pool: Pool,
-    pub work: Arc<Semaphore>,
-    pub gates: Arc<Semaphore>,
-    pub shutdown: CancellationToken,
-    held: Mutex<Held>,
-    /// A slot became free.
-    freed: Notify,
-}
-
-#[derive(Default)]
-struct Held {
-    now: BTreeMap<u64, Carried>,
-    done: std::collections::VecDeque<u64>,
-}
+/// After the time a drain gives to running assignments: how long handing them back, and delivering
+/// what is sealed, may take. What is left then stays in the outbox.
+const HAND_BACK_MAX: Duration = Duration::from_secs(60);
 
 /// An assignment that is waiting, executing, or in the outbox.
 #[derive(Clone)]
 pub(crate) struct Carried {
     pub cancel: CancellationToken,
+    /// Cancelled before `cancel` when it is to be handed back.
+    pub leave: CancellationToken,
     /// Someone asked again: deliver now instead of after the pause.
     pub again: Arc<Notify>,
 }
 
-/// Runs a worker for one job until the shutdown. Results that are not acknowledged by then stay in
-/// the outbox for the next process.
+/// Runs a worker until it is told to end, drained, or refused. Results that are not acknowledged by
+/// then stay in the outbox for the next process.
 pub async fn run(
     config: WorkerConfig,
-    job: JobId,
+    scope: Scope,
     bus: Arc<dyn Bus>,
     sink: Arc<dyn ResultSink>,
-    shutdown: CancellationToken,
+    shutdown: Shutdown,
 ) -> Result<(), WorkerError> {
     let subject = Subject::worker(&config.name);
-    let mut messages = bus.subscribe(&subject);
-    let worker = Arc::new(open(config, job, bus, sink, shutdown).await?);
-    let mut tasks = JoinSet::new();
-    leftovers(&worker, &mut tasks).await;
-    let mut presence = tokio::time::interval(PRESENCE_EVERY);
-    let ended = loop {
-        tokio::select! {
-            biased;
-            () = worker.shutdown.cancelled() => break Ok(()),
-            message = messages.next() => match message {
-                Some(incoming) => take(&worker, &mut tasks, &incoming.taken()),
-                None => break Err(WorkerError::BusEnded { subject: subject.to_string() }),
-            },
-            () = worker.freed.notified() => worker.announce(),
-            _ = presence.tick() => worker.announce(),
-            Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
+    let messages = futures::stream::select(bus.subscribe(&subject), bus.subscribe(&Subject::everyone()));
+    let requests = config.live.requests();
+    let (tell, told) = mpsc::unbounded_channel();
+    let worker = Arc::new(Worker::open(config, &scope, Links { bus, sink, stop: shutdown.stop.clone(), tell }).await?);
+    let sealed = worker.sealed(&scope).await?;
+    let (desk, first) = Desk::resume(scope.job().cloned(), sealed);
+    let mut inbox = Inbox {
+        drain_ms: worker.config.drain_ms,
+        worker: Arc::clone(&worker),
+        desk,
+        carried: BTreeMap::new(),
+        tasks: JoinSet::new(),
+        arriving: None,
+    };
+    let watching = tokio::spawn(room::watch(Arc::clone(&worker)));
+    let ended = match inbox.perform(first) {
+        Some(leave) => Ok(leave),
+        None => {
+            inbox.turn(Sources { messages: Box::pin(messages), requests, told, drain: shutdown.drain, subject }).await
         }
     };
-    worker.shutdown.cancel();
-    let all = async { while tasks.join_next().await.is_some() {} };
+    worker.stop.cancel();
+    // The folder is free for the next process when this returns.
+    let all = async {
+        while inbox.tasks.join_next().await.is_some() {}
+        watching.await
+    };
     if tokio::time::timeout(END_MAX, all).await.is_err() {
         tracing::warn!("assignments still running at the end are dropped; their processes are killed");
     }
-    ended
+    match ended? {
+        Leave::Drained => Ok(()),
+        Leave::Refused(reason) => Err(WorkerError::Refused { reason }),
+    }
 }
 
-async fn open(
-    config: WorkerConfig,
-    job: JobId,
-    bus: Arc<dyn Bus>,
-    sink: Arc<dyn ResultSink>,
-    shutdown: CancellationToken,
-) -> Result<Worker, WorkerError> {
-    let (root, for_job) = (config.root.clone(), job.clone());
-    let opened = tokio::task::spawn_blocking(move || Outbox::open(&root, &for_job)).await;
-    let opened = opened.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-    let outbox = opened.map_err(|source| WorkerError::Root { path: config.root.clone(), source })?;
-    let limits = PoolLimits { slot_bytes_max: config.slot_bytes_max };
-    Ok(Worker {
-        pool: Pool::new(config.root.join("slots"), limits),
-        work: Arc::new(Semaphore::new(config.work_slots as usize)),
-        gates: Arc::new(Semaphore::new(config.gate_slots as usize)),
-        config: Arc::new(config),
-        job,
-        bus,
-        sink,
-        outbox,
-        shutdown,
-        held: Mutex::default(),
-        freed: Notify::new(),
-    })
+/// Where inputs come from.
+struct Sources {
+    messages: Subscription,
+    requests: Option<mpsc::Receiver<Request>>,
+    told: mpsc::UnboundedReceiver<Input>,
+    drain: CancellationToken,
+    subject: Subject,
 }
 
-/// Delivers what earlier processes left, each once, before anything new is taken; what the
-/// coordinator cannot keep yet is tried again beside the new work.
-async fn leftovers(worker: &Arc<Worker>, tasks: &mut JoinSet<()>) {
-    let ids = match worker.outbox.sealed(&worker.job) {
-        Ok(ids) => ids,
-        Err(error) => {
-            tracing::error!(%error, "the outbox cannot be read");
+struct Inbox {
+    worker: Arc<Worker>,
+    desk: Desk,
+    carried: BTreeMap<Key, Carried>,
+    tasks: JoinSet<()>,
+    /// The assignment whose input the desk is taking.
+    arriving: Option<Box<Assignment>>,
+    drain_ms: u64,
+}
+
+impl Inbox {
+    async fn turn(&mut self, sources: Sources) -> Result<Leave, WorkerError> {
+        let Sources { mut messages, mut requests, mut told, drain, subject } = sources;
+        let stop = self.worker.stop.clone();
+        let mut presence = tokio::time::interval(PRESENCE_EVERY);
+        presence.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut drained_at = None;
+        loop {
+            let leave = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(Leave::Drained),
+                () = drain.cancelled(), if !self.desk.is_draining() => self.feed(Input::Drain),
+                Some(input) = told.recv() => self.feed(input),
+                Some(request) = next(&mut requests) => self.request(request),
+                message = messages.next() => match message {
+                    Some(incoming) => self.take(incoming),
+                    None => return Err(WorkerError::BusEnded { subject: subject.to_string() }),
+                },
+                () = due(drained_at, self.drain_ms, Duration::ZERO) => self.feed(Input::Overdue),
+                () = due(drained_at, self.drain_ms, HAND_BACK_MAX) => {
+                    tracing::warn!("results that the coordinator did not take stay in the outbox for the next start");
+                    Some(Leave::Drained)
+                }
+                _ = presence.tick() => {
+                    self.announce();
+                    None
+                }
+                Some(_) = self.tasks.join_next(), if !self.tasks.is_empty() => None,
+            };
+            if let Some(leave) = leave {
+                return Ok(leave);
+            }
+            if self.desk.is_draining() && drained_at.is_none() {
+                drained_at = Some(tokio::time::Instant::now());
+            }
+        }
+    }
+
+    /// One input to the desk, and everything it answers; the end, if that was it.
+    fn feed(&mut self, input: Input) -> Option<Leave> {
+        let out = self.desk.take(input);
+        self.perform(out)
+    }
+
+    fn request(&mut self, request: Request) -> Option<Leave> {
+        match request {
+            Request::Cancel(key, reason) => self.feed(Input::Cancel(key, reason)),
+            Request::Drain(within_ms) => {
+                if within_ms > 0 {
+                    self.drain_ms = within_ms;
+                }
+                self.feed(Input::Drain)
+            }
+        }
+    }
+
+    fn take(&mut self, incoming: Incoming) -> Option<Leave> {
+        let message = match ToWorker::decode(incoming.payload.clone()).map(|message| message.message) {
+            Ok(Some(message)) => message,
+            Ok(None) => {
+                incoming.taken();
+                tracing::warn!("a message of a kind this worker does not know");
+                return None;
+            }
+            Err(error) => {
+                incoming.taken();
+                tracing::warn!(%error, "a message that cannot be read");
+                return None;
+            }
+        };
+        let to_worker::Message::Assign(assignment) = message else {
+            incoming.taken();
+            return self.told_by_coordinator(message);
+        };
+        let Some(key) = key_of(&assignment.job, assignment.id) else {
+            incoming.taken();
+            return None;
+        };
+        let kind = kind_of(&assignment);
+        self.arriving = Some(Box::new(assignment));
+        let leave = self.feed(Input::Assign(key.clone(), kind));
+        self.arriving = None;
+        // What is not held may come again, when there is room for it.
+        if self.desk.answers_for(&key) {
+            incoming.taken();
+        }
+        leave
+    }
+
+    fn told_by_coordinator(&mut self, message: to_worker::Message) -> Option<Leave> {
+        match message {
+            to_worker::Message::Assign(_) => None,
+            to_worker::Message::Cancel(cancel) => {
+                self.feed(Input::Cancel(key_of(&cancel.job, cancel.id)?, cancel.reason))
+            }
+            to_worker::Message::Hello(hello) => {
+                if hello.protocol_max != 0 && !(hello.protocol_min..=hello.protocol_max).contains(&PROTOCOL) {
+                    tracing::warn!(
+                        coordinator = hello.version,
+                        "this worker speaks protocol {PROTOCOL}, the coordinator {} to {}",
+                        hello.protocol_min,
+                        hello.protocol_max
+                    );
+                }
+                self.feed(Input::Hello)
+            }
+            to_worker::Message::Refusal(refusal) => self.feed(Input::Refusal(refusal.reason)),
+            to_worker::Message::Steer(steer) => {
+                tracing::info!(job = steer.job, id = steer.id, "no agent of this worker takes words while it runs");
+                None
+            }
+        }
+    }
+
+    fn perform(&mut self, out: Vec<Output>) -> Option<Leave> {
+        for output in out {
+            match output {
+                Output::Start(key, _) => self.start(key),
+                Output::Deliver(key) => self.deliver(key),
+                Output::DeliverAgain(key) => {
+                    if let Some(carried) = self.carried.get(&key) {
+                        carried.again.notify_one();
+                    }
+                }
+                Output::CancelIt(key, reason) => {
+                    if let Some(carried) = self.carried.get(&key) {
+                        tracing::info!(job = %key.job, id = key.id, reason, "assignment cancelled");
+                        carried.cancel.cancel();
+                    }
+                }
+                Output::HandBack(key) => {
+                    if let Some(carried) = self.carried.get(&key) {
+                        carried.leave.cancel();
+                        carried.cancel.cancel();
+                    }
+                }
+                Output::Announce => self.announce(),
+                Output::Refuse(key, why) => tracing::info!(job = %key.job, id = key.id, %why, "assignment not taken"),
+                Output::End(leave) => {
+                    self.announce();
+                    return Some(leave);
+                }
+            }
+        }
+        self.carried.retain(|key, _| self.desk.holds(key));
+        None
+    }
+
+    fn carried(&mut self, key: &Key) -> Carried {
+        let carried = Carried {
+            cancel: self.worker.stop.child_token(),
+            leave: CancellationToken::new(),
+            again: Arc::new(Notify::new()),
+        };
+        self.carried.insert(key.clone(), carried.clone());
+        carried
+    }
+
+    fn start(&mut self, key: Key) {
+        let Some(assignment) = self.arriving.take() else { return };
+        let (carried, worker) = (self.carried(&key), Arc::clone(&self.worker));
+        self.tasks.spawn(crate::carry::carry(worker, *assignment, key, carried));
+    }
+
+    /// Whoever carried it delivers it; what an earlier process sealed has nobody yet.
+    fn deliver(&mut self, key: Key) {
+        if self.carried.contains_key(&key) {
             return;
         }
-    };
-    let held: Vec<_> = ids.into_iter().filter_map(|id| Some((id, worker.hold(id)?))).collect();
-    worker.announce();
-    for (id, holding) in held {
-        let first = tokio::select! {
-            first = worker.deliver_once(worker.job.as_str(), id) => first,
-            () = worker.shutdown.cancelled() => return,
-        };
-        if first {
-            worker.let_go(id);
-            continue;
-        }
-        let worker = Arc::clone(worker);
-        tasks.spawn(async move {
-            let job = worker.job.as_str().to_owned();
-            if worker.deliver(&job, id, &holding).await {
-                worker.let_go(id);
+        let (carried, worker) = (self.carried(&key), Arc::clone(&self.worker));
+        self.tasks.spawn(async move {
+            if worker.deliver(&key, &carried).await {
+                worker.tell(Input::Acknowledged(key));
             }
         });
     }
-}
 
-fn take(worker: &Arc<Worker>, tasks: &mut JoinSet<()>, payload: &[u8]) {
-    match ToWorker::decode(payload).map(|message| message.message) {
-        Ok(Some(to_worker::Message::Assign(assignment))) => assign(worker, tasks, assignment),
-        Ok(Some(to_worker::Message::Cancel(cancel))) => {
-            if let Some(holding) = worker.holding(cancel.id).filter(|_| cancel.job == worker.job.as_str()) {
-                tracing::info!(id = cancel.id, reason = cancel.reason, "assignment cancelled");
-                holding.cancel.cancel();
-            }
-        }
-        Ok(Some(to_worker::Message::Hello(_))) => worker.announce(),
-        Ok(Some(to_worker::Message::Refusal(_) | to_worker::Message::Steer(_))) => {}
-        Ok(None) => tracing::warn!("a message of a kind this worker does not know"),
-        Err(error) => tracing::warn!(%error, "a message that cannot be read"),
-    }
-}
-
-fn assign(worker: &Arc<Worker>, tasks: &mut JoinSet<()>, assignment: Assignment) {
-    if assignment.job != worker.job.as_str() {
-        tracing::warn!(job = assignment.job, "an assignment of another job");
-        return;
-    }
-    if let Some(holding) = worker.holding(assignment.id) {
-        holding.again.notify_one();
-        return;
-    }
-    let Some(holding) = worker.hold(assignment.id) else {
-        tracing::info!(id = assignment.id, "an assignment that is done, or one too many");
-        return;
-    };
-    let worker = Arc::clone(worker);
-    tasks.spawn(async move {
-        let id = assignment.id;
-        if crate::carry::carry(&worker, assignment, &holding).await {
-            worker.let_go(id);
-        }
-    });
-}
-
-impl Worker {
-    fn held(&self) -> std::sync::MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn holding(&self, id: u64) -> Option<Carried> {
-        self.held().now.get(&id).cloned()
-    }
-
-    /// Notes a new assignment; `None` when it is known as done or there are too many.
-    fn hold(&self, id: u64) -> Option<Carried> {
-        let mut held = self.held();
-        if held.done.contains(&id) || held.now.len() >= HELD_MAX {
-            return None;
-        }
-        let holding = Carried { cancel: self.shutdown.child_token(), again: Arc::new(Notify::new()) };
-        held.now.insert(id, holding.clone());
-        Some(holding)
-    }
-
-    /// Forgets an assignment after its durable ack.
-    fn let_go(&self, id: u64) {
-        let mut held = self.held();
-        held.now.remove(&id);
-        held.done.push_back(id);
-        if held.done.len() > DONE_MAX {
-            held.done.pop_front();
-        }
-        drop(held);
-        self.freed.notify_one();
-    }
-
-    /// Publishes presence.
     fn announce(&self) {
-        let presence = Presence {
-            worker: self.config.name.clone(),
-            work_slots: self.config.work_slots,
-            gate_slots: self.config.gate_slots,
-            holding: vec![Holding { job: self.job.to_string(), ids: self.held().now.keys().copied().collect() }],
-            ..Presence::default()
-        };
-        publish(&*self.bus, &Subject::presence(&self.config.name), from_worker::Message::Presence(presence));
+        self.worker.announce(&self.desk);
     }
+}
 
-    /// The permits an assignment of a kind takes one of.
-    pub fn permits(&self, kind: Option<&assignment::Kind>) -> Arc<Semaphore> {
-        match kind {
-            Some(assignment::Kind::Gate(_)) => Arc::clone(&self.gates),
-            _ => Arc::clone(&self.work),
+async fn next(requests: &mut Option<mpsc::Receiver<Request>>) -> Option<Request> {
+    match requests {
+        Some(requests) => requests.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Ends when a drain that began is older than its time and `more`; never before there is one.
+async fn due(began: Option<tokio::time::Instant>, drain_ms: u64, more: Duration) {
+    match began {
+        Some(began) => tokio::time::sleep_until(began + Duration::from_millis(drain_ms) + more).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn key_of(job: &str, id: u64) -> Option<Key> {
+    match job.parse::<JobId>() {
+        Ok(job) => Some(Key { job, id }),
+        Err(error) => {
+            tracing::warn!(%error, "a message of no job");
+            None
         }
+    }
+}
+
+fn kind_of(assignment: &Assignment) -> Kind {
+    match assignment.kind {
+        Some(assignment::Kind::Gate(_)) => Kind::Gate,
+        _ => Kind::Work,
     }
 }

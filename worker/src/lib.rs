@@ -6,6 +6,7 @@
 //! process outlives its assignment.
 
 mod agent;
+mod backoff;
 mod carry;
 mod commit;
 mod config;
@@ -16,14 +17,26 @@ mod failure;
 mod fix;
 mod gate;
 mod inbox;
+mod job_files;
+mod live;
+mod mirror;
 mod outbox;
 mod paths;
 pub mod process;
 mod report;
+mod room;
+pub mod service;
 mod services;
 pub mod session;
+mod share;
+mod sources;
+pub mod uplink;
+mod wip;
+mod worker;
 pub mod workspace;
 
-pub use config::{Delivery, ResultSink, SinkError, WorkerConfig, WorkerError};
+pub use config::{Delivery, DiskLimits, ResultSink, Scope, Shutdown, SinkError, WorkerConfig, WorkerError};
 pub use inbox::run;
+pub use live::{Live, Request};
 pub use process::shim_main;
+pub use share::{MILLIS_PER_CPU, Weight, Weights};

@@ -8,11 +8,11 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use longhaul_common::JobId;
 use longhaul_proto::Report;
 use prost::Message as _;
 
-use crate::config::Delivery;
+use crate::config::{Delivery, Scope};
+use crate::session::desk::Key;
 
 /// Prefix of an entry that is not sealed yet.
 const STAGING: &str = ".staging-";
@@ -36,13 +36,13 @@ pub struct Staging {
 
 impl Outbox {
     /// Opens the outbox below a worker's folder, creating it, and removes what earlier processes
-    /// of this job left unsealed.
-    pub fn open(root: &Path, job: &JobId) -> io::Result<Self> {
+    /// of this job (or of all) left unsealed.
+    pub fn open(root: &Path, scope: &Scope) -> io::Result<Self> {
         let outbox = Self { root: root.join("outbox") };
         fs::create_dir_all(&outbox.root)?;
         for name in outbox.names()? {
             let unfinished = name.strip_prefix(STAGING).or_else(|| name.strip_prefix(DONE));
-            if unfinished.is_some_and(|entry| parse_name(entry, job).is_some()) {
+            if unfinished.is_some_and(|entry| parse_name(entry, scope).is_some()) {
                 crate::workspace::remove_tree(&outbox.root.join(&name))?;
             }
         }
@@ -58,11 +58,21 @@ impl Outbox {
         Ok(names)
     }
 
-    /// Ids of the job's sealed entries, in order.
-    pub fn sealed(&self, job: &JobId) -> io::Result<Vec<u64>> {
-        let mut ids: Vec<u64> = self.names()?.iter().filter_map(|name| parse_name(name, job)).collect();
-        ids.sort_unstable();
-        Ok(ids)
+    /// The sealed entries of the scope, in order.
+    pub fn sealed(&self, scope: &Scope) -> io::Result<Vec<Key>> {
+        let mut keys: Vec<Key> = self.names()?.iter().filter_map(|name| parse_name(name, scope)).collect();
+        keys.sort_unstable();
+        Ok(keys)
+    }
+
+    /// Bytes on disk of everything in it. Blocks.
+    pub fn bytes(&self) -> u64 {
+        crate::workspace::tree_bytes(&self.root)
+    }
+
+    /// Entries in it, unsealed ones included. Blocks.
+    pub fn entries(&self) -> usize {
+        fs::read_dir(&self.root).map_or(0, Iterator::count)
     }
 
     /// Starts an entry, with its `logs` folder.
@@ -149,8 +159,10 @@ fn sync_below(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-fn parse_name(name: &str, job: &JobId) -> Option<u64> {
-    name.strip_prefix(job.as_str())?.strip_prefix('-')?.parse().ok()
+fn parse_name(name: &str, scope: &Scope) -> Option<Key> {
+    let (job, id) = name.rsplit_once('-')?;
+    let key = Key { job: job.parse().ok()?, id: id.parse().ok()? };
+    scope.job().is_none_or(|job| *job == key.job).then_some(key)
 }
 
 #[cfg(test)]
@@ -160,7 +172,9 @@ mod tests {
     #[test]
     fn an_entry_exists_whole_or_not_at_all() {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let (job, other): (JobId, JobId) = ("a".parse().expect("a name"), "a-1".parse().expect("a name"));
+        let scope = |name: &str| Scope::Job(name.parse().expect("a name"));
+        let (job, other) = (scope("a"), scope("a-1"));
+        let none: Vec<Key> = Vec::new();
         let outbox = Outbox::open(dir.path(), &job).expect("opened");
         let report = Report { job: "a".into(), id: 7, ..Report::default() };
 
@@ -168,7 +182,7 @@ mod tests {
         let staging = outbox.stage("a", 6).expect("staged");
         fs::write(staging.logs().join("x"), "x").expect("written");
         std::mem::forget(staging);
-        assert_eq!(outbox.sealed(&job).expect("listed"), Vec::<u64>::new());
+        assert_eq!(outbox.sealed(&job).expect("listed"), none);
 
         let staging = outbox.stage("a", 7).expect("staged");
         fs::write(staging.pack(), "pack").expect("written");
@@ -179,7 +193,11 @@ mod tests {
         let staging = outbox.stage("a-1", 7).expect("staged");
         let outbox = Outbox::open(dir.path(), &job).expect("opened again");
         assert!(staging.logs().exists());
-        assert_eq!((outbox.sealed(&job).expect("listed"), outbox.sealed(&other).expect("listed")), (vec![7], vec![]));
+        let seven = Key { job: "a".parse().expect("a name"), id: 7 };
+        for (scope, sealed) in [(&job, vec![seven.clone()]), (&other, none.clone()), (&Scope::All, vec![seven.clone()])]
+        {
+            assert_eq!(outbox.sealed(scope).expect("listed"), sealed);
+        }
         let delivery = outbox.read("a", 7).expect("read");
         assert_eq!(delivery.report, report);
         assert!(delivery.pack.is_some() && delivery.logs.len() == 1);
@@ -187,7 +205,7 @@ mod tests {
         // A crash after the ack, in the middle of the removal.
         fs::rename(dir.path().join("outbox/a-7"), dir.path().join("outbox/.done-a-7")).expect("renamed");
         let outbox = Outbox::open(dir.path(), &job).expect("opened again");
-        assert_eq!(outbox.sealed(&job).expect("listed"), Vec::<u64>::new());
+        assert_eq!(outbox.sealed(&job).expect("listed"), none);
         outbox.remove("a", 7).expect("removing what is gone is fine");
         drop(staging);
         assert_eq!(fs::read_dir(dir.path().join("outbox")).expect("listed").count(), 0);

@@ -9,7 +9,9 @@ use longhaul_common::text::clip_head;
 use longhaul_proto::{FromWorker, Progress, Report, from_worker, report};
 use prost::Message as _;
 
+use crate::live::Shown;
 use crate::process::OnLine;
+use crate::session::desk::Key;
 
 /// Shortest time between two lines of one assignment; changes of step are always sent.
 const LINE_EVERY: Duration = Duration::from_millis(500);
@@ -21,22 +23,27 @@ const LINE_BYTES_MAX: usize = 200;
 #[derive(Clone)]
 pub struct Reporter {
     bus: Arc<dyn Bus>,
-    subject: Subject,
-    job: String,
-    id: u64,
+    key: Key,
     worker: String,
+    shown: Arc<Shown>,
     now: Arc<Mutex<(String, Option<Instant>)>>,
 }
 
 impl Reporter {
-    /// For one assignment.
-    pub fn new(bus: Arc<dyn Bus>, subject: Subject, job: &str, id: u64, worker: &str) -> Self {
-        Self { bus, subject, job: job.to_owned(), id, worker: worker.to_owned(), now: Arc::default() }
+    /// For one assignment, which is `shown` to who looks at the worker itself.
+    pub fn new(bus: Arc<dyn Bus>, key: Key, worker: &str, shown: Shown) -> Self {
+        Self { bus, key, worker: worker.to_owned(), shown: Arc::new(shown), now: Arc::default() }
+    }
+
+    /// A report of the assignment.
+    pub fn report(&self, body: report::Body) -> Report {
+        Report { job: self.key.job.to_string(), id: self.key.id, worker: self.worker.clone(), body: Some(body) }
     }
 
     /// A new step began.
     pub fn step(&self, step: &str) {
         *self.now.lock().unwrap_or_else(PoisonError::into_inner) = (step.to_owned(), None);
+        self.shown.step(step);
         self.send(step, "");
     }
 
@@ -44,6 +51,7 @@ impl Reporter {
     pub fn lines(&self) -> OnLine {
         let reporter = self.clone();
         Arc::new(move |line| {
+            reporter.shown.line(line);
             let step = {
                 let mut now = reporter.now.lock().unwrap_or_else(PoisonError::into_inner);
                 if now.1.is_some_and(|last| last.elapsed() < LINE_EVERY) {
@@ -58,13 +66,9 @@ impl Reporter {
 
     fn send(&self, step: &str, line: &str) {
         let progress = Progress { step: step.to_owned(), line: clip_head(line, LINE_BYTES_MAX).to_owned() };
-        let report = Report {
-            job: self.job.clone(),
-            id: self.id,
-            worker: self.worker.clone(),
-            body: Some(report::Body::Progress(progress)),
-        };
-        publish(&*self.bus, &self.subject, from_worker::Message::Report(report));
+        let report = self.report(report::Body::Progress(progress));
+        let subject = Subject::report(&self.key.job, &self.worker);
+        publish(&*self.bus, &subject, from_worker::Message::Report(report));
     }
 }
 

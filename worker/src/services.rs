@@ -69,6 +69,8 @@ impl Services {
             env,
             stdin: None,
             timeout: None,
+            idle_timeout: None,
+            secrets: self.execution.secrets(),
             log: slot.tmp().join(format!("service-{name}.log")),
             output_bytes_max: 0,
             on_line: None,

@@ -11,7 +11,7 @@ use longhaul_coordinator::core::State;
 use longhaul_proto::{
     Ack, Assignment, Gate, GateResult, Receipt, ToWorker, Verdict, assignment, finished, report, to_worker,
 };
-use longhaul_worker::{Delivery, ResultSink, SinkError, WorkerConfig};
+use longhaul_worker::{Delivery, ResultSink, Scope, Shutdown, SinkError, WorkerConfig};
 use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -48,17 +48,13 @@ pub async fn rerun(context: &Context, state: &State, merges: &[Oid], receipts: &
     let bus: Arc<dyn Bus> = Arc::new(MemoryBus::default());
     let (sender, mut verdicts) = mpsc::unbounded_channel();
     let stop = CancellationToken::new();
-    let config = WorkerConfig {
-        name: WORKER.to_owned(),
-        root: context.layout.root().join("verify"),
-        work_slots: 1,
-        gate_slots: 1,
-        slot_bytes_max: 0,
-        shim: vec![std::env::current_exe()?.into_os_string(), "__shim".into()],
-    };
+    let shim = vec![std::env::current_exe()?.into_os_string(), "__shim".into()];
+    let config =
+        WorkerConfig { slot_bytes_max: 0, ..WorkerConfig::new(WORKER, context.layout.root().join("verify"), shim) };
     let heard = bus.subscribe(&Subject::presences());
-    let worker =
-        tokio::spawn(longhaul_worker::run(config, job, Arc::clone(&bus), Arc::new(Verdicts(sender)), stop.clone()));
+    let shutdown = Shutdown { stop: stop.clone(), ..Shutdown::default() };
+    let sink = Arc::new(Verdicts(sender));
+    let worker = tokio::spawn(longhaul_worker::run(config, Scope::Job(job), Arc::clone(&bus), sink, shutdown));
     // Its first word: it listens from now on.
     let mut heard = heard;
     futures::StreamExt::next(&mut heard).await;

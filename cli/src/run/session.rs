@@ -12,7 +12,7 @@ use longhaul_coordinator::core::{JobPhase, State};
 use longhaul_coordinator::landing::{Refs, export};
 use longhaul_coordinator::{jobs, view};
 use longhaul_proto::{ApproveRequest, JobOutcome, ResumeRequest, SubtasksRequest};
-use longhaul_worker::WorkerConfig;
+use longhaul_worker::{Scope, Shutdown, WorkerConfig};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -63,10 +63,10 @@ pub async fn run(context: &Context, mut job: Job, options: Options) -> anyhow::R
     let server = jobs::serve(id.to_string(), &coordinator, context.layout.socket(&id), stop.clone()).await?;
     let mut worker = tokio::spawn(longhaul_worker::run(
         worker_config(context, parallel)?,
-        id.clone(),
+        Scope::Job(id.clone()),
         bus,
         Arc::new(LocalSink(coordinator.results.clone())),
-        stop.clone(),
+        Shutdown { stop: stop.clone(), ..Shutdown::default() },
     ));
     let mut output = Output::new(context, after);
     let (end, worker_end) = follow(&mut coordinator, &mut output, &mut worker).await?;
@@ -109,12 +109,10 @@ fn approve_all(job: &mut Job) -> anyhow::Result<()> {
 fn worker_config(context: &Context, parallel: u32) -> anyhow::Result<WorkerConfig> {
     let shim = vec![std::env::current_exe()?.into_os_string(), "__shim".into()];
     Ok(WorkerConfig {
-        name: "local".to_owned(),
-        root: context.layout.worker(),
         work_slots: parallel,
         gate_slots: GATE_SLOTS,
         slot_bytes_max: SLOT_BYTES_MAX,
-        shim,
+        ..WorkerConfig::new("local", context.layout.worker(), shim)
     })
 }
 

@@ -11,4 +11,4 @@ mod stage;
 pub use changes::changes;
 pub use longhaul_common::patch::{Declared, validate};
 pub use pack::{NewResult, commit, write_pack};
-pub use stage::{Exclusions, Snapshot, StageError, set_entries, snapshot};
+pub use stage::{Exclusions, Snapshot, StageError, set_entries, snapshot, snapshot_aside};

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use longhaul_common::Oid;
-use longhaul_common::git::GitError;
+use longhaul_common::git::{Git, GitError};
 use longhaul_common::patch::FileChange;
 use longhaul_proto::{Failure, FailureClass};
 
@@ -54,20 +54,33 @@ impl<E: Into<WorkspaceError>> From<E> for StageError {
 
 /// Stages everything but what is excluded and writes the tree. Blocks.
 pub fn snapshot(slot: &Slot, base: Oid, exclusions: &Exclusions) -> Result<Snapshot, StageError> {
-    let git = slot.git();
+    snapshot_with(&slot.git(), slot, base, exclusions)
+}
+
+/// As [`snapshot`], with an index of its own: while an agent still writes. Blocks.
+pub fn snapshot_aside(slot: &Slot, index: &Path, base: Oid, exclusions: &Exclusions) -> Result<Snapshot, StageError> {
+    let git = slot.git().with_env("GIT_INDEX_FILE", index);
+    snapshot_with(&git, slot, base, exclusions)
+}
+
+fn snapshot_with(git: &Git, slot: &Slot, base: Oid, exclusions: &Exclusions) -> Result<Snapshot, StageError> {
     if let Err(error) = git.run(["add", "-A"]) {
         return Err(explain(slot, error));
     }
-    let all = changes(&git, &base.to_string())?;
+    let all = changes(git, &base.to_string())?;
     let (dropped, kept): (Vec<_>, Vec<_>) = all.into_iter().partition(|change| exclusions.cover(&change.path));
     let back: Vec<_> = dropped.iter().map(|change| (change.old_mode, change.old, change.raw.as_slice())).collect();
-    set_entries(slot, &back)?;
+    set_entries_with(git, &back)?;
     let tree = git.oid(["write-tree"])?;
     Ok(Snapshot { tree, changes: kept })
 }
 
-/// Sets entries of the index; mode 0 removes one.
+/// Sets entries of the slot's index; mode 0 removes one.
 pub fn set_entries(slot: &Slot, entries: &[(u32, Oid, &[u8])]) -> Result<(), GitError> {
+    set_entries_with(&slot.git(), entries)
+}
+
+fn set_entries_with(git: &Git, entries: &[(u32, Oid, &[u8])]) -> Result<(), GitError> {
     if entries.is_empty() {
         return Ok(());
     }
@@ -77,7 +90,7 @@ pub fn set_entries(slot: &Slot, entries: &[(u32, Oid, &[u8])]) -> Result<(), Git
         input.extend_from_slice(path);
         input.push(0);
     }
-    slot.git().run_with_input(["update-index", "-z", "--index-info"], &input)?;
+    git.run_with_input(["update-index", "-z", "--index-info"], &input)?;
     Ok(())
 }
 

@@ -1,14 +1,16 @@
-//! Captured output: the head and the tail in a file, a hash over every byte.
+//! Captured output: the head and the tail in a file, a hash over every byte, secrets replaced.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use longhaul_common::text::clip_tail;
 
 use super::run::OnLine;
+use super::secrets::{Redactor, Secrets};
 
 /// Bytes read from the pipe at once.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -21,7 +23,7 @@ const LINE_BYTES_MAX: usize = 300;
 pub struct CapturedLog {
     /// The file that holds it, without the middle if it was too long.
     pub path: PathBuf,
-    /// blake3 over all bytes, those left out included.
+    /// blake3 over all bytes after redaction, those left out included.
     pub hash: [u8; 32],
     /// Bytes the process wrote.
     pub bytes: u64,
@@ -48,11 +50,14 @@ pub(super) struct Capture {
     hasher: blake3::Hasher,
     bytes: u64,
     disk_full: bool,
+    redactor: Redactor,
+    /// When the program last wrote something.
+    heard: Instant,
 }
 
 impl Capture {
     /// Starts a log file that will hold at most about `bytes_max` bytes.
-    pub fn create(path: &Path, bytes_max: u64) -> io::Result<Self> {
+    pub fn create(path: &Path, bytes_max: u64, secrets: Secrets) -> io::Result<Self> {
         let half = usize::try_from(bytes_max / 2).unwrap_or(usize::MAX);
         Ok(Self {
             path: path.to_owned(),
@@ -65,11 +70,24 @@ impl Capture {
             hasher: blake3::Hasher::new(),
             bytes: 0,
             disk_full: false,
+            redactor: Redactor::new(secrets),
+            heard: Instant::now(),
         })
     }
 
     /// Takes the next bytes; gives the last whole line among them, if any.
     pub fn push(&mut self, chunk: &[u8]) -> Option<String> {
+        self.heard = Instant::now();
+        let clean = self.redactor.push(chunk);
+        self.keep(&clean)
+    }
+
+    /// When the program last wrote something; its start, before it did.
+    pub fn heard(&self) -> Instant {
+        self.heard
+    }
+
+    fn keep(&mut self, chunk: &[u8]) -> Option<String> {
         self.hasher.update(chunk);
         self.bytes += chunk.len() as u64;
         let (head, rest) = chunk.split_at(chunk.len().min(self.head_left));
@@ -108,6 +126,8 @@ impl Capture {
 
     /// Ends the file.
     pub fn finish(&mut self) -> CapturedLog {
+        let held = self.redactor.finish();
+        self.keep(&held);
         let tail = std::mem::take(&mut self.tail);
         let missing = self.bytes - (self.stored_head() + tail.len() as u64);
         if missing > 0 {
@@ -174,7 +194,7 @@ mod tests {
 
     fn captured(max: u64, chunks: &[&[u8]]) -> (CapturedLog, String) {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let mut capture = Capture::create(&dir.path().join("log"), max).expect("created");
+        let mut capture = Capture::create(&dir.path().join("log"), max, Secrets::default()).expect("created");
         for chunk in chunks {
             capture.push(chunk);
         }
@@ -206,7 +226,7 @@ mod tests {
     #[test]
     fn the_last_whole_line_is_reported() {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let mut capture = Capture::create(&dir.path().join("log"), 100).expect("created");
+        let mut capture = Capture::create(&dir.path().join("log"), 100, Secrets::default()).expect("created");
         assert_eq!(capture.push(b"a\nbc"), Some("a".to_owned()));
         assert_eq!(capture.push(b"d"), None);
         assert_eq!(capture.push(b"e\nxyz\nrest"), Some("xyz".to_owned()));

@@ -10,6 +10,7 @@ mod capture;
 mod descendants;
 mod environment;
 mod run;
+mod secrets;
 mod shim;
 mod wire;
 
@@ -17,4 +18,5 @@ pub use arguments::{Placeholders, argv_of, is_empty};
 pub use capture::CapturedLog;
 pub use environment::{Purpose, variables};
 pub use run::{OnLine, ProcessEnd, ProcessError, ProcessOutcome, ProcessSpec, run};
+pub use secrets::Secrets;
 pub use shim::shim_main;

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::capture::{Capture, CapturedLog, drain};
 use super::descendants::kill_orphans;
+use super::secrets::Secrets;
 use super::wire::{ShimSpec, ShimStatus, TERMINATE};
 
 /// Time between SIGTERM and SIGKILL: a cancelled assignment ends within two seconds.
@@ -44,6 +45,10 @@ pub struct ProcessSpec {
     pub stdin: Option<PathBuf>,
     /// Wall time limit.
     pub timeout: Option<Duration>,
+    /// Longest time without output.
+    pub idle_timeout: Option<Duration>,
+    /// What is replaced in all output.
+    pub secrets: Secrets,
     /// Where stdout and stderr go, together.
     pub log: PathBuf,
     /// Bytes kept of it; 0 is [`OUTPUT_BYTES_DEFAULT`].
@@ -61,6 +66,8 @@ pub enum ProcessEnd {
     Signalled(i32),
     /// It ran into its wall time limit and was ended.
     TimedOut,
+    /// It wrote nothing for this long and was ended.
+    Silent(Duration),
     /// It was ended by the cancellation.
     Cancelled,
     /// It could not be executed, and why.
@@ -115,7 +122,7 @@ pub async fn run(
 ) -> Result<ProcessOutcome, ProcessError> {
     let output = |source| ProcessError::Output { path: spec.log.clone(), source };
     let max = if spec.output_bytes_max == 0 { OUTPUT_BYTES_DEFAULT } else { spec.output_bytes_max };
-    let capture = Arc::new(Mutex::new(Capture::create(&spec.log, max).map_err(output)?));
+    let capture = Arc::new(Mutex::new(Capture::create(&spec.log, max, spec.secrets.clone()).map_err(output)?));
     if cancel.is_cancelled() {
         return Ok(ProcessOutcome { end: ProcessEnd::Cancelled, log: finish(&capture) });
     }
@@ -143,6 +150,7 @@ pub async fn run(
         _ended = child.wait() => None,
         () = cancel.cancelled() => Some(ProcessEnd::Cancelled),
         () = timeout => Some(ProcessEnd::TimedOut),
+        limit = silence(&capture, spec.idle_timeout) => Some(ProcessEnd::Silent(limit)),
     };
     if stopped.is_some() {
         if let Some(stdin) = &mut lifeline {
@@ -170,6 +178,18 @@ pub async fn run(
         None => ProcessEnd::Lost,
     });
     Ok(ProcessOutcome { end, log: finish(&capture) })
+}
+
+/// Returns when nothing was written for the limit.
+async fn silence(capture: &Mutex<Capture>, limit: Option<Duration>) -> Duration {
+    let Some(limit) = limit else { return std::future::pending().await };
+    loop {
+        let quiet = capture.lock().unwrap_or_else(PoisonError::into_inner).heard().elapsed();
+        match limit.checked_sub(quiet) {
+            None | Some(Duration::ZERO) => return limit,
+            Some(left) => tokio::time::sleep(left).await,
+        }
+    }
 }
 
 fn finish(capture: &Mutex<Capture>) -> CapturedLog {

@@ -15,6 +15,8 @@ pub struct Shape {
     pub rungs: usize,
     /// Check commands.
     pub checks: usize,
+    /// The rung to begin with: not the first where work in progress goes on.
+    pub first: usize,
 }
 
 /// What to do next. The number of a rung or check is its position.
@@ -100,7 +102,10 @@ impl Session {
         match (self, failure) {
             (S::Slot(shape), None) => (S::Setup(shape), Do::Setup),
             (S::Setup(shape), None) if shape.rungs == 0 => over(End::Failed(Box::new(no_agent()))),
-            (S::Setup(shape), None) => (S::Agent(shape, 0), Do::Agent(0, None)),
+            (S::Setup(shape), None) => {
+                let rung = shape.first.min(shape.rungs - 1);
+                (S::Agent(shape, rung), Do::Agent(rung, None))
+            }
             (S::Agent(shape, rung), None) => (S::Fix(shape, rung), Do::Fix),
             // A failed agent leaves nothing: the next one starts where it started.
             (S::Agent(shape, rung), Some(failure)) => further(shape, rung, failure),
@@ -186,21 +191,29 @@ mod tests {
     #[test]
     fn the_straight_way() {
         let told = vec![Told::Done; 8];
-        let trace = check_trace(Shape { rungs: 2, checks: 2 }, told);
+        let trace = check_trace(Shape { rungs: 2, checks: 2, first: 0 }, told);
         assert_eq!(trace, ["slot", "setup", "agent0", "fix", "snapshot", "lookforleft", "check0", "check1", "result"]);
+    }
+
+    #[test]
+    fn work_in_progress_goes_on_at_its_rung() {
+        let trace = check_trace(Shape { rungs: 2, checks: 0, first: 1 }, vec![Told::Done; 6]);
+        assert_eq!(trace, ["slot", "setup", "agent1", "fix", "snapshot", "lookforleft", "result"]);
+        let trace = check_trace(Shape { rungs: 2, checks: 0, first: 9 }, vec![Told::Done; 2]);
+        assert_eq!(trace[2], "agent1", "a rung the ladder no longer has is its last");
     }
 
     #[test]
     fn a_failed_check_brings_the_next_rung() {
         let told = [vec![Told::Done; 6], vec![no(FailureClass::Check)], vec![Told::Done; 6]].concat();
-        let trace = check_trace(Shape { rungs: 2, checks: 1 }, told);
+        let trace = check_trace(Shape { rungs: 2, checks: 1, first: 0 }, told);
         assert_eq!(trace[6..], ["check0", "restore", "agent1!", "fix", "snapshot", "lookforleft", "check0", "result"]);
     }
 
     #[test]
     fn work_left_on_the_last_rung_fails() {
         let told = [vec![Told::Done; 5], vec![no(FailureClass::Agent)]].concat();
-        let trace = check_trace(Shape { rungs: 1, checks: 3 }, told);
+        let trace = check_trace(Shape { rungs: 1, checks: 3, first: 0 }, told);
         assert_eq!(trace.last().map(String::as_str), Some("failed:Agent"));
     }
 
@@ -208,7 +221,7 @@ mod tests {
     fn a_bad_result_ends_it_though_rungs_are_left() {
         let told = [vec![Told::Done; 4], vec![no(FailureClass::Footprint)]].concat();
         assert_eq!(
-            check_trace(Shape { rungs: 3, checks: 0 }, told).last().map(String::as_str),
+            check_trace(Shape { rungs: 3, checks: 0, first: 0 }, told).last().map(String::as_str),
             Some("failed:Footprint")
         );
     }
@@ -219,7 +232,7 @@ mod tests {
             let broken = Told::Broken(failed(FailureClass::DiskFull));
             let told = [vec![Told::Done; steps], vec![broken]].concat();
             assert_eq!(
-                check_trace(Shape { rungs: 2, checks: 2 }, told).last().map(String::as_str),
+                check_trace(Shape { rungs: 2, checks: 2, first: 0 }, told).last().map(String::as_str),
                 Some("failed:DiskFull")
             );
         }
@@ -229,7 +242,7 @@ mod tests {
     fn every_ladder_ends() {
         // Whatever is said at each step, an attempt ends within its stated bound.
         for pattern in 0..(1_u32 << 16) {
-            let shape = Shape { rungs: 3, checks: 2 };
+            let shape = Shape { rungs: 3, checks: 2, first: 0 };
             let (mut session, mut step) = Session::begin(shape);
             let mut steps = 0;
             while !matches!(step, Do::Deliver(_)) {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use longhaul_worker::process::{ProcessEnd, ProcessOutcome, ProcessSpec, run};
+use longhaul_worker::process::{ProcessEnd, ProcessOutcome, ProcessSpec, Secrets, run};
 use tokio_util::sync::CancellationToken;
 
 use crate::world::shim;
@@ -17,10 +17,42 @@ fn spec(dir: &Path, line: &str) -> ProcessSpec {
         env: [("PATH".into(), std::env::var_os("PATH").expect("a PATH"))].into(),
         stdin: None,
         timeout: None,
+        idle_timeout: None,
+        secrets: Secrets::default(),
         log: dir.join("log"),
         output_bytes_max: 0,
         on_line: None,
     }
+}
+
+#[tokio::test]
+async fn a_silent_program_is_ended_and_a_talking_one_is_not() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let limit = Duration::from_millis(700);
+    let silent = ProcessSpec { idle_timeout: Some(limit), ..spec(dir.path(), "echo one; sleep 1000") };
+    let ended = run(&shim(), silent, &CancellationToken::new()).await.expect("runs");
+    assert_eq!((ended.end, ended.log.tail.as_str()), (ProcessEnd::Silent(limit), "one\n"));
+    let talking = "for n in 1 2 3 4 5 6; do echo $n; sleep 0.2; done";
+    let talking = ProcessSpec { idle_timeout: Some(limit), ..spec(dir.path(), talking) };
+    let ended = run(&shim(), talking, &CancellationToken::new()).await.expect("runs");
+    assert_eq!(ended.end, ProcessEnd::Exited(0));
+}
+
+#[tokio::test]
+async fn secrets_are_replaced_in_log_tail_and_lines() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let lines = std::sync::Arc::new(std::sync::Mutex::new(Vec::<String>::new()));
+    let heard = std::sync::Arc::clone(&lines);
+    let spec = ProcessSpec {
+        secrets: Secrets::new(["planted-secret".into()]),
+        on_line: Some(std::sync::Arc::new(move |line| heard.lock().expect("not poisoned").push(line.to_owned()))),
+        // In two writes with a pause: the pipe brings them apart.
+        ..spec(dir.path(), "printf 'a planted-'; sleep 0.3; echo 'secret here'; echo end")
+    };
+    let ended = run(&shim(), spec, &CancellationToken::new()).await.expect("runs");
+    assert_eq!(ended.log.tail, "a [redacted] here\nend\n");
+    assert_eq!(std::fs::read_to_string(&ended.log.path).expect("kept"), ended.log.tail);
+    assert!(lines.lock().expect("not poisoned").iter().all(|line| !line.contains("planted")));
 }
 
 async fn outcome(line: &str) -> ProcessOutcome {

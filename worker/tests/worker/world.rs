@@ -9,16 +9,16 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use longhaul_common::bus::{Bus, MemoryBus, Message, Subject, Subscription};
+use longhaul_common::server::ServerAccess;
 use longhaul_common::{JobId, Oid};
 use longhaul_proto::{
     Ack, Agent, Assignment, CancelWork, CodemodAgent, CommandAgent, CommandLine, Failure, Finished, FromWorker, Gate,
-    GateResult, Patch, Policy, Repo, RepoEnv, Task, ToWorker, Work, agent, assignment, finished, from_worker, report,
-    to_worker,
+    GateResult, Patch, Policy, Presence, Repo, RepoEnv, Task, ToWorker, Wip, Work, agent, assignment, finished,
+    from_worker, report, to_worker,
 };
-use longhaul_worker::{Delivery, ResultSink, SinkError, WorkerConfig};
+use longhaul_worker::{Delivery, ResultSink, Scope, Shutdown, SinkError, WorkerConfig, WorkerError};
 use prost::Message as _;
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{mpsc, watch};
 
 /// Longest wait for anything; only a failing test ever waits so long.
 const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -61,6 +61,10 @@ pub struct Sink {
     results: mpsc::UnboundedSender<Finished>,
     pub refusing: AtomicBool,
     pub tries: AtomicU64,
+    /// Work in progress, in order.
+    pub wips: watch::Sender<Vec<Wip>>,
+    /// Logs, in order.
+    pub logs: std::sync::Mutex<Vec<(String, String)>>,
     store: PathBuf,
 }
 
@@ -78,7 +82,18 @@ impl ResultSink for Sink {
                 let out = import.stdin(file).output().expect("git runs");
                 assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
             }
-            let Some(report::Body::Finished(finished)) = delivery.report.body else { panic!("not a result") };
+            let finished = match delivery.report.body {
+                Some(report::Body::Finished(finished)) => finished,
+                Some(report::Body::Wip(wip)) => {
+                    self.wips.send_modify(|wips| wips.push(wip));
+                    return Ok(Ack { disposition: "kept".into() });
+                }
+                _ => panic!("not a result"),
+            };
+            for (name, path) in &delivery.logs {
+                let text = std::fs::read_to_string(path).expect("the log exists");
+                self.logs.lock().expect("no test panics with it").push((name.clone(), text));
+            }
             assert_eq!(finished.logs.len(), delivery.logs.len(), "every log is delivered");
             self.results.send(finished).expect("the test listens");
             Ok(Ack { disposition: "kept".into() })
@@ -92,8 +107,11 @@ pub struct World {
     pub sink: Arc<Sink>,
     results: mpsc::UnboundedReceiver<Finished>,
     from: Subscription,
-    pub shutdown: CancellationToken,
-    running: Option<tokio::task::JoinHandle<()>>,
+    pub shutdown: Shutdown,
+    pub scope: Scope,
+    /// Changes the settings of workers that are started.
+    pub configure: Box<dyn Fn(&mut WorkerConfig) + Send>,
+    running: Option<tokio::task::JoinHandle<Result<(), WorkerError>>>,
     next_id: u64,
     pub repo: Repo,
     pub policy: Policy,
@@ -115,7 +133,14 @@ impl World {
             bus.subscribe(&Subject::presences()),
             bus.subscribe(&Subject::reports(&job())),
         ));
-        let sink = Sink { results, refusing: AtomicBool::new(false), tries: AtomicU64::new(0), store: store.clone() };
+        let sink = Sink {
+            results,
+            refusing: AtomicBool::new(false),
+            tries: AtomicU64::new(0),
+            wips: watch::Sender::default(),
+            logs: Default::default(),
+            store: store.clone(),
+        };
         let mut world = Self {
             repo: Repo {
                 name: "r".into(),
@@ -128,7 +153,9 @@ impl World {
             sink: Arc::new(sink),
             results: received,
             from,
-            shutdown: CancellationToken::new(),
+            shutdown: Shutdown::default(),
+            scope: Scope::Job(job()),
+            configure: Box::new(|_| {}),
             running: None,
             next_id: 0,
             policy: Policy::default(),
@@ -182,23 +209,23 @@ impl World {
     }
 
     pub fn start(&mut self) {
-        self.shutdown = CancellationToken::new();
-        let config = WorkerConfig {
-            name: "w".into(),
-            root: self.root(),
-            work_slots: 1,
-            gate_slots: 1,
-            slot_bytes_max: 0,
-            shim: shim(),
-        };
-        let worker = longhaul_worker::run(config, job(), self.bus.clone(), self.sink.clone(), self.shutdown.clone());
-        self.running = Some(tokio::spawn(async move { worker.await.expect("the worker ends well") }));
+        self.shutdown = Shutdown::default();
+        let mut config = WorkerConfig::new("w", self.root(), shim());
+        (self.configure)(&mut config);
+        let scope = self.scope.clone();
+        let worker = longhaul_worker::run(config, scope, self.bus.clone(), self.sink.clone(), self.shutdown.clone());
+        self.running = Some(tokio::spawn(worker));
     }
 
     pub async fn stop(&mut self) {
-        self.shutdown.cancel();
+        self.shutdown.stop.cancel();
+        self.ended().await.expect("the worker ends well");
+    }
+
+    /// Waits until the worker ends by itself.
+    pub async fn ended(&mut self) -> Result<(), WorkerError> {
         let running = self.running.take().expect("started");
-        tokio::time::timeout(WAIT_MAX, running).await.expect("ends in time").expect("does not panic");
+        tokio::time::timeout(WAIT_MAX, running).await.expect("ends in time").expect("does not panic")
     }
 
     pub fn assignment(&mut self, kind: assignment::Kind) -> Assignment {
@@ -280,6 +307,26 @@ impl World {
 
     pub fn no_result(&mut self) -> bool {
         self.results.try_recv().is_err()
+    }
+
+    /// Waits until the worker announces itself so.
+    pub async fn present(&mut self, wanted: impl Fn(&Presence) -> bool) -> Presence {
+        let message =
+            self.heard(|message| matches!(message, from_worker::Message::Presence(presence) if wanted(presence))).await;
+        let from_worker::Message::Presence(presence) = message else { panic!("not a presence") };
+        presence
+    }
+
+    /// Makes a worker of a fleet of it, which fetches from this world as a server.
+    pub async fn as_fleet(&mut self, more: impl Fn(&mut WorkerConfig) + Send + 'static) {
+        self.stop().await;
+        let url = format!("file://{}", self.dir.path().display());
+        self.scope = Scope::All;
+        self.configure = Box::new(move |config| {
+            config.server = Some(ServerAccess { url: url.clone(), ..ServerAccess::default() });
+            more(config);
+        });
+        self.start();
     }
 
     /// Runs a subtask to its end.

@@ -1,0 +1,140 @@
+//! One rung of the ladder: its agent is told what to do, runs, and its work in progress is saved.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use longhaul_proto::{Agent, CodemodAgent, CommandAgent, Failure, FailureClass, agent};
+
+use super::{Attempt, broken, refused, told_of};
+use crate::agent::{codemod, command};
+use crate::commit::Declared;
+use crate::execution::{Program, limit_of};
+use crate::failure::infrastructure;
+use crate::process::Purpose;
+use crate::session::Told;
+use crate::wip::{Saver, unpack_session};
+use crate::workspace::{Slot, WorkspaceError, remove_tree};
+
+impl Attempt {
+    pub(super) async fn agent(&mut self, rung: usize, before: Option<&Failure>) -> Told {
+        let Some(agent) = self.work.ladder.get(rung).cloned() else {
+            return refused(FailureClass::Agent, "no such rung");
+        };
+        self.running.clone_from(&agent.name);
+        self.rung = u32::try_from(rung).unwrap_or(u32::MAX);
+        self.execution.reporter.step(&agent.name);
+        match agent.kind.clone() {
+            Some(agent::Kind::Codemod(codemod)) => self.codemod(codemod).await,
+            Some(agent::Kind::Command(command)) => self.command(&agent, &command, before).await,
+            None => Told::Broken(Box::new(infrastructure(format!(
+                "this worker does not know the kind of the agent {}",
+                agent.name
+            )))),
+        }
+    }
+
+    async fn codemod(&self, agent: CodemodAgent) -> Told {
+        let (files, declared) = (self.work.files.clone(), self.declared.clone());
+        let done = self.execution.blocking(move |slot| {
+            let files = if files.is_empty() { tracked(slot, &declared)? } else { files };
+            Ok::<_, WorkspaceError>(codemod::apply(&agent, &slot.ws(), &files))
+        });
+        match done.await.and_then(|done| done) {
+            Err(error) => broken(error),
+            Ok(Ok(done)) => {
+                for skipped in &done.skipped {
+                    tracing::info!(subtask = self.work.subtask, skipped, "codemod passed over a file");
+                }
+                Told::Done
+            }
+            Ok(Err(codemod::CodemodError::Io { action, path, source })) => {
+                broken(WorkspaceError::Io { action, path, source })
+            }
+            Ok(Err(error)) => refused(FailureClass::Agent, error.to_string()),
+        }
+    }
+
+    async fn command(&mut self, agent: &Agent, command: &CommandAgent, before: Option<&Failure>) -> Told {
+        let Some(run) = &command.run else { return refused(FailureClass::Agent, "the agent has no command") };
+        let env = match self.agent_env(command, before).await {
+            Ok(env) => env,
+            Err(error) => return broken(error),
+        };
+        let program = Program {
+            name: agent.name.clone(),
+            env,
+            stdin: Some(self.subtask_file()),
+            timeout: limit_of(command.timeout_ms),
+            idle_timeout: self.idle_timeout(),
+            ..Program::default()
+        };
+        let values = command::placeholders(&self.execution.assignment, &self.work.files, &self.execution.slot.ws());
+        let execution = Arc::clone(&self.execution);
+        let ran = tokio::select! {
+            biased;
+            ran = execution.command(Purpose::Agent, FailureClass::Agent, run, &values, program) => ran,
+            () = self.saver.watch(self.rung) => Ok(()),
+        };
+        if self.execution.leave.is_cancelled() && ran.is_err() {
+            self.saver.last(self.rung).await;
+        }
+        told_of(ran)
+    }
+
+    fn subtask_file(&self) -> PathBuf {
+        self.execution.slot.tmp().join("subtask.json")
+    }
+
+    pub(super) fn idle_timeout(&self) -> Option<std::time::Duration> {
+        self.work.task.as_ref().and_then(|task| limit_of(task.idle_timeout_ms))
+    }
+
+    /// Writes what a command agent is told, and gives its variables.
+    async fn agent_env(
+        &self,
+        command: &CommandAgent,
+        before: Option<&Failure>,
+    ) -> Result<BTreeMap<OsString, OsString>, WorkspaceError> {
+        let mut json = command::subtask_json(&self.work, command::instructions(&self.work));
+        if let Some(before) = before {
+            json["previous"] = serde_json::json!({ "class": before.class().as_str_name(), "message": before.message, "detail": before.detail });
+        }
+        // The rung that work in progress goes on with, and its first try only.
+        let wip = self.work.wip.as_ref().filter(|wip| wip.rung == self.rung && before.is_none());
+        if let Some(wip) = wip {
+            json["continues"] = serde_json::json!({ "turn": wip.turn });
+        }
+        let path = self.subtask_file();
+        let (text, to) = (json.to_string(), path.clone());
+        let session = wip.map(|wip| wip.session.clone()).unwrap_or_default();
+        self.execution
+            .blocking(move |slot| {
+                std::fs::write(&to, text).map_err(|source| WorkspaceError::Io { action: "write", path: to, source })?;
+                let folder = Saver::session_dir(slot);
+                let made = remove_tree(&folder).and_then(|()| std::fs::create_dir(&folder));
+                made.map_err(|source| WorkspaceError::Io { action: "make", path: folder.clone(), source })?;
+                if let Err(error) = unpack_session(&session, &folder) {
+                    tracing::warn!(%error, "the session of the earlier attempt is not restored");
+                }
+                Ok(())
+            })
+            .await
+            .and_then(|made| made)?;
+        let slot = &self.execution.slot;
+        let mut env: BTreeMap<OsString, OsString> =
+            command.env.iter().map(|(key, value)| (key.into(), value.into())).collect();
+        env.insert("LONGHAUL_SUBTASK".into(), path.into());
+        env.insert("LONGHAUL_TURN".into(), Saver::turn_file(slot).into());
+        env.insert("LONGHAUL_SESSION".into(), Saver::session_dir(slot).into());
+        Ok(env)
+    }
+}
+
+/// All tracked files the subtask may write.
+fn tracked(slot: &Slot, declared: &Declared) -> Result<Vec<String>, WorkspaceError> {
+    let out = slot.git().run(["ls-files", "-z"])?;
+    let names = out.split(|&b| b == 0).filter_map(|name| std::str::from_utf8(name).ok());
+    Ok(names.filter(|name| !name.is_empty() && declared.covers(name)).map(str::to_owned).collect())
+}

@@ -1,0 +1,196 @@
+//! What a worker executes at the moment, as its gRPC service shows it, and what the service asks.
+//!
+//! Lines of output are kept for as long as an assignment runs, the last [`LINES_MAX`] of each; one
+//! who attaches gets them first and then every new one. A reader that is too slow loses lines, the
+//! assignment never waits for it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use longhaul_common::text::clip_head;
+use longhaul_proto::{Presence, RunningWork, TraceLine};
+use tokio::sync::{broadcast, mpsc};
+
+use crate::session::desk::Key;
+
+/// Lines kept of each assignment.
+pub const LINES_MAX: usize = 200;
+
+/// Longest line kept, in bytes.
+const LINE_BYTES_MAX: usize = 1_000;
+
+/// Lines a slow reader may be behind.
+const BEHIND_MAX: usize = 1_024;
+
+/// Requests of the service that wait for the worker.
+const REQUESTS_MAX: usize = 64;
+
+/// What the service asks of the worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// End an assignment.
+    Cancel(Key, String),
+    /// Drain within so many milliseconds; 0 is the worker's own setting.
+    Drain(u64),
+}
+
+/// Shared by a worker and its service; clones are the same.
+#[derive(Clone, Debug)]
+pub struct Live {
+    state: Arc<Mutex<State>>,
+    requests: mpsc::Sender<Request>,
+}
+
+#[derive(Debug)]
+struct State {
+    presence: Presence,
+    running: BTreeMap<Key, Running>,
+    /// Taken by the worker when it starts.
+    requests: Option<mpsc::Receiver<Request>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    subtask: String,
+    step: String,
+    since_ms: i64,
+    lines: VecDeque<TraceLine>,
+    new: broadcast::Sender<TraceLine>,
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        let (sender, receiver) = mpsc::channel(REQUESTS_MAX);
+        let state = State { presence: Presence::default(), running: BTreeMap::new(), requests: Some(receiver) };
+        Self { state: Arc::new(Mutex::new(state)), requests: sender }
+    }
+}
+
+impl Live {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An assignment began; it is shown until the value is dropped.
+    pub fn begin(&self, key: &Key, subtask: &str) -> Shown {
+        let running = Running {
+            subtask: subtask.to_owned(),
+            step: String::new(),
+            since_ms: now_ms(),
+            lines: VecDeque::new(),
+            new: broadcast::channel(BEHIND_MAX).0,
+        };
+        self.state().running.insert(key.clone(), running);
+        Shown { live: self.clone(), key: key.clone() }
+    }
+
+    /// What was announced last.
+    pub fn presence(&self) -> Presence {
+        self.state().presence.clone()
+    }
+
+    pub(crate) fn announced(&self, presence: &Presence) {
+        self.state().presence.clone_from(presence);
+    }
+
+    /// What is executed.
+    pub fn running(&self) -> Vec<RunningWork> {
+        let state = self.state();
+        let row = |(key, running): (&Key, &Running)| RunningWork {
+            job: key.job.to_string(),
+            id: key.id,
+            step: running.step.clone(),
+            subtask: running.subtask.clone(),
+            since_ms: running.since_ms,
+        };
+        state.running.iter().map(row).collect()
+    }
+
+    /// The last lines of an assignment and those to come; `None` when it is not executed here.
+    pub fn attach(&self, key: &Key) -> Option<(Vec<TraceLine>, broadcast::Receiver<TraceLine>)> {
+        let state = self.state();
+        let running = state.running.get(key)?;
+        Some((running.lines.iter().cloned().collect(), running.new.subscribe()))
+    }
+
+    /// Hands a request to the worker; false when it is too busy or gone.
+    pub fn ask(&self, request: Request) -> bool {
+        self.requests.try_send(request).is_ok()
+    }
+
+    pub(crate) fn requests(&self) -> Option<mpsc::Receiver<Request>> {
+        self.state().requests.take()
+    }
+}
+
+/// An assignment that is shown as running.
+#[derive(Debug)]
+pub struct Shown {
+    live: Live,
+    key: Key,
+}
+
+impl Shown {
+    /// A new step began.
+    pub fn step(&self, step: &str) {
+        if let Some(running) = self.live.state().running.get_mut(&self.key) {
+            step.clone_into(&mut running.step);
+        }
+        self.line("");
+    }
+
+    /// A line of output.
+    pub fn line(&self, line: &str) {
+        let mut state = self.live.state();
+        let Some(running) = state.running.get_mut(&self.key) else { return };
+        let line = TraceLine {
+            id: self.key.id,
+            step: running.step.clone(),
+            line: clip_head(line, LINE_BYTES_MAX).to_owned(),
+            at_ms: now_ms(),
+        };
+        if running.lines.len() == LINES_MAX {
+            running.lines.pop_front();
+        }
+        running.lines.push_back(line.clone());
+        // Nobody may be attached.
+        let _unheard = running.new.send(line);
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        self.live.state().running.remove(&self.key);
+    }
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_are_kept_and_new_ones_come() {
+        let live = Live::default();
+        let key = Key { job: "a".parse().expect("a name"), id: 3 };
+        assert!(live.attach(&key).is_none());
+        let shown = live.begin(&key, "s");
+        shown.step("check");
+        for number in 0..=LINES_MAX {
+            shown.line(&number.to_string());
+        }
+        let (last, mut new) = live.attach(&key).expect("it runs");
+        assert_eq!((last.len(), last[0].line.as_str()), (LINES_MAX, "1"));
+        shown.line("new");
+        let line = new.try_recv().expect("told");
+        assert_eq!((line.line.as_str(), line.step.as_str(), line.id), ("new", "check", 3));
+        assert_eq!(live.running()[0].subtask, "s");
+        drop(shown);
+        assert!(new.try_recv().is_err() && live.running().is_empty());
+    }
+}

@@ -1,0 +1,146 @@
+//! Fetching commits by id, as often as the network needs.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use longhaul_common::Oid;
+use longhaul_common::git::{Git, GitError};
+use longhaul_common::server::ServerAccess;
+use longhaul_proto::RepoEnv;
+use tokio_util::sync::CancellationToken;
+
+use super::mirrors::MirrorError;
+use crate::backoff::Backoff;
+use crate::process::{ProcessEnd, ProcessSpec, Purpose, Secrets, run, variables};
+
+/// Fetches of one assignment at most.
+const TRIES_MAX: u32 = 6;
+
+/// First and longest pause between two tries.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
+
+/// Longest time without a byte or a line of progress.
+const SILENT_MAX: Duration = Duration::from_secs(120);
+
+/// Bytes kept of git's own words.
+const LOG_BYTES_MAX: u64 = 64 << 10;
+
+/// Words by which git says that its own repository is damaged, and not the network.
+const DAMAGED: &[&str] = &[
+    "is corrupt",
+    "object file",
+    "bad object",
+    "missing blob",
+    "missing tree",
+    "unable to read",
+    "unable to parse",
+    "packfile",
+    "index file",
+    "differ in contents",
+    "invalid index-pack output",
+    "not a git repository",
+    "bad config",
+    "remote did not send all necessary objects",
+    "invalid sha1 pointer",
+];
+
+/// One fetch.
+pub(super) struct Fetch<'a> {
+    pub path: PathBuf,
+    pub url: &'a str,
+    pub server: &'a ServerAccess,
+    pub shim: &'a [OsString],
+    pub secrets: Secrets,
+    pub job: &'a str,
+    pub commits: &'a [Oid],
+}
+
+/// The ref that keeps a commit and says that everything below it is there.
+pub(super) fn reference(job: &str, oid: Oid) -> String {
+    format!("refs/longhaul/{job}/{oid}")
+}
+
+/// Fetches until it is there, refused for good, or tried too often.
+pub(super) async fn fetch(wanted: &Fetch<'_>, cancel: &CancellationToken) -> Result<(), MirrorError> {
+    let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
+    let mut tries = 0;
+    loop {
+        let cause = match once(wanted, cancel).await? {
+            None => return Ok(()),
+            Some(cause) => cause,
+        };
+        tries += 1;
+        if tries == TRIES_MAX {
+            return Err(MirrorError::Fetch { url: wanted.url.to_owned(), tries, cause });
+        }
+        tracing::warn!(url = wanted.url, tries, cause, "fetch failed; trying again");
+        tokio::select! {
+            () = tokio::time::sleep(backoff.pause()) => {}
+            () = cancel.cancelled() => return Err(MirrorError::Cancelled),
+        }
+    }
+}
+
+/// One try; why it has to be repeated, if it has to.
+async fn once(wanted: &Fetch<'_>, cancel: &CancellationToken) -> Result<Option<String>, MirrorError> {
+    let log = wanted.path.join("fetch.log");
+    let outcome = run(wanted.shim, spec(wanted, log.clone()), cancel).await;
+    let outcome = outcome.map_err(|error| MirrorError::Fetch {
+        url: wanted.url.to_owned(),
+        tries: 1,
+        cause: error.to_string(),
+    })?;
+    let said = outcome.log.tail.trim().to_owned();
+    if outcome.log.disk_full || said.contains("No space left on device") {
+        return Err(MirrorError::DiskFull { cause: format!("git fetch: {said}") });
+    }
+    match outcome.end {
+        ProcessEnd::Exited(0) => Ok(None),
+        ProcessEnd::Cancelled => Err(MirrorError::Cancelled),
+        ProcessEnd::Exited(_) if DAMAGED.iter().any(|words| said.contains(words)) => {
+            Err(MirrorError::Git(GitError::Output {
+                args: "fetch".to_owned(),
+                output: said,
+                expected: "a whole mirror",
+            }))
+        }
+        ProcessEnd::Silent(limit) => Ok(Some(format!("no progress for {limit:?}: {said}"))),
+        end => Ok(Some(format!("{end:?}: {said}"))),
+    }
+}
+
+/// Git through the shim: it ends with the worker, is bounded by progress, and its token is in its
+/// environment only.
+fn spec(wanted: &Fetch<'_>, log: PathBuf) -> ProcessSpec {
+    let mut git = Git::at(&wanted.path);
+    for (key, value) in wanted.server.git_env() {
+        git = git.with_env(key, value);
+    }
+    let settings = ["protocol.version=2", "fetch.unpackLimit=1", "http.lowSpeedLimit=1", "http.lowSpeedTime=60"];
+    let mut args: Vec<String> = settings.iter().flat_map(|setting| ["-c".to_owned(), (*setting).to_owned()]).collect();
+    args.extend(
+        ["fetch", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--progress", "--force"]
+            .map(str::to_owned),
+    );
+    args.extend(["--".to_owned(), wanted.url.to_owned()]);
+    args.extend(wanted.commits.iter().map(|oid| format!("{oid}:{}", reference(wanted.job, *oid))));
+    let command = git.command(args);
+    let mut env: BTreeMap<OsString, OsString> = variables(Purpose::Prepare, &RepoEnv::default(), &wanted.path);
+    env.extend(command.get_envs().filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned()))));
+    let mut argv = vec![command.get_program().to_owned()];
+    argv.extend(command.get_args().map(OsString::from));
+    ProcessSpec {
+        argv,
+        cwd: wanted.path.clone(),
+        env,
+        stdin: None,
+        timeout: None,
+        idle_timeout: Some(SILENT_MAX),
+        secrets: wanted.secrets.clone(),
+        log,
+        output_bytes_max: LOG_BYTES_MAX,
+        on_line: None,
+    }
+}

@@ -1,0 +1,47 @@
+//! Keeping a mirror small and quick: few packs, few refs.
+
+use std::fs;
+use std::path::Path;
+
+use longhaul_common::git::{Git, GitError};
+
+/// Packs above which an idle mirror is repacked: every fetch adds one.
+const PACKS_MAX: usize = 50;
+
+/// Packs above which it is repacked though it is in use; then nothing is dropped from it.
+const PACKS_IN_USE_MAX: usize = 400;
+
+/// Refs above which the oldest of an idle mirror go: git reads them all for each fetch.
+const REFS_MAX: usize = 2_000;
+
+/// Refs that stay when some go.
+const REFS_KEPT: usize = 500;
+
+/// Repacks when packs have piled up. Of an idle mirror what no ref holds any more is dropped; slots
+/// that borrow from it are made ready before their next use anyway. Blocks.
+pub(super) fn repack_if_due(path: &Path, idle: bool) -> Result<(), GitError> {
+    let packs = fs::read_dir(path.join("objects/pack")).into_iter().flatten().flatten();
+    let packs = packs.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "pack")).count();
+    let git = Git::at(path);
+    if idle && packs > PACKS_MAX {
+        drop_old_refs(&git)?;
+        git.run(["pack-refs", "--all"])?;
+        git.run(["repack", "-a", "-d", "-q"])?;
+    } else if packs > PACKS_IN_USE_MAX {
+        // Git processes that read meanwhile look for the new pack when an old one is gone.
+        git.run(["repack", "-a", "-d", "-k", "-q"])?;
+    }
+    Ok(())
+}
+
+fn drop_old_refs(git: &Git) -> Result<(), GitError> {
+    let out = git.run(["for-each-ref", "--sort=-committerdate", "--format=%(refname)", "refs/longhaul"])?;
+    let text = String::from_utf8_lossy(&out);
+    let names: Vec<&str> = text.lines().collect();
+    if names.len() <= REFS_MAX {
+        return Ok(());
+    }
+    let gone: String = names[REFS_KEPT..].iter().map(|name| format!("delete {name}\n")).collect();
+    git.run_with_input(["update-ref", "--stdin"], gone.as_bytes())?;
+    Ok(())
+}

@@ -1,0 +1,200 @@
+//! The gRPC service of a worker: looking at what it executes, and ending it.
+//!
+//! It listens on loopback unless it is told otherwise, and elsewhere only with a token: whoever
+//! reaches it sees the output of builds and may cancel them. Nothing here can start anything.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::time::Duration;
+
+use longhaul_common::JobId;
+use longhaul_proto::worker_server::{Worker, WorkerServer};
+use longhaul_proto::{
+    AttachWork, CancelWork, DESCRIPTORS, DrainRequest, ProbeReply, ProbeRequest, SteerWork, TraceLine, WorkReply,
+};
+use tokio::net::TcpListener;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_stream::{Stream, StreamExt as _};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Interceptor;
+use tonic::transport::Server;
+use tonic::{Request, Response, Status};
+
+use crate::live::{self, Live};
+use crate::session::desk::Key;
+
+/// Time between two keepalive pings to those who are attached.
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(20);
+
+/// Streams of one connection at once.
+const STREAMS_MAX: u32 = 64;
+
+/// How the service listens.
+#[derive(Clone)]
+pub struct ServiceConfig {
+    /// Address and port; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// What callers must send as `authorization: Bearer`; needed away from loopback.
+    pub token: Option<String>,
+}
+
+impl std::fmt::Debug for ServiceConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let token = self.token.as_ref().map(|_| "set");
+        f.debug_struct("ServiceConfig").field("listen", &self.listen).field("token", &token).finish()
+    }
+}
+
+/// Why the service does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// Reachable from other machines, open to everybody.
+    #[error("listening on {listen} needs a token, for other machines reach it; give one, or listen on 127.0.0.1")]
+    Open {
+        /// The address asked for.
+        listen: SocketAddr,
+    },
+    /// The port cannot be had.
+    #[error("cannot listen on {listen}: {source}")]
+    Listen {
+        /// The address asked for.
+        listen: SocketAddr,
+        /// The operating system's word.
+        source: std::io::Error,
+    },
+    /// Reflection cannot be built.
+    #[error("cannot describe the service: {0}")]
+    Descriptors(String),
+}
+
+/// A running service.
+#[derive(Debug)]
+pub struct Served {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// Ends when it is stopped.
+    pub task: JoinHandle<()>,
+}
+
+impl Served {
+    /// For [`crate::WorkerConfig::endpoint`].
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+}
+
+/// Serves what is shared in `live` until `stop`. The same `live` goes into the worker's settings.
+pub async fn serve(config: ServiceConfig, live: Live, stop: CancellationToken) -> Result<Served, ServiceError> {
+    let ServiceConfig { listen, token } = config;
+    if !listen.ip().is_loopback() && token.is_none() {
+        return Err(ServiceError::Open { listen });
+    }
+    let failed = |source| ServiceError::Listen { listen, source };
+    let listener = TcpListener::bind(listen).await.map_err(failed)?;
+    let addr = listener.local_addr().map_err(failed)?;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .build_v1()
+        .map_err(|error| ServiceError::Descriptors(error.to_string()))?;
+    let (health_reporter, health) = tonic_health::server::health_reporter();
+    health_reporter.set_serving::<WorkerServer<Door>>().await;
+    let worker =
+        WorkerServer::with_interceptor(Door { live }, Bearer(token.map(|token| blake3::hash(token.as_bytes()))));
+    let router = Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
+        .concurrency_limit_per_connection(STREAMS_MAX as usize)
+        .max_concurrent_streams(STREAMS_MAX)
+        .add_service(health)
+        .add_service(reflection)
+        .add_service(worker);
+    let task = tokio::spawn(async move {
+        let incoming = TcpListenerStream::new(listener);
+        // A stream that is attached does not hold the end up.
+        let served = tokio::select! {
+            served = router.serve_with_incoming(incoming) => served,
+            () = stop.cancelled() => Ok(()),
+        };
+        if let Err(error) = served {
+            tracing::error!(%error, "the worker's service ended");
+        }
+    });
+    Ok(Served { addr, task })
+}
+
+/// Lets in who knows the token. Hashes are compared, so the time it takes tells nothing.
+#[derive(Clone)]
+struct Bearer(Option<blake3::Hash>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
+        let Some(wanted) = &self.0 else { return Ok(request) };
+        let given = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
+        let given = given.and_then(|value| value.strip_prefix("Bearer ")).map(|token| blake3::hash(token.as_bytes()));
+        if given.as_ref() == Some(wanted) { Ok(request) } else { Err(Status::unauthenticated("a token is needed")) }
+    }
+}
+
+struct Door {
+    live: Live,
+}
+
+fn key_of(job: &str, id: u64) -> Result<Key, Status> {
+    let job: JobId =
+        job.parse().map_err(|error: longhaul_common::id::BadJobId| Status::invalid_argument(error.to_string()))?;
+    Ok(Key { job, id })
+}
+
+#[tonic::async_trait]
+impl Worker for Door {
+    type AttachStream = Pin<Box<dyn Stream<Item = Result<TraceLine, Status>> + Send>>;
+
+    async fn probe(&self, _: Request<ProbeRequest>) -> Result<Response<ProbeReply>, Status> {
+        Ok(Response::new(ProbeReply { presence: Some(self.live.presence()), running: self.live.running() }))
+    }
+
+    async fn attach(&self, request: Request<AttachWork>) -> Result<Response<Self::AttachStream>, Status> {
+        let AttachWork { job, id } = request.into_inner();
+        let attached = self.live.attach(&key_of(&job, id)?);
+        let (last, new) = attached.ok_or_else(|| Status::not_found(format!("{job} {id} is not executed here now")))?;
+        let new = futures::stream::unfold(new, |mut new| async move {
+            loop {
+                match new.recv().await {
+                    Ok(line) => return Some((Ok(line), new)),
+                    // A reader that is too slow misses lines.
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return None,
+                }
+            }
+        });
+        let lines: Self::AttachStream = Box::pin(tokio_stream::iter(last.into_iter().map(Ok)).chain(new));
+        Ok(Response::new(lines))
+    }
+
+    async fn steer(&self, request: Request<SteerWork>) -> Result<Response<WorkReply>, Status> {
+        let SteerWork { job, id, .. } = request.into_inner();
+        if self.live.attach(&key_of(&job, id)?).is_none() {
+            return Err(Status::not_found(format!("{job} {id} is not executed here now")));
+        }
+        Err(Status::failed_precondition("the agent takes no words while it runs; add a remark with retry instead"))
+    }
+
+    async fn cancel(&self, request: Request<CancelWork>) -> Result<Response<WorkReply>, Status> {
+        let CancelWork { job, id, reason } = request.into_inner();
+        self.ask(live::Request::Cancel(key_of(&job, id)?, reason))?;
+        Ok(Response::new(WorkReply { note: format!("{job} {id} is being ended") }))
+    }
+
+    async fn drain(&self, request: Request<DrainRequest>) -> Result<Response<WorkReply>, Status> {
+        self.ask(live::Request::Drain(request.into_inner().within_ms))?;
+        Ok(Response::new(WorkReply { note: "the worker takes nothing new and leaves".to_owned() }))
+    }
+}
+
+impl Door {
+    fn ask(&self, request: live::Request) -> Result<(), Status> {
+        let asked = self.live.ask(request);
+        asked.then_some(()).ok_or_else(|| Status::unavailable("the worker is busy or ending; try again"))
+    }
+}

@@ -1,0 +1,179 @@
+//! When work in progress is saved, and how.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use longhaul_common::Oid;
+use longhaul_proto::{Wip, report};
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+
+use super::session_files;
+use crate::commit::{NewResult, StageError, commit, snapshot_aside, write_pack};
+use crate::config::Delivery;
+use crate::execution::{Execution, limit_of};
+use crate::workspace::Slot;
+
+/// Time between two looks whether the agent ended a turn.
+const TURN_LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Longest time one saving may take, its delivery included.
+const SAVE_MAX: Duration = Duration::from_secs(120);
+
+/// Longest wait for the last saving before work is handed back.
+const LAST_SAVE_MAX: Duration = Duration::from_secs(20);
+
+/// Saves the work in progress of one attempt.
+pub struct Saver {
+    saving: Arc<Saving>,
+    every: Option<Duration>,
+    tasks: JoinSet<()>,
+}
+
+struct Saving {
+    execution: Arc<Execution>,
+    author: (String, String),
+    /// Held while one is being saved.
+    state: Mutex<State>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct State {
+    saved: Option<Oid>,
+    turn: u32,
+}
+
+struct Taken {
+    commit: Oid,
+    tree: Oid,
+    session: Vec<u8>,
+    pack: PathBuf,
+}
+
+impl Saver {
+    /// For an attempt that goes on from `before`; saves every so many milliseconds, 0 is never.
+    pub fn new(execution: Arc<Execution>, author: (String, String), every_ms: u64, before: Option<&Wip>) -> Self {
+        let state = State {
+            saved: before.and_then(|wip| Oid::from_bytes(&wip.tree).ok()),
+            turn: before.map_or(0, |wip| wip.turn),
+        };
+        let saving = Arc::new(Saving { execution, author, state: Mutex::new(state) });
+        Self { saving, every: limit_of(every_ms), tasks: JoinSet::new() }
+    }
+
+    /// Where the agent keeps what it wants to find again.
+    pub fn session_dir(slot: &Slot) -> PathBuf {
+        slot.tmp().join("session")
+    }
+
+    /// The file by which an agent says that a turn ended.
+    pub fn turn_file(slot: &Slot) -> PathBuf {
+        slot.tmp().join("turn")
+    }
+
+    /// Saves while an agent runs, for as long as this future is polled.
+    pub async fn watch(&mut self, rung: u32) {
+        let Some(every) = self.every else { return std::future::pending().await };
+        let mut tick = tokio::time::interval(every);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        tick.tick().await;
+        let mut look = tokio::time::interval(TURN_LOOK_EVERY);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let file = Self::turn_file(&self.saving.execution.slot);
+        let mut seen = modified(&file);
+        loop {
+            let turn_ended = tokio::select! {
+                _ = tick.tick() => false,
+                _ = look.tick() => {
+                    let now = modified(&file);
+                    if now == seen {
+                        continue;
+                    }
+                    seen = now;
+                    true
+                }
+            };
+            while self.tasks.try_join_next().is_some() {}
+            // One in flight; what it misses, the next one has.
+            if self.tasks.is_empty() || turn_ended {
+                self.tasks.spawn(Arc::clone(&self.saving).save(rung, turn_ended));
+            }
+        }
+    }
+
+    /// Saves after a rung ended; does not wait for it.
+    pub fn after_rung(&mut self, rung: u32) {
+        if self.every.is_some() {
+            self.tasks.spawn(Arc::clone(&self.saving).save(rung, false));
+        }
+    }
+
+    /// Saves once more before the work is handed back, and waits for it.
+    pub async fn last(&mut self, rung: u32) {
+        if self.every.is_none() {
+            return;
+        }
+        if tokio::time::timeout(LAST_SAVE_MAX, Arc::clone(&self.saving).save(rung, false)).await.is_err() {
+            tracing::warn!("the last work in progress could not be saved in time");
+        }
+    }
+}
+
+fn modified(path: &std::path::Path) -> Option<SystemTime> {
+    std::fs::symlink_metadata(path).and_then(|found| found.modified()).ok()
+}
+
+impl Saving {
+    /// Saves if the tree changed since the last time; whatever fails is only told.
+    async fn save(self: Arc<Self>, rung: u32, turn_ended: bool) {
+        let mut state = self.state.lock().await;
+        state.turn += u32::from(turn_ended);
+        let (base, exclusions) = (self.execution.base, self.execution.exclusions());
+        let (author, saved, secrets) = (self.author.clone(), state.saved, self.execution.secrets());
+        let taken = self.execution.blocking(move |slot| {
+            let index = slot.git_dir().join("wip-index");
+            std::fs::copy(slot.index(), &index).map_err(|source| crate::workspace::WorkspaceError::Io {
+                action: "copy the index to",
+                path: index.clone(),
+                source,
+            })?;
+            let taken = snapshot_aside(slot, &index, base, &exclusions)?;
+            if taken.changes.is_empty() || saved == Some(taken.tree) {
+                return Ok::<_, StageError>(None);
+            }
+            let author = (author.0.as_str(), author.1.as_str());
+            let new = NewResult { tree: taken.tree, parent: base, author, message: "wip\n" };
+            let made = commit(slot, &new)?;
+            let pack = slot.git_dir().join("wip.pack");
+            write_pack(slot, made, base, &pack)?;
+            let session = session_files::pack(&Saver::session_dir(slot), &secrets).unwrap_or_else(|error| {
+                tracing::warn!(%error, "the session of the agent is not saved with its work in progress");
+                Vec::new()
+            });
+            Ok(Some(Taken { commit: made, tree: taken.tree, session, pack }))
+        });
+        let taken = match taken.await.map_err(StageError::Broken).and_then(|taken| taken) {
+            Ok(Some(taken)) => taken,
+            Ok(None) => return,
+            Err(error) => {
+                tracing::info!(?error, "no work in progress could be taken; the next time it may");
+                return;
+            }
+        };
+        let wip = Wip {
+            commit: taken.commit.to_vec(),
+            tree: taken.tree.to_vec(),
+            rung,
+            session: taken.session,
+            turn: state.turn,
+        };
+        let report = self.execution.reporter.report(report::Body::Wip(wip));
+        let delivery = Delivery { report, pack: Some(taken.pack), logs: Vec::new() };
+        match tokio::time::timeout(SAVE_MAX, self.execution.sink.deliver(delivery)).await {
+            Ok(Ok(_)) => state.saved = Some(taken.tree),
+            Ok(Err(error)) => tracing::info!(%error, "work in progress was not taken"),
+            Err(_) => tracing::info!("work in progress was not taken in time"),
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! A worker that has no store on its disk: mirrors, and the job's own files.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use longhaul_common::layout::repo_key;
+use longhaul_proto::{Assignment, FailureClass, Patch, finished};
+use longhaul_worker::DiskLimits;
+
+use crate::world::{World, command, git, job};
+
+fn remote(mut assignment: Assignment) -> Assignment {
+    assignment.store = "store.git".into();
+    assignment
+}
+
+impl World {
+    fn mirror(&self) -> PathBuf {
+        self.root().join("mirrors").join(format!("{}.git", repo_key(&self.user())))
+    }
+
+    async fn remote_patch(&mut self, line: &str) -> Patch {
+        let assignment = remote(self.work(vec![command(line)]));
+        self.assign(assignment).await;
+        match self.result().await.outcome {
+            Some(finished::Outcome::Patch(patch)) => patch,
+            other => panic!("no patch: {other:?}"),
+        }
+    }
+}
+
+fn packed(world: &World) -> u64 {
+    let out = git(&world.mirror(), &["count-objects", "-v"]);
+    let line = out.lines().find_map(|line| line.strip_prefix("in-pack: ")).expect("counted");
+    line.parse().expect("a number")
+}
+
+#[tokio::test]
+async fn only_differences_are_fetched_and_refs_keep_them() {
+    let files: Vec<(String, String)> = (0..40).map(|n| (format!("f{n}"), format!("{n}\n"))).collect();
+    let borrowed: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    let mut world = World::new(&borrowed);
+    world.as_fleet(|_| {}).await;
+    let patch = world.remote_patch("echo 2 > f0").await;
+    assert_eq!(world.show(&patch.commit, "f0"), "2");
+    let first = packed(&world);
+    assert_eq!(first, 42, "commit, tree and 40 files");
+    world.remote_patch("echo 3 > f0").await;
+    assert_eq!(packed(&world), first, "what is there is not fetched again");
+    let base = world.commit(&[("f1", "changed\n")]);
+    let patch = world.remote_patch("cat f1 > f0").await;
+    assert_eq!(world.show(&patch.commit, "f0"), "changed");
+    let more = packed(&world) - first;
+    assert!((3..=4).contains(&more), "a commit, a tree, a file, and maybe what one is told as a difference to: {more}");
+    git(&world.mirror(), &["rev-parse", "--verify", &format!("refs/longhaul/{}/{base}", job())]);
+    world.present(|found| found.warm.len() == 1).await;
+    assert_eq!(
+        git(&world.mirror(), &["for-each-ref", "refs/tags", "refs/heads"]),
+        "",
+        "nothing that was not asked for"
+    );
+}
+
+#[tokio::test]
+async fn a_damaged_or_missing_mirror_is_made_anew() {
+    let mut world = World::new(&[("a", "1\n")]);
+    world.as_fleet(|_| {}).await;
+    world.remote_patch("echo 2 > a").await;
+    for damage in [
+        "rm -rf objects",
+        "echo garbage > HEAD; rm -rf refs",
+        "rm -rf .",
+        "for p in objects/pack/*; do chmod u+w $p; echo garbage > $p; done",
+    ] {
+        let done = std::process::Command::new("sh").args(["-c", damage]).current_dir(world.mirror()).status();
+        done.expect("runs");
+        // What a damaged pack holds is only found out when it is read: then the next time is whole.
+        let mut tries = 0;
+        loop {
+            let assignment = remote(world.work(vec![command("echo 3 > a")]));
+            world.assign(assignment).await;
+            match world.result().await.outcome {
+                Some(finished::Outcome::Patch(_)) => break,
+                Some(finished::Outcome::Failure(failure)) if failure.class() == FailureClass::Infrastructure => {
+                    tries += 1;
+                    assert!(tries < 2, "{damage}: {failure:?}");
+                }
+                other => panic!("{damage}: {other:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn idle_mirrors_go_when_all_are_over_the_limit() {
+    let mut world = World::new(&[("a", "1\n")]);
+    world.as_fleet(|config| config.disk = DiskLimits { mirrors_bytes_max: 1, ..DiskLimits::default() }).await;
+    world.repo.key = "one".into();
+    world.remote_patch("echo 2 > a").await;
+    let one = world.root().join("mirrors/one.git");
+    assert!(one.exists(), "the one in use stays");
+    world.repo.key = "two".into();
+    world.remote_patch("echo 2 > a").await;
+    assert!(!one.exists() && world.root().join("mirrors/two.git").exists());
+    world.repo.key = "one".into();
+    let patch = world.remote_patch("echo 3 > a").await;
+    assert_eq!(world.show(&patch.commit, "a"), "3", "a slot of a mirror that went works again");
+}
+
+#[tokio::test]
+async fn the_jobs_files_are_checked_out_once_and_old_ones_go() {
+    let mut world = World::new(&[("a", "1\n")]);
+    world.as_fleet(|_| {}).await;
+    let user = world.user();
+    let mut folders = Vec::new();
+    for round in ["one", "two"] {
+        git(&user, &["checkout", "-q", "--orphan", round]);
+        git(&user, &["rm", "-rfq", "--cached", "."]);
+        std::fs::create_dir_all(user.join("bin")).expect("made");
+        std::fs::write(user.join("bin/run.sh"), format!("#!/bin/sh\necho {round} > a\n")).expect("written");
+        std::fs::set_permissions(user.join("bin/run.sh"), std::fs::Permissions::from_mode(0o755)).expect("set");
+        git(&user, &["add", "bin"]);
+        git(&user, &["commit", "-qm", "files"]);
+        let files = git(&user, &["rev-parse", "HEAD"]);
+        git(&world.store(), &["fetch", "-q", "origin", "+refs/heads/*:refs/heads/*"]);
+        let mut assignment = remote(world.work(vec![command("{job_dir}/bin/run.sh")]));
+        assignment.files_commit = files.parse::<longhaul_common::Oid>().expect("an id").to_vec();
+        assignment.job_dir = "/nowhere".into();
+        world.assign(assignment).await;
+        let Some(finished::Outcome::Patch(patch)) = world.result().await.outcome else { panic!("no patch") };
+        assert_eq!(world.show(&patch.commit, "a"), round);
+        let folder = world.root().join("jobs").join(job().as_str()).join(files);
+        let mode = std::fs::metadata(folder.join("bin/run.sh")).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o555);
+        folders.push(folder);
+        world.present(|found| found.holding.is_empty()).await;
+    }
+    assert!(!folders[0].exists() && folders[1].exists());
+}
+
+#[tokio::test]
+async fn what_the_server_lacks_or_cannot_name_is_the_machines_failure() {
+    let mut world = World::new(&[("a", "1\n")]);
+    for store in ["store.git", "../store.git"] {
+        if store.starts_with('.') {
+            world.as_fleet(|_| {}).await;
+        }
+        let mut assignment = world.work(vec![command("true")]);
+        assignment.store = store.into();
+        world.assign(assignment).await;
+        let Some(finished::Outcome::Failure(failure)) = world.result().await.outcome else { panic!("no failure") };
+        assert_eq!(failure.class(), FailureClass::Infrastructure);
+        let wanted = if store.starts_with('.') { "cannot name a repository" } else { "--server" };
+        assert!(failure.message.contains(wanted), "{}", failure.message);
+    }
+}
