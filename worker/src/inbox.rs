@@ -232,6 +232,7 @@ impl Worker {
             work_slots: self.config.work_slots,
             gate_slots: self.config.gate_slots,
             holding: vec![Holding { job: self.job.to_string(), ids: self.held().now.keys().copied().collect() }],
+            protocol: longhaul_proto::PROTOCOL,
             ..Presence::default()
         };
         publish(&*self.bus, &Subject::presence(&self.config.name), from_worker::Message::Presence(presence));
