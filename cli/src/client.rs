@@ -191,6 +191,8 @@ impl Client {
             Control::Retry(request) => client.retry(request).await,
             Control::Approve(request) => client.approve(request).await,
             Control::Revert(request) => client.revert(request).await,
+            Control::Answer(request, _) => client.answer(request).await,
+            Control::Release(request, _) => client.release(request).await,
         };
         Ok(reply.map_err(|status| self.said(status))?.into_inner())
     }
@@ -229,6 +231,8 @@ fn named(mut control: Control, job: &str) -> Control {
         Control::Retry(request) => &mut request.job,
         Control::Approve(request) => &mut request.job,
         Control::Revert(request) => &mut request.job,
+        Control::Answer(request, _) => &mut request.job,
+        Control::Release(request, _) => &mut request.job,
     };
     job.clone_into(name);
     control

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use longhaul_common::JobId;
 use longhaul_common::layout::Layout;
 use longhaul_common::server::ServerAccess;
-use serde::{Deserialize, Serialize};
+pub use longhaul_coordinator::hub::JobCard;
 
 use crate::args::Global;
 use crate::exit::Stop;
@@ -28,17 +28,6 @@ pub struct Context {
     pub settings: Settings,
 }
 
-/// What names a job before its journal is read: `job.json` in its folder.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct JobCard {
-    /// Its name.
-    pub job: String,
-    /// Absolute path of the job file.
-    pub source_path: PathBuf,
-    /// Milliseconds since the Unix epoch.
-    pub created_ms: i64,
-}
-
 impl Context {
     /// From the global options.
     pub fn new(global: &Global) -> anyhow::Result<Self> {
@@ -53,13 +42,7 @@ impl Context {
 
     /// All jobs of this state folder, newest last.
     pub fn jobs(&self) -> Vec<JobCard> {
-        let folders = std::fs::read_dir(self.layout.jobs()).into_iter().flatten().flatten();
-        let mut cards: Vec<JobCard> = folders
-            .filter_map(|folder| std::fs::read(folder.path().join("job.json")).ok())
-            .filter_map(|text| serde_json::from_slice(&text).ok())
-            .collect();
-        cards.sort_by(|a, b| a.created_ms.cmp(&b.created_ms).then_with(|| a.job.cmp(&b.job)));
-        cards
+        JobCard::all(&self.layout)
     }
 
     /// The newest job of a job file.
@@ -70,12 +53,8 @@ impl Context {
 
     /// Files a job under its name.
     pub fn keep_card(&self, card: &JobCard) -> anyhow::Result<()> {
-        let folder = self.layout.jobs().join(&card.job);
-        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
-        let (path, making) = (folder.join("job.json"), folder.join("job.json.tmp"));
-        std::fs::write(&making, serde_json::to_vec_pretty(card)?)
-            .and_then(|()| std::fs::rename(&making, &path))
-            .with_context(|| format!("cannot write {}", path.display()))
+        card.keep(&self.layout)
+            .with_context(|| format!("cannot keep the job {} in {}", card.job, self.layout.jobs().display()))
     }
 
     /// The job of this machine a person means.

@@ -4,10 +4,11 @@
 use std::path::Path;
 
 use longhaul_common::git::{Store, StoreError};
-use longhaul_common::{NodeId, Oid};
+use longhaul_common::{NodeId, Oid, ParkId};
 use longhaul_proto as pb;
 
-use crate::core::{Request, State};
+use crate::core::{Phase, Request, State};
+use crate::hub::Role;
 use crate::select::{self, SelectError, Selection};
 
 /// A request as the control plane takes it.
@@ -25,6 +26,66 @@ pub enum Control {
     Approve(pb::ApproveRequest),
     /// Take back a landing.
     Revert(pb::RevertRequest),
+    /// Answer a parked question; and who does.
+    Answer(pb::AnswerRequest, String),
+    /// Let a quarantined worker have work again; and who does.
+    Release(pb::ReleaseRequest, String),
+}
+
+impl Control {
+    /// The verb, for the journal.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Pause(_) => "pause",
+            Self::Resume(_) => "resume",
+            Self::Cancel(_) => "cancel",
+            Self::Retry(_) => "retry",
+            Self::Approve(_) => "approve",
+            Self::Revert(_) => "revert",
+            Self::Answer(..) => "answer",
+            Self::Release(..) => "release",
+        }
+    }
+
+    /// What it names, for the journal.
+    pub fn detail(&self) -> String {
+        match self {
+            Self::Pause(request) => request.reason.clone(),
+            Self::Resume(request) => {
+                request.limits.as_ref().map(|limits| format!("limits {limits:?}")).unwrap_or_default()
+            }
+            Self::Cancel(request) if request.subtasks.is_empty() => format!("the job: {}", request.reason),
+            Self::Cancel(request) => format!("{}: {}", request.subtasks.join(" "), request.reason),
+            Self::Retry(request) => {
+                let mut words = request.subtasks.clone();
+                words.extend((!request.map.is_empty()).then(|| format!("map={}", request.map)));
+                words.extend(request.states.iter().map(|state| format!("state={state}")));
+                words.join(" ")
+            }
+            Self::Approve(request) if request.park != 0 => format!("park {}", request.park),
+            Self::Approve(request) if !request.map.is_empty() => format!("map={}", request.map),
+            Self::Approve(_) => "every pilot".to_owned(),
+            Self::Revert(request) => format!("{}: {}", request.subtask, request.reason),
+            Self::Answer(request, _) => format!("park {}: {}", request.park, request.text),
+            Self::Release(request, _) => request.worker.clone(),
+        }
+    }
+
+    /// Puts the name of the one who was authenticated where the request says who asks.
+    pub fn said_by(mut self, who: &str) -> Self {
+        if let Self::Approve(pb::ApproveRequest { by, .. }) | Self::Answer(_, by) | Self::Release(_, by) = &mut self {
+            who.clone_into(by);
+        }
+        self
+    }
+
+    /// What the caller must be allowed to.
+    pub fn role(&self) -> Role {
+        match self {
+            Self::Approve(_) | Self::Answer(..) => Role::Approve,
+            _ => Role::Submit,
+        }
+    }
 }
 
 /// A request the core can decide, and what to tell the person if it leads to anything.
@@ -69,7 +130,21 @@ pub fn prepare(state: &State, store: &Path, control: Control) -> Result<Prepared
             Prepared { request: Request::Approve { parks, by: or(request.by, "request") }, lines }
         }
         Control::Revert(request) => revert(state, store, request)?,
+        Control::Release(request, by) => Prepared {
+            lines: vec![format!("{} may have work again", request.worker)],
+            request: Request::Release { worker: request.worker, by: or(by, "request") },
+        },
+        Control::Answer(request, by) => answer(state, request, or(by, "request"))?,
     })
+}
+
+/// The text becomes a remark and the park ends.
+fn answer(state: &State, request: pb::AnswerRequest, by: String) -> Result<Prepared, ControlError> {
+    let asks =
+        |node: &NodeId| matches!(state.subtask(*node).phase(), Phase::Parked { park, .. } if park.0 == request.park);
+    let node = state.nodes().find(asks).ok_or(SelectError::NoPark(request.park))?;
+    let answer = Request::Answer { park: ParkId(request.park), text: request.text, by };
+    Ok(Prepared { request: answer, lines: names(state, &[node]) })
 }
 
 fn cancel(state: &State, request: pb::CancelRequest) -> Result<Prepared, ControlError> {

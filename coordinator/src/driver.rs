@@ -5,16 +5,19 @@
 //! written holds everything back and is tried again until it can.
 
 use std::sync::Arc;
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use longhaul_proto::Record;
+use longhaul_proto::{Audited, Plan, Record};
 use tokio::sync::oneshot;
 
 use crate::checkpoint::{CheckpointError, Store};
 use crate::core::{Command, Input, JobPhase, Millis, Request, State};
 use crate::engine::{Disposition, Engine, FeedError};
+use crate::handle::WaitingPresences;
+pub use crate::handle::{Gone, Handle};
 
 /// Inputs decided together at most.
 pub const GROUP_MAX: usize = 4_096;
@@ -51,12 +54,16 @@ pub type Query = Box<dyn FnOnce(&State, Millis) + Send>;
 
 /// What can be sent to the driver.
 pub enum Message {
-    /// An outcome or a presence.
+    /// An outcome.
     Input(Input),
+    /// Workers said that they are there.
+    Presences(WaitingPresences),
     /// A durable result; the answer comes when its record is durable.
     Deliver(Input, oneshot::Sender<Disposition>),
-    /// A person's request; answered with the number of events it led to.
-    Request(Request, oneshot::Sender<Result<usize, String>>),
+    /// A person's request and who that is; answered with the number of events it led to.
+    Request(Request, Option<Audited>, oneshot::Sender<Result<usize, String>>),
+    /// The next generation's plan, and who asked for it.
+    Open(Box<Plan>, Audited, oneshot::Sender<Result<usize, String>>),
     /// A question.
     Query(Query),
     /// Finish the turn, write a snapshot, end.
@@ -137,7 +144,15 @@ impl<S: Store, E: Effects, C: Clock> Driver<S, E, C> {
                     let disposition = self.engine.feed(&input)?;
                     answers.push(Answer::Disposition(reply, disposition));
                 }
-                Message::Request(request, reply) => answers.push(self.request(request, reply)?),
+                Message::Presences(waiting) => self.hear(&waiting)?,
+                Message::Request(request, asked, reply) => {
+                    let led = self.engine.request(&request, asked.as_ref());
+                    answers.push(Answer::Request(reply, refusable(led)?));
+                }
+                Message::Open(plan, asked, reply) => {
+                    let led = self.engine.open_plan(*plan, Some(&asked));
+                    answers.push(Answer::Request(reply, refusable(led)?));
+                }
                 Message::Query(query) => queries.push(query),
                 Message::Stop => self.stopping = true,
             }
@@ -156,20 +171,12 @@ impl<S: Store, E: Effects, C: Clock> Driver<S, E, C> {
         Ok(())
     }
 
-    fn request(
-        &mut self,
-        request: Request,
-        reply: oneshot::Sender<Result<usize, String>>,
-    ) -> Result<Answer, DriverError> {
-        let before = self.engine.state().seq();
-        match self.engine.feed(&Input::Request(request)) {
-            Ok(_) => {
-                let events = usize::try_from(self.engine.state().seq() - before).unwrap_or(usize::MAX);
-                Ok(Answer::Request(reply, Ok(events)))
-            }
-            Err(FeedError::Refused(refusal)) => Ok(Answer::Request(reply, Err(refusal.0))),
-            Err(error) => Err(error.into()),
+    fn hear(&mut self, waiting: &WaitingPresences) -> Result<(), DriverError> {
+        let presences = std::mem::take(&mut *waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        for (worker, view) in presences {
+            self.engine.feed(&Input::Presence { worker, view })?;
         }
+        Ok(())
     }
 
     fn commit_and_release(&mut self, answers: Vec<Answer>) -> Result<(), DriverError> {
@@ -205,67 +212,11 @@ impl<S: Store, E: Effects, C: Clock> Driver<S, E, C> {
     }
 }
 
-/// The sending side of a driver.
-#[derive(Clone)]
-pub struct Handle {
-    sender: Sender<Message>,
-    stop_asked: Arc<AtomicBool>,
-}
-
-/// The driver is gone: it ended or failed, and said why to whoever started it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the coordinator of this job has ended")]
-pub struct Gone;
-
-impl Handle {
-    /// Over the channel a driver reads.
-    pub fn new(sender: Sender<Message>) -> Self {
-        Self { sender, stop_asked: Arc::default() }
-    }
-
-    /// For the driver of this handle.
-    pub fn stop_flag(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.stop_asked)
-    }
-
-    /// Sends an outcome; a driver that is gone does not miss it, it is derived anew at restart.
-    pub fn input(&self, input: Input) {
-        drop(self.sender.send(Message::Input(input)));
-    }
-
-    /// Delivers a durable result and waits for its durable record.
-    pub async fn deliver(&self, input: Input) -> Result<Disposition, Gone> {
-        let (reply, answer) = oneshot::channel();
-        self.sender.send(Message::Deliver(input, reply)).map_err(|_| Gone)?;
-        answer.await.map_err(|_| Gone)
-    }
-
-    /// Makes a request and waits for its durable record.
-    pub async fn request(&self, request: Request) -> Result<Result<usize, String>, Gone> {
-        let (reply, answer) = oneshot::channel();
-        self.sender.send(Message::Request(request, reply)).map_err(|_| Gone)?;
-        answer.await.map_err(|_| Gone)
-    }
-
-    /// Asks the state something.
-    pub async fn query<T: Send + 'static>(
-        &self,
-        question: impl FnOnce(&State, Millis) -> T + Send + 'static,
-    ) -> Result<T, Gone> {
-        let (reply, answer) = oneshot::channel();
-        let query: Query = Box::new(move |state, now| drop(reply.send(question(state, now))));
-        self.sender.send(Message::Query(query)).map_err(|_| Gone)?;
-        answer.await.map_err(|_| Gone)
-    }
-
-    /// Asks the state something from a thread; the question sends its own answer.
-    pub fn input_query(&self, question: Query) {
-        drop(self.sender.send(Message::Query(question)));
-    }
-
-    /// Asks the driver to end after its turn.
-    pub fn stop(&self) {
-        self.stop_asked.store(true, Ordering::Release);
-        drop(self.sender.send(Message::Stop));
+/// A refusal is an answer; everything else ends the driver.
+fn refusable(led: Result<usize, FeedError>) -> Result<Result<usize, String>, DriverError> {
+    match led {
+        Ok(events) => Ok(Ok(events)),
+        Err(FeedError::Refused(refusal)) => Ok(Err(refusal.0)),
+        Err(error) => Err(error.into()),
     }
 }

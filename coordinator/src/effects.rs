@@ -1,30 +1,36 @@
-//! Carrying out commands: messages to workers, and git work on a thread of its own.
+//! Carrying out commands: git work on a thread of its own, records to whoever follows them.
+//! What goes to workers is in `dispatch`.
+//!
+//! The git thread's queue has no bound of its own: the core has at most one merge, seal or landing
+//! and one staging a land group under way, and issues nothing twice. The index's queue holds
+//! [`INDEX_QUEUE`] groups; a slower index makes the driver wait, which makes everybody wait.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
 
-use bytes::Bytes;
-use longhaul_common::bus::{Bus, BusError, Message, Subject};
+use longhaul_common::JobId;
+use longhaul_common::bus::Bus;
 use longhaul_common::git::{Identity, Store, StoreError, sync_objects};
 use longhaul_common::layout::JobLayout;
-use longhaul_common::{AttemptId, BatchId, GateId, NodeId, Oid};
-use longhaul_proto::{
-    Assignment, CancelWork, Failure, FailureClass, Finished, Gate, GatePurpose, Record, ToWorker, Work, assignment,
-    finished, to_worker,
-};
-use prost::Message as _;
+use longhaul_common::{BatchId, NodeId, Oid};
+use longhaul_proto::Record;
 use tokio::sync::{broadcast, watch};
 
-use crate::capsule::{capsule, instructions};
 use crate::checkpoint::{CheckpointError, Index};
+use crate::coordinator::{FilesCommits, Running};
 use crate::core::{Command, Input, JobPhase, Millis, MoveResult, Phase, State};
+use crate::dispatch::Sent;
 use crate::driver::{Effects, Handle};
+use crate::fleet::{FleetTable, Share};
 use crate::landing::{Member, MergeJob, Refs, merge_batch, receipt, seal, stage, write_receipt};
 
 /// Largest gate log committed with a receipt, in bytes.
 const GATE_LOG_BYTES_MAX: u64 = 4 << 20;
+
+/// Groups of records and capsules the index may be behind.
+const INDEX_QUEUE: usize = 4_096;
 
 /// What a watcher of the driver sees after every turn.
 #[derive(Clone, Debug, Default)]
@@ -44,14 +50,20 @@ pub type Records = Arc<Vec<Record>>;
 
 /// The product's effects.
 pub(crate) struct Performer {
+    pub job: JobId,
     pub bus: Arc<dyn Bus>,
+    pub fleet: FleetTable,
+    /// Workers are told names on the server, not paths.
+    pub remote: bool,
+    pub files: FilesCommits,
     pub layout: JobLayout,
     pub store: PathBuf,
     pub handle: Handle,
-    pub git: Sender<GitWork>,
-    pub index: Option<Sender<IndexWork>>,
-    pub records: broadcast::Sender<Records>,
-    pub pulse: watch::Sender<Pulse>,
+    pub sent: Sent,
+    git: Sender<GitWork>,
+    pub index: Option<SyncSender<IndexWork>>,
+    records: broadcast::Sender<Records>,
+    pulse: watch::Sender<Pulse>,
 }
 
 /// Work for the git thread.
@@ -67,7 +79,7 @@ pub(crate) enum IndexWork {
     Capsule(PathBuf, Box<longhaul_proto::Capsule>),
 }
 
-fn write_capsule(path: &Path, capsule: &longhaul_proto::Capsule) {
+pub(crate) fn write_capsule(path: &Path, capsule: &longhaul_proto::Capsule) {
     let text = serde_json::to_vec(capsule).unwrap_or_default();
     if let Err(error) = std::fs::write(path, text) {
         tracing::warn!(%error, path = %path.display(), "the capsule was not kept");
@@ -75,117 +87,37 @@ fn write_capsule(path: &Path, capsule: &longhaul_proto::Capsule) {
 }
 
 impl Performer {
-    fn send(&self, worker: &str, message: to_worker::Message, id: String) -> Result<(), BusError> {
-        let payload = Bytes::from(ToWorker { message: Some(message) }.encode_to_vec());
-        self.bus.publish(Message { subject: Subject::worker(worker), id, payload })
-    }
-
-    /// An assignment that cannot be sent has failed: a subtask too large for a message is parked
-    /// with that reason, a gate is inconclusive.
-    fn send_assignment(&self, assignment: Assignment) {
-        let (id, worker) = (assignment.id, assignment.worker.clone());
-        let error = match self.send(&worker, to_worker::Message::Assign(assignment), String::new()) {
-            Err(error @ BusError::TooLarge { .. }) => error,
-            // Whoever is not heard of is told again.
-            Err(BusError::Congested { .. }) | Ok(()) => return,
-        };
-        let failure = Failure {
-            class: FailureClass::Result.into(),
-            message: format!("its assignment cannot be sent: {error}; put fewer files into one subtask or batch"),
-            ..Failure::default()
-        };
-        let finished = Finished { outcome: Some(finished::Outcome::Failure(failure)), ..Finished::default() };
-        self.handle.input(Input::Finished { id, finished: Box::new(finished) });
-    }
-
-    fn assignment(&self, state: &State, id: u64, worker: &str, base: Oid) -> Assignment {
-        let plan = state.plan();
-        Assignment {
-            job: state.job().to_owned(),
-            id,
-            worker: worker.to_owned(),
-            base: base.to_vec(),
-            repo: plan.repo.clone(),
-            policy: plan.policy.clone(),
-            job_dir: plan.job_dir.clone(),
-            files_commit: Vec::new(),
-            store: self.store.display().to_string(),
-            kind: None,
+    /// `epoch` differs for every process that runs the job.
+    pub fn new(
+        running: &Running,
+        git: Sender<GitWork>,
+        index: Option<SyncSender<IndexWork>>,
+        pulse: watch::Sender<Pulse>,
+        epoch: u64,
+    ) -> Self {
+        Self {
+            job: running.id.clone(),
+            bus: Arc::clone(&running.site.bus),
+            fleet: running.site.fleet.clone(),
+            remote: running.site.remote,
+            files: Arc::clone(&running.files),
+            layout: running.layout.clone(),
+            store: running.store.clone(),
+            handle: running.handle.clone(),
+            sent: Sent::new(epoch),
+            git,
+            index,
+            records: running.records.clone(),
+            pulse,
         }
     }
 
-    fn assign(&self, state: &State, id: AttemptId) {
-        let Some(live) = state.attempts().get(&id) else { return };
-        let node = live.node;
-        let plan = state.plan();
-        let task = state.task(node);
-        let capsule = capsule(state, node);
-        self.keep_capsule(id, &capsule);
-        let ladder = task.ladder.iter().map(|&agent| plan.agents[agent as usize].clone()).collect();
-        let mut assignment = self.assignment(state, id.0, &live.worker, live.base);
-        assignment.kind = Some(assignment::Kind::Work(Work {
-            subtask: state.node(node).id.clone(),
-            task: Some(task.clone()),
-            ladder,
-            files: state.node(node).files.clone(),
-            claims: state.node(node).claims.clone(),
-            capsule: Some(capsule),
-            attempt_number: state.subtask(node).attempts,
-            author_name: plan.author_name.clone(),
-            author_email: plan.author_email.clone(),
-            title: instructions(state, node).lines().next().unwrap_or_default().to_owned(),
-            wip: state
-                .subtask(node)
-                .wip
-                .as_ref()
-                .filter(|saved| saved.base == live.base)
-                .map(|saved| saved.wip.clone()),
-        }));
-        self.send_assignment(assignment);
-    }
-
-    /// For the record, so off the driver's thread where there is another.
-    fn keep_capsule(&self, id: AttemptId, capsule: &longhaul_proto::Capsule) {
-        let (path, capsule) = (self.layout.capsule(id.0), Box::new(capsule.clone()));
-        match &self.index {
-            Some(index) => drop(index.send(IndexWork::Capsule(path, capsule))),
-            None => write_capsule(&path, &capsule),
-        }
-    }
-
-    fn gate(&self, state: &State, id: GateId) {
-        let Some(run) = state.landing.gates.get(&id) else { return };
-        let plan = state.plan();
-        let spec = plan.gate.clone().unwrap_or_default();
-        let last = run.purpose == i32::from(GatePurpose::Final);
-        let batch = run.purpose == i32::from(GatePurpose::Batch);
-        let members = state.landing.batch.iter().filter(|_| batch).flat_map(|batch| &batch.members);
-        let mut changed: Vec<String> = members
-            .filter_map(|&node| state.subtask(node).phase().candidate())
-            .flat_map(|candidate| candidate.patch.files.iter().cloned())
-            .collect();
-        changed.sort();
-        changed.dedup();
-        let compare = state.landing.batch.as_ref().map_or(run.commit, |batch| batch.tip);
-        let mut assignment = self.assignment(state, id.0, &run.worker, run.commit);
-        assignment.kind = Some(assignment::Kind::Gate(Gate {
-            run: if last { spec.r#final.or(spec.run) } else { spec.run },
-            timeout_ms: spec.timeout_ms,
-            regenerate: batch,
-            changed_files: changed,
-            compare_base: compare.to_string(),
-            author_name: plan.author_name.clone(),
-            author_email: plan.author_email.clone(),
-            idle_timeout_ms: spec.idle_timeout_ms,
-        }));
-        self.send_assignment(assignment);
-    }
-
-    fn stop(&self, state: &State, id: u64, worker: &str) {
-        let cancel = CancelWork { job: state.job().to_owned(), id, reason: "no longer wanted".to_owned() };
-        if let Err(error) = self.send(worker, to_worker::Message::Cancel(cancel), String::new()) {
-            tracing::warn!(%error, worker, "a cancellation was not sent");
-        }
+    /// What is live is known to the process before any of it is sent.
+    fn note_shares(&self, state: &State) {
+        let attempts = state.attempts().iter().map(|(id, live)| (id.0, &live.worker, false));
+        let gates = state.landing.gates.iter().map(|(id, run)| (id.0, &run.worker, true));
+        let share = |(id, worker, gate): (u64, &String, bool)| (id, Share { worker: worker.clone(), gate });
+        self.fleet.note_shares(&self.job, attempts.chain(gates).map(share).collect());
     }
 
     fn on_git(&self, work: GitWork) {
@@ -303,8 +235,7 @@ impl Effects for Performer {
         match command {
             Command::Assign(id) => self.assign(state, *id),
             Command::Gate(id) => self.gate(state, *id),
-            // Whoever does not know it ignores it.
-            Command::Stop(id) => state.fleet.names().for_each(|worker| self.stop(state, *id, worker)),
+            Command::Stop(id) => self.stop(state, *id),
             Command::Merge(id) => self.merge(state, *id),
             Command::Stage(node, _) => self.stage(state, *node),
             Command::Seal(id) => self.seal(state, *id),
@@ -312,7 +243,8 @@ impl Effects for Performer {
         }
     }
 
-    fn committed(&mut self, records: Vec<Record>, _state: &State) {
+    fn committed(&mut self, records: Vec<Record>, state: &State) {
+        self.note_shares(state);
         let records = Arc::new(records);
         if let Some(index) = &self.index {
             drop(index.send(IndexWork::Records(Arc::clone(&records))));
@@ -327,6 +259,7 @@ impl Effects for Performer {
     }
 
     fn turned(&mut self, state: &State, _now: Millis) {
+        self.sent.keep_live(state);
         let closed = matches!(state.job_phase(), JobPhase::Closed { .. });
         let next = Pulse { seq: state.seq(), closed, stuck: !closed && state.is_stuck(), trouble: None };
         self.pulse.send_if_modified(|pulse| {
@@ -358,8 +291,8 @@ pub(crate) fn git_thread(
 }
 
 /// The thread that keeps the index up: behind the journal, never before it.
-pub(crate) fn index_thread(index: Index) -> std::io::Result<(Sender<IndexWork>, std::thread::JoinHandle<()>)> {
-    let (sender, work) = channel();
+pub(crate) fn index_thread(index: Index) -> std::io::Result<(SyncSender<IndexWork>, std::thread::JoinHandle<()>)> {
+    let (sender, work) = sync_channel(INDEX_QUEUE);
     let thread = std::thread::Builder::new().name("longhaul-index".to_owned()).spawn(move || {
         let mut behind = false;
         while let Ok(work) = work.recv() {

@@ -6,10 +6,12 @@
 
 use std::collections::BTreeSet;
 
-use longhaul_proto::Record;
+use longhaul_proto::{Audited, JobOpened, Plan, Record};
 
 use crate::checkpoint::{CheckpointError, Store};
-use crate::core::{Command, Event, Input, JobPhase, Millis, Refusal, State, advance, decide};
+use crate::core::{
+    Command, Event, Graph, Input, JobPhase, Millis, Refusal, Request, State, advance, decide, open_generation,
+};
 
 /// A turn later than this means that this process could not run: a suspended machine, SIGSTOP.
 pub const GAP_MS: Millis = 5_000;
@@ -156,6 +158,35 @@ impl<S: Store> Engine<S> {
             self.record(event)?;
         }
         Ok(disposition)
+    }
+
+    /// Takes a person's request in. Who asked is recorded before what it led to, in the same
+    /// commit; a request that leads to nothing leaves no record. Gives the number of events.
+    pub fn request(&mut self, request: &Request, asked: Option<&Audited>) -> Result<usize, FeedError> {
+        let events = decide(&self.state, self.now, &Input::Request(request.clone()))?;
+        let led = events.len();
+        if let Some(asked) = asked.filter(|_| led > 0) {
+            self.record(Event::Audited(asked.clone()))?;
+        }
+        for event in events {
+            self.record(event)?;
+        }
+        Ok(led)
+    }
+
+    /// Opens a plan: the first one, or the next generation. Refused when it cannot be run.
+    pub fn open_plan(&mut self, plan: Plan, asked: Option<&Audited>) -> Result<usize, FeedError> {
+        Graph::of(&plan).map_err(|error| Refusal(error.to_string()))?;
+        let job = plan.job.clone();
+        let opened = open_generation(&self.state, plan).map_err(|error| Refusal(error.to_string()))?;
+        if self.state.seq() == 0 {
+            self.record(Event::JobOpened(JobOpened { job }))?;
+        }
+        if let Some(asked) = asked {
+            self.record(Event::Audited(asked.clone()))?;
+        }
+        self.record(Event::PlanOpened(opened))?;
+        Ok(1)
     }
 
     /// A worker's presence; after a restart it may show that live work is gone.

@@ -2,15 +2,20 @@
 //! never calls a model; that is the workers'.
 
 pub mod capsule;
+pub mod carried;
 pub mod checkpoint;
 pub mod clock;
 pub mod control;
 pub mod coordinator;
 pub mod core;
+mod dispatch;
 pub mod driver;
 pub mod effects;
 pub mod engine;
+pub mod fleet;
+pub mod handle;
 pub mod hub;
+pub mod job;
 pub mod jobs;
 pub mod landing;
 pub mod plan;

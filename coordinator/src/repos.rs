@@ -69,9 +69,7 @@ fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> RepoE
 
 /// Makes sure the store exists and holds `base` with its history, durably.
 pub fn prepare_store(store: &Path, user_repo: &Path, base: Oid) -> Result<(), RepoError> {
-    if !store.join("HEAD").is_file() {
-        create(store)?;
-    }
+    ensure_store(store)?;
     let git = Git::at(store);
     let opened = Store::open_own(store)?;
     if !opened.has(base) {
@@ -83,6 +81,11 @@ pub fn prepare_store(store: &Path, user_repo: &Path, base: Oid) -> Result<(), Re
         git.run(&args)?;
     }
     sync_objects(&store.join("objects")).map_err(io("sync", store))
+}
+
+/// Makes sure the store exists; it may be empty.
+pub fn ensure_store(store: &Path) -> Result<(), RepoError> {
+    if store.join("HEAD").is_file() { Ok(()) } else { create(store) }
 }
 
 /// Made under another name and renamed, so that a half-made store is never used.

@@ -5,13 +5,14 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use longhaul_common::git::{Store, sync_objects};
 use longhaul_common::layout::JobLayout;
 use longhaul_common::{AttemptId, GateId, Oid};
 use longhaul_proto::{Ack, Failure, FailureClass, Finished, Report, Wip, finished, report};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::core::Input;
 use crate::driver::{Gone, Handle};
@@ -20,6 +21,10 @@ use crate::vet::{Measure, vet};
 
 /// Deliveries made durable by one barrier at most.
 pub const GROUP_MAX: usize = 64;
+
+/// Deliveries of one job on their way in at the same time; more wait outside, where their pack and
+/// logs lie on the disk.
+pub const DELIVERIES_MAX: usize = 256;
 
 /// A finished assignment as its worker hands it over.
 #[derive(Debug)]
@@ -53,6 +58,7 @@ struct Waiting {
 pub struct Results {
     handle: Handle,
     imports: Sender<Waiting>,
+    places: Arc<Semaphore>,
     job: String,
 }
 
@@ -64,7 +70,7 @@ impl Results {
         std::thread::Builder::new().name("longhaul-import".to_owned()).spawn(move || {
             import_all(&waiting, &Importer { job: of_job, layout, store, handle: bases });
         })?;
-        Ok(Self { handle, imports, job })
+        Ok(Self { handle, imports, places: Arc::new(Semaphore::new(DELIVERIES_MAX)), job })
     }
 
     /// Takes a result in; returns when its record is durable.
@@ -73,6 +79,7 @@ impl Results {
             // Another job's store answers for its attempts.
             return Err(DeliverError::Store(format!("it is a result of the job {:?}", delivery.report.job)));
         }
+        let _place = self.places.acquire().await.map_err(|_| Gone)?;
         let (reply, imported) = oneshot::channel();
         self.imports.send(Waiting { delivery, reply }).map_err(|_| Gone)?;
         let input = imported.await.map_err(|_| Gone)??;

@@ -31,6 +31,9 @@ pub enum SelectError {
     /// Nothing matches.
     #[error("no subtask matches; `longhaul list` shows their names and states")]
     Nothing,
+    /// No subtask waits there.
+    #[error("no subtask is parked under {0}; `longhaul status` shows the parks")]
+    NoPark(u64),
     /// It has no landing.
     #[error("{0:?} has not landed, so there is nothing to revert")]
     NotLanded(String),

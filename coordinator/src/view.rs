@@ -311,24 +311,34 @@ pub fn complete_detail(
     store: &Path,
     index: Option<&Index>,
 ) {
-    let id = detail.row.as_ref().map(|row| row.id.clone()).unwrap_or_default();
-    detail.attempts = index.and_then(|index| index.attempts_of(&id).ok()).unwrap_or_default();
-    for attempt in &mut detail.attempts {
-        attempt.logs = log_names(&layout.logs(attempt.attempt));
-    }
+    add_attempts(detail, layout, index);
     if let Some(last) = detail.attempts.last() {
         let text = std::fs::read(layout.capsule(last.attempt)).unwrap_or_default();
         detail.capsule = serde_json::from_slice(&text).ok();
     }
     let Some(row) = &mut detail.receipt else { return };
     let receipts = Store::open_own(store).and_then(|store| read_receipts(&store, &Refs::of(job))).unwrap_or_default();
-    if let Some(receipt) = receipts.into_iter().find(|receipt| receipt.merge == row.merge) {
-        row.tree = receipt.tree;
-        row.command = receipt.gate_command;
-        row.exit_code = receipt.exit_code;
-        row.log_hash = receipt.log_hash;
-        row.unproven = receipt.unproven;
+    if let Some(receipt) = receipts.iter().find(|receipt| receipt.merge == row.merge) {
+        prove(row, receipt);
     }
+}
+
+/// Adds the attempts and the names of their logs.
+pub fn add_attempts(detail: &mut pb::SubtaskDetail, layout: &JobLayout, index: Option<&Index>) {
+    let id = detail.row.as_ref().map(|row| row.id.clone()).unwrap_or_default();
+    detail.attempts = index.and_then(|index| index.attempts_of(&id).ok()).unwrap_or_default();
+    for attempt in &mut detail.attempts {
+        attempt.logs = log_names(&layout.logs(attempt.attempt));
+    }
+}
+
+/// Adds what the landing's receipt says.
+pub fn prove(row: &mut pb::ReceiptRow, receipt: &pb::Receipt) {
+    row.tree.clone_from(&receipt.tree);
+    row.command.clone_from(&receipt.gate_command);
+    row.exit_code = receipt.exit_code;
+    row.log_hash.clone_from(&receipt.log_hash);
+    row.unproven = receipt.unproven;
 }
 
 fn log_names(folder: &Path) -> Vec<String> {

@@ -7,10 +7,11 @@ use longhaul_common::spec::{self, JobFile, Problems};
 use longhaul_common::{JobId, Oid};
 use longhaul_coordinator::clock::SystemClock;
 use longhaul_coordinator::coordinator::Job;
-use longhaul_coordinator::core::{JobPhase, Request, State};
+use longhaul_coordinator::core::State;
 use longhaul_coordinator::driver::Clock as _;
-use longhaul_coordinator::plan::{ExpandOptions, digest, expand};
-use longhaul_proto::{JobOutcome, Plan};
+use longhaul_coordinator::hub::{open_plan, standing};
+use longhaul_coordinator::plan::{ExpandOptions, expand};
+use longhaul_proto::Plan;
 
 use crate::context::{Context, JobCard, name_job};
 use crate::exit::{Exit, Stop};
@@ -77,7 +78,7 @@ pub fn open_file(context: &Context, path: &Path, new: bool, parallel: Option<u32
     }
     context.keep_card(&card)?;
     let mut job = Job::open(&context.layout, &id)?;
-    let note = open_plan(&mut job, plan)?;
+    let note = open_plan(&mut job, plan, None)?;
     Ok(Opened { job, note })
 }
 
@@ -97,34 +98,6 @@ fn new_card(context: &Context, file: &JobFile, source: &Path) -> anyhow::Result<
     Err(Stop::usage("every name for this job is taken"))
 }
 
-/// Opens the plan where it differs from what the job has.
-fn open_plan(job: &mut Job, plan: Plan) -> anyhow::Result<String> {
-    let state = job.state();
-    let total = plan.nodes.len();
-    if state.seq() == 0 {
-        job.open_plan(plan)?;
-        return Ok(format!("job {} with {total} subtasks", job.id()));
-    }
-    let unlimited = |plan: &Plan| digest(&Plan { budget: None, ..plan.clone() });
-    let same = unlimited(state.plan()) == unlimited(&plan);
-    let limits = plan.budget.unwrap_or_default();
-    let other_limits = state.limits() != &limits;
-    let finished = match state.job_phase() {
-        JobPhase::Closed { outcome, .. } => Some(*outcome),
-        _ => None,
-    };
-    if same && finished.is_none_or(|outcome| outcome == i32::from(JobOutcome::Done)) {
-        if other_limits && finished.is_none() {
-            job.request(Request::Resume { limits: Some(limits) })?;
-        }
-        return Ok(standing(job.state()));
-    }
-    job.open_plan(plan)?;
-    let state = job.state();
-    let kept = state.counts().landed + state.counts().unchanged + state.counts().landing;
-    Ok(format!("job {}, generation {}: {kept} of {total} subtasks keep their result", job.id(), state.generation()))
-}
-
 /// Opens a job by name, with the plan it has.
 pub fn open_job(context: &Context, id: &JobId) -> anyhow::Result<Opened> {
     let job = Job::open(&context.layout, id)?;
@@ -133,16 +106,4 @@ pub fn open_job(context: &Context, id: &JobId) -> anyhow::Result<Opened> {
     }
     let note = standing(job.state());
     Ok(Opened { job, note })
-}
-
-/// Where a job stands, in a line.
-fn standing(state: &State) -> String {
-    let counts = state.counts();
-    let done = counts.landed + counts.unchanged;
-    let waiting = if counts.landing > 0 {
-        format!(", {} more are checked and wait to land", counts.landing)
-    } else {
-        String::new()
-    };
-    format!("job {}: {done} of {} subtasks are done{waiting}", state.job(), counts.total)
 }

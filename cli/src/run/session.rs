@@ -60,7 +60,7 @@ pub async fn run(context: &Context, mut job: Job, options: Options) -> anyhow::R
     let bus: Arc<dyn Bus> = Arc::new(MemoryBus::default());
     let mut coordinator = job.start(&context.layout, Arc::clone(&bus))?;
     let stop = CancellationToken::new();
-    let server = jobs::serve(id.to_string(), &coordinator, context.layout.socket(&id), stop.clone()).await?;
+    let server = jobs::serve(&coordinator, context.layout.socket(&id), stop.clone()).await?;
     let mut worker = tokio::spawn(longhaul_worker::run(
         worker_config(context, parallel)?,
         Scope::Job(id.clone()),

@@ -42,6 +42,15 @@ pub fn recover_within(layout: &JobLayout, limits: JournalLimits) -> Result<(Reco
     Ok((recovered, store))
 }
 
+/// Visits all whole records after a sequence number, in order, one at a time in memory.
+pub fn each_record(
+    layout: &JobLayout,
+    after_seq: u64,
+    visit: impl FnMut(Record) -> Result<(), CheckpointError>,
+) -> Result<(), CheckpointError> {
+    journal::read(&layout.journal(), after_seq, visit).map(|_| ())
+}
+
 /// All whole records after a sequence number.
 pub fn read_records(layout: &JobLayout, after_seq: u64) -> Result<Vec<Record>, CheckpointError> {
     let mut records = Vec::new();

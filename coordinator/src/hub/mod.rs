@@ -1,5 +1,22 @@
 //! The jobs of one server: every open one running, every closed one readable, one bus, one disk.
 
 mod access;
+mod admit;
+mod base;
+mod card;
+mod deliver;
+mod job_access;
+mod opening;
+mod server;
+mod submit;
 
 pub use access::{Identity, Role};
+pub use admit::{AdmitError, admit};
+pub use base::{BaseError, PACK_BYTES_MAX};
+pub use card::JobCard;
+pub use deliver::HubError;
+pub use job_access::{AccessError, FileJob, JobAccess, control_files};
+pub(crate) use job_access::{control_job, off_runtime};
+pub use opening::{Opening, note, open_plan, opening, standing};
+pub use server::{Hub, HubSettings};
+pub use submit::{Submission, SubmitError};

@@ -27,6 +27,11 @@ impl Refs {
         format!("refs/longhaul/{}/base", self.job)
     }
 
+    /// Files the open plan carries for its commands, for workers to fetch.
+    pub fn files(&self) -> String {
+        format!("refs/longhaul/{}/files", self.job)
+    }
+
     /// The result's branch in the user's repository. A later generation that had to start again
     /// from the base cannot fast-forward the first one's and gets a name of its own.
     pub fn branch(&self, restarts: u32) -> String {

@@ -99,7 +99,13 @@ pub fn run(count: usize, chained: bool, parallel: u32) -> anyhow::Result<(Durati
 }
 
 fn say_present(bus: &dyn Bus, parallel: u32) -> anyhow::Result<()> {
-    let presence = pb::Presence { worker: "w".into(), work_slots: parallel, gate_slots: 1, ..pb::Presence::default() };
+    let presence = pb::Presence {
+        worker: "w".into(),
+        work_slots: parallel,
+        gate_slots: 1,
+        protocol: pb::PROTOCOL,
+        ..pb::Presence::default()
+    };
     let message = pb::FromWorker { message: Some(from_worker::Message::Presence(presence)) };
     let payload = message.encode_to_vec().into();
     bus.publish(Message { subject: Subject::presence("w"), id: String::new(), payload })?;

@@ -1,0 +1,180 @@
+//! What goes to workers: assignments and cancellations, small and each under an id of its own.
+//!
+//! An id is `<job>.<assignment>.<epoch>.<n>`: the same for a message that the engine sends again by
+//! itself, another one when the coordinator sends again, so that no window of duplicates swallows
+//! what was meant to be repeated. The epoch is the journal's position at the process's start.
+
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+
+use bytes::Bytes;
+use longhaul_common::bus::{BusError, Message, Subject};
+use longhaul_common::{AttemptId, GateId, Oid};
+use longhaul_proto::{
+    Assignment, CancelWork, Failure, FailureClass, Finished, Gate, GatePurpose, ToWorker, Work, assignment, finished,
+    to_worker,
+};
+use prost::Message as _;
+
+use crate::capsule::{capsule, instructions};
+use crate::core::{Input, State};
+use crate::effects::{IndexWork, Performer, write_capsule};
+
+/// What this process sent and is still live.
+pub(crate) struct Sent {
+    epoch: u64,
+    live: BTreeMap<u64, (String, u64)>,
+    looked_at: u64,
+}
+
+impl Sent {
+    pub fn new(epoch: u64) -> Self {
+        Self { epoch, live: BTreeMap::new(), looked_at: epoch }
+    }
+
+    /// The id of the next message about an assignment.
+    fn message_id(&mut self, job: &str, id: u64, worker: &str) -> String {
+        let (to, times) = self.live.entry(id).or_insert_with(|| (worker.to_owned(), 0));
+        worker.clone_into(to);
+        *times += 1;
+        format!("{job}.{id}.{}.{times}", self.epoch)
+    }
+
+    /// Forgets what ended.
+    pub fn keep_live(&mut self, state: &State) {
+        if self.looked_at != state.seq() {
+            self.looked_at = state.seq();
+            self.live.retain(|&id, _| state.live_worker(id).is_some());
+        }
+    }
+}
+
+/// Where a job's store is for workers on other machines, relative to the server's root.
+pub fn remote_store(job: &str) -> String {
+    format!("git/{job}.git")
+}
+
+impl Performer {
+    fn send(&mut self, worker: &str, message: to_worker::Message, id: u64) -> Result<(), BusError> {
+        let payload = Bytes::from(ToWorker { message: Some(message) }.encode_to_vec());
+        let id = self.sent.message_id(self.job.as_str(), id, worker);
+        self.bus.publish(Message { subject: Subject::worker(worker), id, payload })
+    }
+
+    /// An assignment that cannot be sent has failed: a subtask too large for a message is parked
+    /// with that reason, a gate is inconclusive.
+    fn send_assignment(&mut self, assignment: Assignment) {
+        let (id, worker) = (assignment.id, assignment.worker.clone());
+        let error = match self.send(&worker, to_worker::Message::Assign(assignment), id) {
+            Err(error @ BusError::TooLarge { .. }) => error,
+            // Whoever is not heard of is told again.
+            Err(BusError::Congested { .. }) | Ok(()) => return,
+        };
+        let failure = Failure {
+            class: FailureClass::Result.into(),
+            message: format!("its assignment cannot be sent: {error}; put fewer files into one subtask or batch"),
+            ..Failure::default()
+        };
+        let finished = Finished { outcome: Some(finished::Outcome::Failure(failure)), ..Finished::default() };
+        self.handle.input(Input::Finished { id, finished: Box::new(finished) });
+    }
+
+    fn assignment(&self, state: &State, id: u64, worker: &str, base: Oid) -> Assignment {
+        let plan = state.plan();
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let files = files.get(&state.generation()).copied();
+        Assignment {
+            job: state.job().to_owned(),
+            id,
+            worker: worker.to_owned(),
+            base: base.to_vec(),
+            repo: plan.repo.clone(),
+            policy: plan.policy.clone(),
+            job_dir: plan.job_dir.clone(),
+            files_commit: files.map(Oid::to_vec).unwrap_or_default(),
+            store: if self.remote { remote_store(state.job()) } else { self.store.display().to_string() },
+            kind: None,
+        }
+    }
+
+    pub fn assign(&mut self, state: &State, id: AttemptId) {
+        let Some(live) = state.attempts().get(&id) else { return };
+        let node = live.node;
+        let plan = state.plan();
+        let task = state.task(node);
+        let capsule = capsule(state, node);
+        self.keep_capsule(id, &capsule);
+        let ladder = task.ladder.iter().map(|&agent| plan.agents[agent as usize].clone()).collect();
+        let mut assignment = self.assignment(state, id.0, &live.worker, live.base);
+        assignment.kind = Some(assignment::Kind::Work(Work {
+            subtask: state.node(node).id.clone(),
+            task: Some(task.clone()),
+            ladder,
+            files: state.node(node).files.clone(),
+            claims: state.node(node).claims.clone(),
+            capsule: Some(capsule),
+            attempt_number: state.subtask(node).attempts,
+            author_name: plan.author_name.clone(),
+            author_email: plan.author_email.clone(),
+            title: instructions(state, node).lines().next().unwrap_or_default().to_owned(),
+            wip: state
+                .subtask(node)
+                .wip
+                .as_ref()
+                .filter(|saved| saved.base == live.base)
+                .map(|saved| saved.wip.clone()),
+        }));
+        self.send_assignment(assignment);
+    }
+
+    /// For the record, so off the driver's thread where there is another.
+    fn keep_capsule(&self, id: AttemptId, capsule: &longhaul_proto::Capsule) {
+        let (path, capsule) = (self.layout.capsule(id.0), Box::new(capsule.clone()));
+        match &self.index {
+            Some(index) => drop(index.send(IndexWork::Capsule(path, capsule))),
+            None => write_capsule(&path, &capsule),
+        }
+    }
+
+    pub fn gate(&mut self, state: &State, id: GateId) {
+        let Some(run) = state.landing.gates.get(&id) else { return };
+        let plan = state.plan();
+        let spec = plan.gate.clone().unwrap_or_default();
+        let last = run.purpose == i32::from(GatePurpose::Final);
+        let batch = run.purpose == i32::from(GatePurpose::Batch);
+        let members = state.landing.batch.iter().filter(|_| batch).flat_map(|batch| &batch.members);
+        let mut changed: Vec<String> = members
+            .filter_map(|&node| state.subtask(node).phase().candidate())
+            .flat_map(|candidate| candidate.patch.files.iter().cloned())
+            .collect();
+        changed.sort();
+        changed.dedup();
+        let compare = state.landing.batch.as_ref().map_or(run.commit, |batch| batch.tip);
+        let mut assignment = self.assignment(state, id.0, &run.worker, run.commit);
+        assignment.kind = Some(assignment::Kind::Gate(Gate {
+            run: if last { spec.r#final.or(spec.run) } else { spec.run },
+            timeout_ms: spec.timeout_ms,
+            regenerate: batch,
+            changed_files: changed,
+            compare_base: compare.to_string(),
+            author_name: plan.author_name.clone(),
+            author_email: plan.author_email.clone(),
+            idle_timeout_ms: spec.idle_timeout_ms,
+        }));
+        self.send_assignment(assignment);
+    }
+
+    /// To whom it was sent; after a restart to everybody: whoever does not know it ignores it.
+    pub fn stop(&mut self, state: &State, id: u64) {
+        let to: Vec<String> = match self.sent.live.get(&id) {
+            Some((worker, _)) => vec![worker.clone()],
+            None => state.fleet.names().map(str::to_owned).collect(),
+        };
+        for worker in to {
+            let cancel = CancelWork { job: state.job().to_owned(), id, reason: "no longer wanted".to_owned() };
+            if let Err(error) = self.send(&worker, to_worker::Message::Cancel(cancel), id) {
+                tracing::warn!(%error, worker, "a cancellation was not sent");
+            }
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! Who is there: the last presence of every worker, heard once for all jobs of a process.
+//!
+//! Presence is volatile and never journaled. Each job gets a view of each worker that leaves out
+//! what other jobs hold there. A worker that speaks another protocol is told so and is not passed
+//! on to any job: nothing is ever assigned to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use longhaul_common::bus::{Bus, Message, Subject, Subscription};
+use longhaul_common::{JobId, WorkerName};
+use longhaul_proto::{FromWorker, PROTOCOL, PROTOCOL_MIN, Presence, Refusal, ToWorker, from_worker, to_worker};
+use prost::Message as _;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::clock::SystemClock;
+use crate::core::{LEASE_MS, Millis, WorkerView};
+use crate::driver::{Clock as _, Handle};
+use crate::view::ProgressMap;
+
+/// Workers remembered at most; silent ones make place for new ones.
+pub const WORKERS_MAX: usize = 4_096;
+
+/// A refused worker is told again after this long.
+const REFUSE_AGAIN_MS: Millis = 10_000;
+
+/// One worker as last heard.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// What it said.
+    pub presence: Presence,
+    /// When.
+    pub seen_ms: Millis,
+    /// Why it gets no work; empty when it does.
+    pub refused: String,
+    told_ms: Millis,
+}
+
+impl Seen {
+    /// Whether it has been silent for longer than a lease lasts.
+    pub fn is_silent(&self, now: Millis) -> bool {
+        now - self.seen_ms > LEASE_MS
+    }
+}
+
+/// Something live of one job on one worker.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Share {
+    /// Where.
+    pub worker: String,
+    /// It takes a gate's slot, not one for work.
+    pub gate: bool,
+}
+
+struct Member {
+    handle: Handle,
+    progress: Arc<Mutex<ProgressMap>>,
+    shares: BTreeMap<u64, Share>,
+}
+
+#[derive(Default)]
+struct Table {
+    workers: BTreeMap<String, Seen>,
+    jobs: BTreeMap<JobId, Member>,
+}
+
+/// The workers of a process's jobs; clones share it. The last one's end ends the listening.
+#[derive(Clone)]
+pub struct FleetTable {
+    table: Arc<Mutex<Table>>,
+    _listener: Arc<AbortOnDropHandle<()>>,
+}
+
+impl FleetTable {
+    /// Listens from now on. Must be called in a runtime.
+    pub fn listen(bus: Arc<dyn Bus>) -> Self {
+        let table = Arc::new(Mutex::new(Table::default()));
+        let presences = bus.subscribe(&Subject::presences());
+        let listener = tokio::spawn(listen(presences, Arc::clone(&table), bus));
+        Self { table, _listener: Arc::new(AbortOnDropHandle::new(listener)) }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on the job hears of workers; of those already known at once.
+    pub(crate) fn join(&self, job: &JobId, handle: Handle, progress: Arc<Mutex<ProgressMap>>) {
+        let now = SystemClock.now_ms();
+        let mut table = self.table();
+        table.jobs.insert(job.clone(), Member { handle, progress, shares: BTreeMap::new() });
+        let known = table.workers.values().filter(|seen| seen.refused.is_empty() && !seen.is_silent(now));
+        for seen in known {
+            table.tell(job, &seen.presence);
+        }
+    }
+
+    /// The job has ended.
+    pub(crate) fn leave(&self, job: &JobId) {
+        self.table().jobs.remove(job);
+    }
+
+    /// What is live of a job, kept up before any of it is sent.
+    pub(crate) fn note_shares(&self, job: &JobId, shares: BTreeMap<u64, Share>) {
+        if let Some(member) = self.table().jobs.get_mut(job) {
+            member.shares = shares;
+        }
+    }
+
+    /// Whether something of the job is live on the worker.
+    pub fn has_share(&self, job: &JobId, worker: &str) -> bool {
+        self.table().jobs.get(job).is_some_and(|member| member.shares.values().any(|share| share.worker == worker))
+    }
+
+    /// Every worker heard of, by name.
+    pub fn workers(&self) -> Vec<Seen> {
+        self.table().workers.values().cloned().collect()
+    }
+
+    /// One worker.
+    pub fn worker(&self, name: &str) -> Option<Seen> {
+        self.table().workers.get(name).cloned()
+    }
+}
+
+impl Table {
+    /// Notes a presence; gives the reason to refuse the worker when it has to be told.
+    fn note(&mut self, presence: &Presence, now: Millis) -> Option<String> {
+        let refused = unfit(presence).unwrap_or_default();
+        let before = self.workers.get(&presence.worker);
+        let same = before.is_some_and(|seen| seen.presence.incarnation == presence.incarnation);
+        let told_ms = before.filter(|_| same).map_or(0, |seen| seen.told_ms);
+        let tell = !refused.is_empty() && now - told_ms > REFUSE_AGAIN_MS;
+        let told_ms = if tell { now } else { told_ms };
+        if before.is_none() && self.workers.len() >= WORKERS_MAX {
+            let oldest = self.workers.iter().min_by_key(|(_, seen)| seen.seen_ms).map(|(name, _)| name.clone());
+            oldest.map(|name| self.workers.remove(&name));
+        }
+        let seen = Seen { presence: presence.clone(), seen_ms: now, refused: refused.clone(), told_ms };
+        self.workers.insert(presence.worker.clone(), seen);
+        tell.then_some(refused)
+    }
+
+    fn tell(&self, job: &JobId, presence: &Presence) {
+        let Some(member) = self.jobs.get(job) else { return };
+        let view = self.view(job, presence);
+        let lives = |share: &Share, id: &u64| share.worker != presence.worker || view.holding.contains(id);
+        let mut words = member.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        words.retain(|id, _| member.shares.get(id).is_some_and(|share| lives(share, id)));
+        drop(words);
+        member.handle.presence(presence.worker.clone(), view);
+    }
+
+    /// A presence as one job sees it: slots that other jobs take are not there for it. An id this
+    /// process knows nothing of is counted as work.
+    fn view(&self, job: &JobId, presence: &Presence) -> WorkerView {
+        let mut holding = BTreeSet::new();
+        let mut elsewhere: BTreeMap<(&str, u64), bool> = BTreeMap::new();
+        for held in &presence.holding {
+            if held.job == job.as_str() {
+                holding.extend(held.ids.iter().copied());
+            } else {
+                elsewhere.extend(held.ids.iter().map(|&id| ((held.job.as_str(), id), false)));
+            }
+        }
+        for (other, member) in self.jobs.iter().filter(|(other, _)| *other != job) {
+            let theirs = member.shares.iter().filter(|(_, share)| share.worker == presence.worker);
+            elsewhere.extend(theirs.map(|(&id, share)| ((other.as_str(), id), share.gate)));
+        }
+        let taken = |gate| u32::try_from(elsewhere.values().filter(|&&is| is == gate).count()).unwrap_or(u32::MAX);
+        WorkerView {
+            work_slots: presence.work_slots.saturating_sub(taken(false)),
+            gate_slots: presence.gate_slots.saturating_sub(taken(true)),
+            holding,
+            labels: presence.labels.iter().cloned().collect(),
+            unavailable: if presence.draining { "it is draining".to_owned() } else { presence.disk_low.clone() },
+            incarnation: presence.incarnation,
+            ..WorkerView::default()
+        }
+    }
+}
+
+/// Why a worker gets no work from this build, if so.
+fn unfit(presence: &Presence) -> Option<String> {
+    let (protocol, version) = (presence.protocol, &presence.version);
+    let own = env!("CARGO_PKG_VERSION");
+    let speaks = format!("the worker {version} speaks protocol {protocol}, the coordinator {own}");
+    if protocol > PROTOCOL {
+        return Some(format!("{speaks} up to {PROTOCOL}: upgrade the coordinator first"));
+    }
+    (protocol < PROTOCOL_MIN).then(|| format!("{speaks} {PROTOCOL_MIN} at least: upgrade the worker"))
+}
+
+async fn listen(mut presences: Subscription, table: Arc<Mutex<Table>>, bus: Arc<dyn Bus>) {
+    while let Some(incoming) = presences.next().await {
+        let from = incoming.subject.worker_name().unwrap_or_default().to_owned();
+        let presence = match FromWorker::decode(incoming.taken()) {
+            Ok(FromWorker { message: Some(from_worker::Message::Presence(presence)) }) => presence,
+            Ok(_) => continue,
+            Err(error) => {
+                tracing::warn!(%error, from, "a message that is none was ignored");
+                continue;
+            }
+        };
+        // The subject is what the engine lets a worker publish on; what it says of itself is not.
+        if presence.worker != from || presence.worker.parse::<WorkerName>().is_err() {
+            tracing::warn!(from, "a worker spoke in another's name and was ignored");
+            continue;
+        }
+        let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
+        let refuse = table.note(&presence, SystemClock.now_ms());
+        if unfit(&presence).is_none() {
+            table.jobs.keys().for_each(|job| table.tell(job, &presence));
+        }
+        drop(table);
+        if let Some(reason) = refuse {
+            tracing::warn!(worker = from, reason, "a worker is refused");
+            send_refusal(&*bus, &presence, reason);
+        }
+    }
+}
+
+fn send_refusal(bus: &dyn Bus, presence: &Presence, reason: String) {
+    let message = ToWorker { message: Some(to_worker::Message::Refusal(Refusal { reason })) };
+    let subject = Subject::worker(&presence.worker);
+    // It is told again as long as it announces itself.
+    let id = String::new();
+    if let Err(error) = bus.publish(Message { subject, id, payload: Bytes::from(message.encode_to_vec()) }) {
+        tracing::warn!(%error, "a refusal was not sent");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use longhaul_proto::Holding;
+
+    use super::*;
+
+    fn presence(held: &[(&str, &[u64])]) -> Presence {
+        let holding = held.iter().map(|(job, ids)| Holding { job: (*job).to_owned(), ids: ids.to_vec() });
+        Presence {
+            worker: "w".into(),
+            work_slots: 4,
+            gate_slots: 2,
+            protocol: PROTOCOL,
+            holding: holding.collect(),
+            ..Presence::default()
+        }
+    }
+
+    fn member(shares: &[(u64, &str, bool)]) -> Member {
+        let (sender, _) = std::sync::mpsc::channel();
+        let share = |&(id, worker, gate): &(u64, &str, bool)| (id, Share { worker: worker.to_owned(), gate });
+        Member { handle: Handle::new(sender), progress: Arc::default(), shares: shares.iter().map(share).collect() }
+    }
+
+    #[test]
+    fn what_other_jobs_hold_is_subtracted_once_and_by_kind() {
+        let (a, b): (JobId, JobId) = ("a".parse().expect("valid"), "b".parse().expect("valid"));
+        let mut table = Table::default();
+        table.jobs.insert(a.clone(), member(&[(1, "w", false), (2, "w", true), (3, "other", false)]));
+        table.jobs.insert(b.clone(), member(&[]));
+        // 1 is said and known, 2 only known (just assigned), "x" belongs to another coordinator.
+        let said = presence(&[("a", &[1]), ("x", &[7])]);
+        let view = table.view(&b, &said);
+        assert_eq!((view.work_slots, view.gate_slots), (2, 1));
+        assert!(view.holding.is_empty());
+        let own = table.view(&a, &said);
+        assert_eq!((own.work_slots, own.gate_slots), (3, 2));
+        assert_eq!(own.holding, BTreeSet::from([1]));
+    }
+
+    #[test]
+    fn another_protocol_is_refused_and_told_so_not_too_often() {
+        let mut table = Table::default();
+        let newer = Presence { protocol: PROTOCOL + 1, ..presence(&[]) };
+        assert!(table.note(&newer, 20_000).is_some_and(|reason| reason.contains("upgrade the coordinator first")));
+        assert_eq!(table.note(&newer, 20_001), None);
+        assert!(table.note(&newer, 20_001 + REFUSE_AGAIN_MS).is_some());
+        assert_eq!(table.note(&presence(&[]), 90_000), None);
+        assert!(unfit(&Presence { protocol: 0, ..presence(&[]) }).is_some());
+    }
+}

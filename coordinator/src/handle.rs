@@ -1,0 +1,125 @@
+//! The sending side of a driver.
+//!
+//! Its channel has no bound of its own and needs none: each command has at most one outcome on its
+//! way, presences are kept as the last one of each worker and one message stands for all of them,
+//! and whoever asks or delivers waits for the answer, [`ASKERS_MAX`] at a time (deliveries have a
+//! bound of their own in [`crate::results`]).
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use longhaul_proto::{Audited, Plan};
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::core::{Input, Millis, Request, State, WorkerView};
+use crate::driver::{Message, Query};
+use crate::engine::Disposition;
+
+/// Questions and requests that wait for one driver at the same time; more wait outside.
+pub const ASKERS_MAX: usize = 1_024;
+
+/// The last word of each worker that the driver has not looked at yet.
+pub type WaitingPresences = Arc<Mutex<BTreeMap<String, WorkerView>>>;
+
+/// To talk to a driver; clones talk to the same one.
+#[derive(Clone)]
+pub struct Handle {
+    sender: Sender<Message>,
+    stop_asked: Arc<AtomicBool>,
+    presences: WaitingPresences,
+    askers: Arc<Semaphore>,
+}
+
+/// The driver is gone: it ended or failed, and said why to whoever started it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the coordinator of this job has ended")]
+pub struct Gone;
+
+impl Handle {
+    /// Over the channel a driver reads.
+    pub fn new(sender: Sender<Message>) -> Self {
+        Self {
+            sender,
+            stop_asked: Arc::default(),
+            presences: Arc::default(),
+            askers: Arc::new(Semaphore::new(ASKERS_MAX)),
+        }
+    }
+
+    /// For the driver of this handle.
+    pub fn stop_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stop_asked)
+    }
+
+    /// Sends an outcome; a driver that is gone does not miss it, it is derived anew at restart.
+    pub fn input(&self, input: Input) {
+        drop(self.sender.send(Message::Input(input)));
+    }
+
+    /// Says that a worker is there. Of several words of one worker only the last is looked at, so
+    /// that no flood of them keeps deliveries waiting.
+    pub fn presence(&self, worker: String, view: WorkerView) {
+        let mut waiting = self.presences.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = waiting.is_empty();
+        waiting.insert(worker, view);
+        drop(waiting);
+        if first {
+            drop(self.sender.send(Message::Presences(Arc::clone(&self.presences))));
+        }
+    }
+
+    /// Delivers a durable result and waits for its durable record.
+    pub async fn deliver(&self, input: Input) -> Result<Disposition, Gone> {
+        let (reply, answer) = oneshot::channel();
+        self.sender.send(Message::Deliver(input, reply)).map_err(|_| Gone)?;
+        answer.await.map_err(|_| Gone)
+    }
+
+    /// Makes a request and waits for its durable record; gives the number of events it led to, or
+    /// why it was refused.
+    pub async fn request(&self, request: Request) -> Result<Result<usize, String>, Gone> {
+        self.ask(|reply| Message::Request(request, None, reply)).await
+    }
+
+    /// As [`Handle::request`]; who asked is in the journal before what it led to.
+    pub async fn request_by(&self, asked: Audited, request: Request) -> Result<Result<usize, String>, Gone> {
+        self.ask(|reply| Message::Request(request, Some(asked), reply)).await
+    }
+
+    /// Opens the next generation and waits for its durable record; an error is why it was refused.
+    pub async fn open_plan(&self, asked: Audited, plan: Box<Plan>) -> Result<Result<usize, String>, Gone> {
+        self.ask(|reply| Message::Open(plan, asked, reply)).await
+    }
+
+    /// Asks the state something.
+    pub async fn query<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&State, Millis) -> T + Send + 'static,
+    ) -> Result<T, Gone> {
+        self.ask(|reply| {
+            let query: Query = Box::new(move |state, now| drop(reply.send(question(state, now))));
+            Message::Query(query)
+        })
+        .await
+    }
+
+    async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, Gone> {
+        let _place = self.askers.acquire().await.map_err(|_| Gone)?;
+        let (reply, answer) = oneshot::channel();
+        self.sender.send(message(reply)).map_err(|_| Gone)?;
+        answer.await.map_err(|_| Gone)
+    }
+
+    /// Asks the state something from a thread; the question sends its own answer.
+    pub fn input_query(&self, question: Query) {
+        drop(self.sender.send(Message::Query(question)));
+    }
+
+    /// Asks the driver to end after its turn.
+    pub fn stop(&self) {
+        self.stop_asked.store(true, Ordering::Release);
+        drop(self.sender.send(Message::Stop));
+    }
+}

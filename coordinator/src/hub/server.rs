@@ -1,0 +1,345 @@
+//! The hub itself: which jobs run in this process, how others are found, opened and ended.
+//!
+//! Every job that is not closed runs; a closed one is read from its files (a few are kept in
+//! memory) and runs again when a request wakes it. A job another process has locked is only read.
+//! One job is opened, ended or given a plan at a time.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use longhaul_common::JobId;
+use longhaul_common::bus::{Bus, Link, Message, Subject};
+use longhaul_common::layout::Layout;
+use longhaul_common::server::ServerAccess;
+use longhaul_proto::{Hello, PROTOCOL, PROTOCOL_MIN, ToWorker, to_worker};
+use prost::Message as _;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::JobCard;
+use super::job_access::{AccessError, FileJob, JobAccess, off_runtime};
+use crate::clock::SystemClock;
+use crate::coordinator::{Coordinator, Job, OpenError, Running, Site};
+use crate::core::JobPhase;
+use crate::driver::Clock as _;
+use crate::fleet::FleetTable;
+
+/// How often the bus is looked at: workers are called when it comes back.
+const LINK_LOOK: Duration = Duration::from_millis(500);
+
+/// Settings of a hub.
+#[derive(Clone, Debug)]
+pub struct HubSettings {
+    /// How workers' own services are reached: token and trust; the address is each worker's.
+    pub workers: ServerAccess,
+    /// Closed jobs kept in memory for reading.
+    pub closed_cached_max: usize,
+}
+
+impl Default for HubSettings {
+    fn default() -> Self {
+        Self { workers: ServerAccess::default(), closed_cached_max: 8 }
+    }
+}
+
+/// The jobs of one process; clones are the same hub.
+#[derive(Clone)]
+pub struct Hub {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub site: Site,
+    pub settings: HubSettings,
+    /// Set in a process that runs one job for a person: it takes no others.
+    pub only: Option<JobId>,
+    jobs: Mutex<BTreeMap<JobId, Entry>>,
+    closed: Mutex<Vec<Arc<FileJob>>>,
+    /// Jobs whose driver ended by itself, and why.
+    failed: Mutex<BTreeMap<JobId, String>>,
+    /// Held while a job is opened, ended or given a plan.
+    pub opening: tokio::sync::Mutex<()>,
+    pub stop: CancellationToken,
+    tasks: TaskTracker,
+    started_ms: i64,
+    sends: AtomicU64,
+}
+
+struct Entry {
+    running: Running,
+    /// Not here where another part of the process owns it.
+    coordinator: Option<Coordinator>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Hub {
+    /// Opens every job of a state folder that is not closed, and calls the workers. Must be called
+    /// in a runtime. A job that cannot be opened does not keep the others from running.
+    pub async fn open(layout: Layout, bus: Arc<dyn Bus>, settings: HubSettings) -> Result<Self, OpenError> {
+        let jobs = layout.jobs();
+        std::fs::create_dir_all(&jobs).map_err(|source| OpenError::Io {
+            action: "make the folder",
+            path: jobs.clone(),
+            source,
+        })?;
+        let fleet = FleetTable::listen(Arc::clone(&bus));
+        let hub = Self::new(Site { layout, bus, fleet, remote: true }, settings, None);
+        for card in JobCard::all(&hub.inner.site.layout) {
+            let Ok(id) = card.job.parse::<JobId>() else { continue };
+            match hub.open_if_unfinished(&id).await {
+                Ok(()) => {}
+                Err(AccessError::Open(OpenError::Locked { .. })) => {
+                    tracing::warn!(job = %id, "another process runs the job; it is only read here");
+                }
+                Err(error) => {
+                    tracing::error!(job = %id, %error, "the job cannot be opened");
+                    lock(&hub.inner.failed).insert(id, error.to_string());
+                }
+            }
+        }
+        hub.say_hello();
+        let caller = hub.clone();
+        hub.inner.tasks.spawn(async move { caller.call_when_back().await });
+        Ok(hub)
+    }
+
+    /// A hub of one job that somebody else runs and ends, for a process of one job.
+    pub fn of_one(coordinator: &Coordinator, stop: CancellationToken) -> Self {
+        let running = coordinator.running().clone();
+        let id = running.id.clone();
+        let mut hub = Self::new(running.site.clone(), HubSettings::default(), Some(id.clone()));
+        let inner = Arc::get_mut(&mut hub.inner).expect("nobody else has it yet");
+        inner.stop = stop;
+        lock(&inner.jobs).insert(id, Entry { running, coordinator: None });
+        hub
+    }
+
+    fn new(site: Site, settings: HubSettings, only: Option<JobId>) -> Self {
+        let inner = Inner {
+            site,
+            settings,
+            only,
+            jobs: Mutex::default(),
+            closed: Mutex::default(),
+            failed: Mutex::default(),
+            opening: tokio::sync::Mutex::default(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            started_ms: SystemClock.now_ms(),
+            sends: AtomicU64::new(0),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    async fn open_if_unfinished(&self, id: &JobId) -> Result<(), AccessError> {
+        let (layout, job) = (self.inner.site.layout.clone(), id.clone());
+        let open = off_runtime(move || match FileJob::read(&layout, &job) {
+            Ok(files) if files.is_closed() => Ok(None),
+            // Named and never given a plan: a submission that was cut.
+            Err(AccessError::Unknown(_)) => Ok(None),
+            Ok(_) => Ok(Some(Job::open(&layout, &job)?)),
+            Err(error) => Err(error),
+        });
+        match open.await? {
+            Some(job) => self.run(job).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Runs a job under lock from now on. The caller holds `opening`, or nobody else is there yet.
+    pub(crate) fn run(&self, job: Job) -> BoxFuture<'static, Result<(), AccessError>> {
+        let (hub, id) = (self.clone(), job.id().clone());
+        let (site, runtime) = (self.inner.site.clone(), tokio::runtime::Handle::current());
+        Box::pin(async move {
+            let started = off_runtime(move || {
+                let _in_runtime = runtime.enter();
+                Ok(job.start_at(&site)?)
+            });
+            let coordinator = started.await?;
+            let running = coordinator.running().clone();
+            hub.forget_files(&id);
+            lock(&hub.inner.failed).remove(&id);
+            lock(&hub.inner.jobs).insert(id, Entry { running: running.clone(), coordinator: Some(coordinator) });
+            let over = hub.clone();
+            hub.inner.tasks.spawn(async move { over.watch_over(running).await });
+            Ok(())
+        })
+    }
+
+    /// Ends the job's coordinator when it is closed, or takes note that it failed.
+    async fn watch_over(&self, running: Running) {
+        let mut pulse = running.pulse.clone();
+        let id = running.id.clone();
+        drop(running);
+        loop {
+            let closed = tokio::select! {
+                seen = pulse.wait_for(|pulse| pulse.closed) => seen.is_ok(),
+                () = self.inner.stop.cancelled() => return,
+            };
+            match self.retire(&id, closed).await {
+                Ok(true) => return,
+                // A request woke it in the meantime.
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::error!(job = %id, %error, "the job's coordinator has ended");
+                    lock(&self.inner.failed).insert(id, error.to_string());
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Ends a closed (or failed) job's coordinator; `false` when it is not closed any more.
+    async fn retire(&self, id: &JobId, closed: bool) -> Result<bool, AccessError> {
+        let _turn = self.inner.opening.lock().await;
+        let Some(running) = self.running(id) else { return Ok(true) };
+        if closed && !running.pulse.borrow().closed {
+            return Ok(false);
+        }
+        drop(running);
+        let coordinator = lock(&self.inner.jobs).remove(id).and_then(|entry| entry.coordinator);
+        let Some(coordinator) = coordinator else { return Ok(true) };
+        let state = match coordinator.stop().await {
+            Ok(state) => state,
+            Err(error) => return Err(AccessError::Refused(error.to_string())),
+        };
+        if !matches!(state.job_phase(), JobPhase::Closed { .. }) {
+            // A request came between the look and the end: it is under way again at once.
+            let (layout, job) = (self.inner.site.layout.clone(), id.clone());
+            let job = off_runtime(move || Ok(Job::open(&layout, &job)?)).await?;
+            self.run(job).await?;
+        }
+        Ok(true)
+    }
+
+    /// The job, where it runs in this process.
+    pub fn running(&self, id: &JobId) -> Option<Running> {
+        lock(&self.inner.jobs).get(id).map(|entry| entry.running.clone())
+    }
+
+    /// Jobs that run in this process.
+    pub fn running_jobs(&self) -> Vec<Running> {
+        lock(&self.inner.jobs).values().map(|entry| entry.running.clone()).collect()
+    }
+
+    /// The job to read. Blocks on files where it does not run.
+    pub fn find_blocking(&self, id: &JobId) -> Result<JobAccess, AccessError> {
+        if let Some(running) = self.running(id) {
+            return Ok(JobAccess::Running(running));
+        }
+        if self.inner.only.is_some() || !self.inner.site.layout.job(id).journal().is_dir() {
+            return Err(AccessError::Unknown(id.to_string()));
+        }
+        let cached = lock(&self.inner.closed).iter().find(|files| files.state().job() == id.as_str()).cloned();
+        if let Some(files) = cached.filter(|files| !files.is_outdated()) {
+            return Ok(JobAccess::Files(files));
+        }
+        let files = Arc::new(FileJob::read(&self.inner.site.layout, id)?);
+        let mut closed = lock(&self.inner.closed);
+        closed.retain(|files| files.state().job() != id.as_str());
+        closed.push(Arc::clone(&files));
+        let over = closed.len().saturating_sub(self.inner.settings.closed_cached_max);
+        closed.drain(..over);
+        Ok(JobAccess::Files(files))
+    }
+
+    /// The job to read.
+    pub async fn find(&self, id: &JobId) -> Result<JobAccess, AccessError> {
+        let (hub, id) = (self.clone(), id.clone());
+        off_runtime(move || hub.find_blocking(&id)).await
+    }
+
+    /// Forgets what was read of a job's files, so that it can be opened.
+    pub(crate) fn forget_files(&self, id: &JobId) {
+        lock(&self.inner.closed).retain(|files| files.state().job() != id.as_str());
+    }
+
+    /// Whether it serves: an error says what it waits for.
+    pub fn ready(&self) -> Result<(), String> {
+        if let Link::Down { cause } = self.inner.site.bus.link() {
+            return Err(format!("the bus is down: {cause}"));
+        }
+        if self.inner.stop.is_cancelled() {
+            return Err("it is ending".to_owned());
+        }
+        for running in self.running_jobs() {
+            if let Some(trouble) = &running.pulse.borrow().trouble {
+                return Err(format!("job {}: {trouble}", running.id));
+            }
+        }
+        match lock(&self.inner.failed).first_key_value() {
+            Some((id, cause)) => Err(format!("job {id} does not run: {cause}")),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends every job with a snapshot; what runs on workers goes on and is taken up again by the
+    /// next process.
+    pub async fn stop(&self) {
+        let _turn = self.inner.opening.lock().await;
+        self.inner.stop.cancel();
+        let entries = std::mem::take(&mut *lock(&self.inner.jobs));
+        let ends = entries.into_iter().filter_map(|(id, entry)| Some((id, entry.coordinator?)));
+        let ends = ends.map(|(id, coordinator)| async move {
+            if let Err(error) = coordinator.stop().await {
+                tracing::error!(job = %id, %error, "the job did not end well; its journal has everything");
+            }
+        });
+        futures::future::join_all(ends).await;
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+
+    /// Where submissions are kept until they are whole.
+    pub(crate) fn incoming(&self) -> std::path::PathBuf {
+        self.inner.site.layout.root().join("incoming")
+    }
+
+    /// Whether it is the hub of a process that runs one job for a person.
+    pub fn runs_one_job(&self) -> bool {
+        self.inner.only.is_some()
+    }
+
+    /// Cancelled when the hub ends.
+    pub fn stopping(&self) -> CancellationToken {
+        self.inner.stop.clone()
+    }
+
+    /// A part of a message id that no other message of any process has.
+    pub(crate) fn next_send(&self) -> String {
+        format!("{}.{}", self.inner.started_ms, self.inner.sends.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn say_hello(&self) {
+        let hello =
+            Hello { protocol_min: PROTOCOL_MIN, protocol_max: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned() };
+        let payload = Bytes::from(ToWorker { message: Some(to_worker::Message::Hello(hello)) }.encode_to_vec());
+        let message = Message { subject: Subject::everyone(), id: format!("hello.{}", self.next_send()), payload };
+        if let Err(error) = self.inner.site.bus.publish(message) {
+            tracing::warn!(%error, "the workers were not called; they announce themselves in time");
+        }
+    }
+
+    async fn call_when_back(&self) {
+        let mut was_up = true;
+        let mut look = tokio::time::interval(LINK_LOOK);
+        loop {
+            tokio::select! {
+                _ = look.tick() => {}
+                () = self.inner.stop.cancelled() => return,
+            }
+            let up = self.inner.site.bus.link() == Link::Up;
+            if up && !was_up {
+                self.say_hello();
+            }
+            was_up = up;
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The fleet as people see it, and what can be asked of a worker.
+
+use longhaul_common::JobId;
+use longhaul_common::server::{Connection, ServerAccess};
+use longhaul_proto as pb;
+use longhaul_proto::worker_client::WorkerClient;
+use tonic::Status;
+
+use super::JobsService;
+use crate::clock::SystemClock;
+use crate::control::Control;
+use crate::core::Millis;
+use crate::driver::Clock as _;
+use crate::fleet::Seen;
+use crate::hub::{Identity, JobCard};
+
+impl JobsService {
+    /// Every worker heard of.
+    pub(super) async fn worker_rows(&self) -> Vec<pb::WorkerRow> {
+        let now = SystemClock.now_ms();
+        let mut rows: Vec<pb::WorkerRow> =
+            self.hub.inner.site.fleet.workers().iter().map(|seen| row(seen, now)).collect();
+        for running in self.hub.running_jobs() {
+            let asked = running.handle.query(|state, now| {
+                let ill = state.infirmary.quarantined(now);
+                ill.map(|(worker, health)| (worker.to_owned(), health.reason.clone())).collect::<Vec<_>>()
+            });
+            for (worker, reason) in asked.await.unwrap_or_default() {
+                for row in rows.iter_mut().filter(|row| row.worker == worker && row.state == "present") {
+                    "quarantined".clone_into(&mut row.state);
+                    row.reason = format!("by job {}: {reason}", running.id);
+                }
+            }
+        }
+        rows
+    }
+
+    /// A client of the worker's own service.
+    pub(super) fn worker_client(&self, presence: &pb::Presence) -> Result<WorkerClient<Connection>, String> {
+        if presence.endpoint.is_empty() {
+            return Err(format!("{} serves no requests of its own", presence.worker));
+        }
+        let access = ServerAccess { url: presence.endpoint.clone(), ..self.hub.inner.settings.workers.clone() };
+        Ok(WorkerClient::new(access.connect().map_err(|error| error.to_string())?))
+    }
+
+    pub(super) async fn drain(&self, worker: &str) -> Result<pb::ControlReply, Status> {
+        let seen = self.hub.inner.site.fleet.worker(worker);
+        let seen = seen.ok_or_else(|| Status::not_found(format!("no worker is called {worker:?}")))?;
+        let mut client = self.worker_client(&seen.presence).map_err(Status::failed_precondition)?;
+        let answer = client.drain(pb::DrainRequest { within_ms: 0 }).await;
+        let note = answer.map_err(|status| match status.code() {
+            tonic::Code::Unavailable => {
+                Status::unavailable(format!("{worker} cannot be reached: {}", status.message()))
+            }
+            _ => status,
+        })?;
+        Ok(pb::ControlReply { lines: vec![note.into_inner().note], affected: 1 })
+    }
+}
+
+fn row(seen: &Seen, now: Millis) -> pb::WorkerRow {
+    let presence = &seen.presence;
+    let (state, reason) = if seen.is_silent(now) {
+        ("silent", format!("not heard for {} s", (now - seen.seen_ms) / 1000))
+    } else if !seen.refused.is_empty() {
+        ("refused", seen.refused.clone())
+    } else if presence.draining {
+        ("draining", String::new())
+    } else if !presence.disk_low.is_empty() {
+        ("disk low", presence.disk_low.clone())
+    } else {
+        ("present", String::new())
+    };
+    pb::WorkerRow {
+        worker: presence.worker.clone(),
+        state: state.to_owned(),
+        reason,
+        labels: presence.labels.clone(),
+        work_slots: presence.work_slots,
+        gate_slots: presence.gate_slots,
+        running: u32::try_from(presence.holding.iter().map(|held| held.ids.len()).sum::<usize>()).unwrap_or(u32::MAX),
+        seen_ms: seen.seen_ms,
+        version: presence.version.clone(),
+        bytes: presence.bytes,
+        endpoint: presence.endpoint.clone(),
+    }
+}
+
+impl JobsService {
+    /// Lets a quarantined worker have work again: of one job, or of every job that runs.
+    pub(super) async fn release_worker(
+        &self,
+        who: &Identity,
+        request: pb::ReleaseRequest,
+    ) -> Result<pb::ControlReply, Status> {
+        let control = |job: &str| {
+            let request = pb::ReleaseRequest { job: job.to_owned(), ..request.clone() };
+            Control::Release(request, String::new())
+        };
+        if !request.job.is_empty() {
+            return self.control(who, &request.job, control(&request.job)).await;
+        }
+        let mut all = pb::ControlReply::default();
+        for running in self.hub.running_jobs() {
+            let worker = request.worker.clone();
+            let is_in = running.handle.query(move |state, now| state.infirmary.is_quarantined(&worker, now));
+            if !is_in.await.unwrap_or(false) {
+                continue;
+            }
+            let reply = self.control(who, running.id.as_str(), control(running.id.as_str())).await?;
+            all.affected += reply.affected;
+            all.lines.extend(reply.lines.into_iter().map(|line| format!("{}: {line}", running.id)));
+        }
+        Ok(all)
+    }
+
+    /// One row a job, newest last.
+    pub(super) async fn list_jobs(&self) -> Result<pb::JobList, Status> {
+        let cards = match &self.hub.inner.only {
+            Some(_) => Vec::new(),
+            None => JobCard::all(&self.hub.inner.site.layout),
+        };
+        let mut ids: Vec<JobId> = cards.iter().filter_map(|card| card.job.parse().ok()).collect();
+        let running: Vec<JobId> = self.hub.running_jobs().into_iter().map(|running| running.id).collect();
+        ids.extend(running.into_iter().filter(|id| !ids.contains(id)).collect::<Vec<_>>());
+        let mut jobs = Vec::with_capacity(ids.len());
+        for id in ids {
+            match self.hub.find(&id).await {
+                Ok(access) => jobs.push(job_row(access.status().await?)),
+                Err(error) => tracing::warn!(job = %id, %error, "a job cannot be listed"),
+            }
+        }
+        Ok(pb::JobList { jobs })
+    }
+}
+
+fn job_row(status: pb::JobStatus) -> pb::JobRow {
+    pb::JobRow {
+        job: status.job,
+        goal: status.goal,
+        phase: status.phase,
+        counts: status.counts,
+        started_ms: status.started_ms,
+        source_path: status.source_path,
+        live: status.live,
+    }
+}
