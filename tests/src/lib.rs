@@ -2,6 +2,7 @@
 //! left behind.
 
 pub mod leftovers;
+pub mod nats;
 pub mod world;
 
 pub use world::{Ran, World};
