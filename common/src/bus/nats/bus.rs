@@ -102,7 +102,8 @@ impl NatsBus {
     /// Returns once every subscription made so far hears what is published anywhere, or was tried
     /// in vain. Before, only this bus's own messages are sure to be heard.
     pub async fn subscribed(&self) {
-        let _cannot_fail = self.shared.subscribing.subscribe().wait_for(|count| *count == 0).await;
+        let mut subscribing = self.shared.subscribing.subscribe();
+        let _cannot_fail = subscribing.wait_for(|count| *count == 0).await;
     }
 
     /// Returns once all that was published has reached the server: what a process does before it

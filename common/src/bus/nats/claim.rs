@@ -54,6 +54,12 @@ struct Claim {
     done: mpsc::UnboundedSender<Done>,
 }
 
+impl Claim {
+    fn take(mut self) {
+        self.taken = true;
+    }
+}
+
 impl Drop for Claim {
     fn drop(&mut self) {
         // Without a receiver the subscription is gone, and the message comes again by itself.
@@ -135,8 +141,8 @@ impl Claims {
             // It came again while it lies in the queue: the signs of progress were lost.
             return;
         }
-        let mut claim = Claim { key, taken: false, done: self.done.0.clone() };
-        let incoming = Incoming::acknowledged(subject, message.payload, move || claim.taken = true);
+        let claim = Claim { key, taken: false, done: self.done.0.clone() };
+        let incoming = Incoming::acknowledged(subject, message.payload, move || claim.take());
         // The queue has room for all that may be held; dropped, the message is given back.
         let _full = feed.out.try_send(incoming);
     }

@@ -59,12 +59,6 @@ struct Lanes {
     numbered: u64,
 }
 
-enum Next {
-    Ready(Queued),
-    At(Instant),
-    Nothing,
-}
-
 /// The lanes, shared between those who publish and the task that sends.
 pub(super) struct Waiting {
     lanes: Mutex<Lanes>,
@@ -112,7 +106,7 @@ impl Lane {
 }
 
 impl Lanes {
-    fn next(&mut self, now: Instant) -> Next {
+    fn next(&mut self, now: Instant) -> Result<Queued, Option<Instant>> {
         let mut soonest: Option<Instant> = None;
         for channel in ORDER {
             let Some(lane) = self.lanes.get_mut(&channel) else { continue };
@@ -125,10 +119,10 @@ impl Lanes {
             }
             if let Some((number, message)) = lane.take() {
                 lane.in_flight.insert(number, message.clone());
-                return Next::Ready(Queued { number, channel, message });
+                return Ok(Queued { number, channel, message });
             }
         }
-        soonest.map_or(Next::Nothing, Next::At)
+        Err(soonest)
     }
 
     fn is_empty(&self) -> bool {
@@ -171,19 +165,17 @@ impl Waiting {
         Ok(())
     }
 
-    /// The next message that may be sent now; `open` is waited for before each look.
-    pub(super) async fn next(&self, open: impl AsyncFn()) -> Queued {
-        loop {
-            open().await;
-            let next = self.lock().next(Instant::now());
-            match next {
-                Next::Ready(queued) => return queued,
-                Next::At(at) => {
-                    // Either ends the wait; which one is seen by looking again.
-                    let _either = tokio::time::timeout_at(at, self.changed.notified()).await;
-                }
-                Next::Nothing => self.changed.notified().await,
-            }
+    /// The next message that may be sent now; or the moment from which there may be one.
+    pub(super) fn look(&self) -> Result<Queued, Option<Instant>> {
+        self.lock().next(Instant::now())
+    }
+
+    /// Returns when it is worth while to look again.
+    pub(super) async fn changed(&self, from: Option<Instant>) {
+        match from {
+            // Either ends the wait; which one is seen by looking again.
+            Some(at) => _ = tokio::time::timeout_at(at, self.changed.notified()).await,
+            None => self.changed.notified().await,
         }
     }
 
@@ -228,7 +220,8 @@ impl Waiting {
 
     /// Returns once nothing waits and nothing is in flight.
     pub(super) async fn emptied(&self) {
-        let _cannot_fail = self.empty.subscribe().wait_for(|empty| *empty).await;
+        let mut empty = self.empty.subscribe();
+        let _cannot_fail = empty.wait_for(|empty| *empty).await;
     }
 }
 
@@ -244,7 +237,12 @@ mod tests {
     }
 
     async fn next(waiting: &Waiting) -> Queued {
-        waiting.next(async || {}).await
+        loop {
+            match waiting.look() {
+                Ok(queued) => return queued,
+                Err(from) => waiting.changed(from).await,
+            }
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -47,11 +47,22 @@ async fn send_on_connection(shared: &Shared) {
     loop {
         tokio::select! {
             Some((queued, answer)) = answers.next() => settle(shared, &queued, answer),
-            queued = shared.waiting.next(async || open(shared).await) => {
+            queued = next(shared) => {
                 if let Some(answer) = start(shared, queued).await {
                     answers.push(answer);
                 }
             }
+        }
+    }
+}
+
+/// Takes the next message when it may be sent.
+async fn next(shared: &Shared) -> Queued {
+    loop {
+        open(shared).await;
+        match shared.waiting.look() {
+            Ok(queued) => return queued,
+            Err(from) => shared.waiting.changed(from).await,
         }
     }
 }

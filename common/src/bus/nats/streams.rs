@@ -77,7 +77,7 @@ fn config(shared: &Shared, channel: Channel) -> Option<Config> {
         max_age: age,
         max_bytes: bytes,
         // Headers need room beside the payload.
-        max_message_size: i32::try_from(PAYLOAD_MAX + PAYLOAD_MAX / 40).ok(),
+        max_message_size: i32::try_from(PAYLOAD_MAX + PAYLOAD_MAX / 40).ok()?,
         max_messages_per_subject: if channel == Channel::Presence { 1 } else { -1 },
         duplicate_window: ids,
         num_replicas: shared.replicas,

@@ -1,0 +1,6 @@
+//! The bus: one contract, kept in memory and over a real nats-server, and what NATS must survive.
+
+mod contract;
+mod faults;
+mod rig;
+mod speed;
