@@ -55,6 +55,8 @@ impl Rig {
         longhaul_common::tls::install();
         let server = NatsServer::for_test(|| NatsServer::start(&[]))?;
         let coordinator = connect(&server.url(), NatsRole::Coordinator).await;
+        // A worker that comes before the streams is a case of its own.
+        soon("the streams stand", coordinator.subscribed()).await;
         let worker = connect(&server.url(), w1()).await;
         Some(Self {
             coordinator: Arc::new(coordinator.clone()),

@@ -40,6 +40,8 @@ pub(super) struct Shared {
     pub subscribing: watch::Sender<usize>,
     pub stop: CancellationToken,
     pub replicas: usize,
+    /// Whether this bus makes the streams, or waits for another to do it.
+    pub makes_streams: bool,
     /// A consumer one may ask about, there or not.
     asked: (String, String),
 }
@@ -90,18 +92,23 @@ impl NatsBus {
             subscribing: watch::Sender::new(0),
             stop: stop.clone(),
             replicas: config.replicas.max(1),
+            makes_streams: config.role == NatsRole::Coordinator,
         });
         tokio::spawn(publish::send(Arc::clone(&shared)));
         tokio::spawn(look_at_server(Arc::clone(&shared)));
-        if config.role == NatsRole::Coordinator {
+        if shared.makes_streams {
             tokio::spawn(streams::keep(Arc::clone(&shared)));
         }
         Ok(Self { shared, _stops_the_tasks: Arc::new(stop.drop_guard()) })
     }
 
     /// Returns once every subscription made so far hears what is published anywhere, or was tried
-    /// in vain. Before, only this bus's own messages are sure to be heard.
+    /// in vain; a coordinator's, once its streams stand as well. Before, only answers to this bus's
+    /// own messages are sure to be heard.
     pub async fn subscribed(&self) {
+        if self.shared.makes_streams {
+            self.shared.streams.made_on(1).await;
+        }
         let mut subscribing = self.shared.subscribing.subscribe();
         let _cannot_fail = subscribing.wait_for(|count| *count == 0).await;
     }

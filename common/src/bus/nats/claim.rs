@@ -129,6 +129,15 @@ impl Source for Claims {
             }
         }
     }
+
+    async fn close(&mut self) {
+        while let Ok(done) = self.done.1.try_recv() {
+            self.settle(done).await;
+        }
+        for acker in std::mem::take(&mut self.held).into_values() {
+            let _unsent = acker.ack_with(AckKind::Nak(None)).await;
+        }
+    }
 }
 
 impl Claims {

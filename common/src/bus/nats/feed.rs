@@ -24,6 +24,9 @@ const HANDED_OVER_MAX: usize = 1_024;
 /// Longest wait between two attempts to subscribe.
 const RETRY_MAX: Duration = Duration::from_secs(1);
 
+/// How long a coordinator's subscription waits for the streams that it makes itself.
+const STREAMS_MAX: Duration = Duration::from_secs(2);
+
 /// The server gives a sign of life this often while there is nothing to say.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(5);
 
@@ -80,28 +83,39 @@ pub(super) trait Source {
     async fn open(&mut self, feed: &Feed) -> Result<PullConsumer, String>;
     /// Hands on what comes until the source fails, and says why.
     async fn pump(&mut self, feed: &Feed, consumer: &PullConsumer) -> String;
+    /// The subscriber is gone.
+    async fn close(&mut self);
 }
 
 impl Feed {
     /// Runs until the bus ends or the subscriber is gone.
     pub(super) async fn run(self) {
-        let (shared, out, what) = (Arc::clone(&self.shared), self.out.clone(), self.what());
+        let (shared, what) = (Arc::clone(&self.shared), self.what());
         let plain = self.subject.channel().is_none_or(|channel| channel == Channel::Everyone);
         let durable = self.subject.channel() == Some(Channel::Worker) && !self.subject.is_pattern();
+        let run = async {
+            if plain {
+                self.run_plain().await;
+            } else if durable {
+                self.run_source(super::claim::Claims::default()).await;
+            } else {
+                self.run_source(Ephemeral::default()).await;
+            }
+        };
         tokio::select! {
             () = shared.stop.cancelled() => {}
-            () = out.closed() => {}
-            () = async {
-                if plain {
-                    self.run_plain().await;
-                } else if durable {
-                    self.run_source(super::claim::Claims::default()).await;
-                } else {
-                    self.run_source(Ephemeral::default()).await;
-                }
-            } => {}
+            () = run => {}
         }
         shared.link.works(&what);
+    }
+
+    async fn run_source(mut self, mut source: impl Source) {
+        let out = self.out.clone();
+        tokio::select! {
+            () = out.closed() => {}
+            () = self.serve(&mut source) => {}
+        }
+        source.close().await;
     }
 
     async fn run_plain(mut self) {
@@ -112,7 +126,12 @@ impl Feed {
                     self.shared.round_trip().await;
                     self.setting_up = None;
                     // The client library subscribes again on every new connection.
-                    while let Some(message) = heard.next().await {
+                    loop {
+                        let message = tokio::select! {
+                            () = self.out.closed() => return,
+                            message = heard.next() => message,
+                        };
+                        let Some(message) = message else { break };
                         let Some(subject) = self.shared.address.read(&message.subject) else { continue };
                         let _full = self.out.try_send(Incoming::new(subject, message.payload));
                     }
@@ -125,19 +144,24 @@ impl Feed {
         }
     }
 
-    async fn run_source(mut self, mut source: impl Source) {
+    async fn serve(&mut self, source: &mut impl Source) {
         let mut failures = 0;
         loop {
             let connection = self.shared.link.up().await;
+            if self.shared.makes_streams {
+                // Trying before would only fail, and messages would be sent in between.
+                let made = self.shared.streams.made_on(connection);
+                let _or_try_regardless = tokio::time::timeout(STREAMS_MAX, made).await;
+            }
             let mut made = self.shared.streams.made();
-            let cause = match source.open(&self).await {
+            let cause = match source.open(self).await {
                 Ok(consumer) => {
                     self.setting_up = None;
                     failures = 0;
                     self.shared.link.works(&self.what());
                     tokio::select! {
                         () = self.shared.link.replaced(connection) => continue,
-                        cause = source.pump(&self, &consumer) => cause,
+                        cause = source.pump(self, &consumer) => cause,
                     }
                 }
                 Err(cause) => cause,
@@ -227,4 +251,5 @@ impl Source for Ephemeral {
         }
         "the consumer ended".to_owned()
     }
+    async fn close(&mut self) {}
 }

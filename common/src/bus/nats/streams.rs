@@ -40,13 +40,14 @@ const STREAMED: [Channel; 4] = [Channel::Worker, Channel::Presence, Channel::Rep
 #[derive(Debug)]
 pub(super) struct Streams {
     asked: Notify,
-    made: watch::Sender<u64>,
+    /// Connection on which they were made last, and how often so far.
+    made: watch::Sender<(u64, u64)>,
 }
 
 impl Streams {
     /// Not made yet.
     pub(super) fn new() -> Self {
-        Self { asked: Notify::new(), made: watch::Sender::new(0) }
+        Self { asked: Notify::new(), made: watch::Sender::new((0, 0)) }
     }
 
     /// Something of the streams is missing.
@@ -55,8 +56,14 @@ impl Streams {
     }
 
     /// Changes whenever the streams were made or found whole.
-    pub(super) fn made(&self) -> watch::Receiver<u64> {
+    pub(super) fn made(&self) -> watch::Receiver<(u64, u64)> {
         self.made.subscribe()
+    }
+
+    /// Returns once they were made, or found whole, on this connection or a later one.
+    pub(super) async fn made_on(&self, connection: u64) {
+        let mut made = self.made.subscribe();
+        let _cannot_fail = made.wait_for(|(on, _)| *on >= connection).await;
     }
 }
 
@@ -111,7 +118,7 @@ async fn keep_for_ever(shared: &Shared) {
             Ok(()) => {
                 failures = 0;
                 shared.link.works("streams");
-                shared.streams.made.send_modify(|times| *times += 1);
+                shared.streams.made.send_modify(|(on, times)| (*on, *times) = (connection, *times + 1));
                 tokio::select! {
                     () = shared.streams.asked.notified() => {}
                     () = shared.link.replaced(connection) => {}
