@@ -2,5 +2,6 @@
 
 mod contract;
 mod faults;
+mod permissions;
 mod rig;
 mod speed;
