@@ -3,6 +3,7 @@
 
 pub mod leftovers;
 pub mod nats;
+pub mod proxy;
 pub mod world;
 
 pub use world::{Ran, World};

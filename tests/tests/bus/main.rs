@@ -3,5 +3,6 @@
 mod contract;
 mod faults;
 mod permissions;
+mod proxy;
 mod rig;
 mod speed;

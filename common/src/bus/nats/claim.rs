@@ -5,7 +5,7 @@
 //! exactly its subject, so that a worker may be allowed this and nothing else. An existing consumer
 //! is gone on with; a vanished one is made again behind the last message it gave.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_nats::datetime::DateTime;
@@ -22,11 +22,16 @@ use super::feed::{Feed, Source, messages, start};
 /// Messages given to a worker and not yet taken.
 pub(super) const HELD_MAX: usize = 4_096;
 
-/// Without a sign of progress for this long, a message comes again.
-const ACK_WAIT: Duration = Duration::from_secs(30);
+/// Without a sign of progress for this long, a message comes again: short, because a message that
+/// was sent into a connection just cut waits as long. One that comes too early is told apart.
+const ACK_WAIT: Duration = Duration::from_secs(6);
 
 /// Time between two signs of progress.
-const PROGRESS_EVERY: Duration = Duration::from_secs(10);
+const PROGRESS_EVERY: Duration = Duration::from_secs(2);
+
+/// Messages taken last: one that comes again, because its acknowledgement was lost, is not handed
+/// on a second time.
+const REMEMBERED_MAX: usize = 4_096;
 
 /// A message that was dropped comes again after this.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -70,6 +75,7 @@ impl Drop for Claim {
 /// The messages of one worker's subject that are not taken yet.
 pub(super) struct Claims {
     held: BTreeMap<Key, Acker>,
+    taken: BTreeSet<Key>,
     /// One entry at most for each message held: bounded by [`HELD_MAX`].
     done: (mpsc::UnboundedSender<Done>, mpsc::UnboundedReceiver<Done>),
     /// When, by the server's clock, the last message seen was published.
@@ -78,7 +84,7 @@ pub(super) struct Claims {
 
 impl Default for Claims {
     fn default() -> Self {
-        Self { held: BTreeMap::new(), done: mpsc::unbounded_channel(), seen: None }
+        Self { held: BTreeMap::new(), taken: BTreeSet::new(), done: mpsc::unbounded_channel(), seen: None }
     }
 }
 
@@ -120,7 +126,7 @@ impl Source for Claims {
         loop {
             tokio::select! {
                 message = heard.next() => match message {
-                    Some(Ok(message)) => self.hand_on(feed, message),
+                    Some(Ok(message)) => self.hand_on(feed, message).await,
                     Some(Err(error)) => return error.to_string(),
                     None => return "the consumer ended".to_owned(),
                 },
@@ -141,11 +147,15 @@ impl Source for Claims {
 }
 
 impl Claims {
-    fn hand_on(&mut self, feed: &Feed, message: jetstream::Message) {
+    async fn hand_on(&mut self, feed: &Feed, message: jetstream::Message) {
         let Ok(key) = message.info().map(|info| (info.published, info.stream_sequence)) else { return };
         let Some(subject) = feed.shared.address.read(&message.subject) else { return };
         self.seen = self.seen.max(Some(key.0));
         let (message, acker) = message.split();
+        if self.taken.contains(&key) {
+            let _unsent = acker.ack_with(AckKind::Ack).await;
+            return;
+        }
         if self.held.insert(key, acker).is_some() {
             // It came again while it lies in the queue: the signs of progress were lost.
             return;
@@ -158,6 +168,12 @@ impl Claims {
 
     async fn settle(&mut self, done: Done) {
         let Some(acker) = self.held.remove(&done.key) else { return };
+        if done.taken {
+            self.taken.insert(done.key);
+            if self.taken.len() > REMEMBERED_MAX {
+                self.taken.pop_first();
+            }
+        }
         let kind = if done.taken { AckKind::Ack } else { AckKind::Nak(Some(AGAIN_AFTER)) };
         // Unsent, the message comes again: what the contract says.
         let _unsent = acker.ack_with(kind).await;
