@@ -15,7 +15,7 @@ help: ## What there is
 demo: ## Run a real migration, with a kill and a resume on purpose
 	@examples/demo.sh
 
-test: setup-nextest ## Every test
+test: setup-nextest setup-nats ## Every test
 	cargo nextest run --workspace --all-targets
 
 lint: setup-deny ## Format, clippy, licences and bans
@@ -29,7 +29,7 @@ chaos: setup-nats ## Rounds of chaos: SEEDS=N of SUBTASKS=200, or one again with
 bench: ## Measurements, as ratios (docs/benchmarks.md)
 	cargo run --release -p longhaul-tests --bin bench -- $(ARGS)
 
-.PHONY: setup-nextest setup-deny
+.PHONY: setup-nextest setup-deny setup-nats
 setup-nextest:
 	@command -v cargo-nextest >/dev/null || { echo "installing cargo-nextest $(NEXTEST_VERSION) into target/tools"; \
 	  cargo install --locked --root $(TOOLS) --target-dir target/tools-build cargo-nextest@$(NEXTEST_VERSION); }
@@ -38,7 +38,10 @@ setup-deny:
 	@command -v cargo-deny >/dev/null || { echo "installing cargo-deny $(DENY_VERSION) into target/tools"; \
 	  cargo install --locked --debug --root $(TOOLS) --target-dir target/tools-build cargo-deny@$(DENY_VERSION); }
 
-setup: setup-nextest setup-deny ## The tools of test and lint
+setup-nats:
+	@deploy/nats/install.sh $(TOOLS)
+
+setup: setup-nextest setup-deny setup-nats ## The tools of test and lint
 
 clean: ## Remove what was built
 	cargo clean

@@ -12,6 +12,7 @@ pub mod patch;
 pub mod server;
 pub mod spec;
 pub mod text;
+pub mod tls;
 pub mod tokens;
 
 pub use id::{AttemptId, BatchId, GateId, JobId, NodeId, Oid, ParkId, WorkerName};

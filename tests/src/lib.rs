@@ -4,6 +4,8 @@
 pub mod certs;
 pub mod hosts;
 pub mod leftovers;
+pub mod nats;
+pub mod proxy;
 pub mod world;
 
 pub use world::{Ran, World};

@@ -10,10 +10,13 @@ use tokio_stream::wrappers::BroadcastStream;
 
 use super::{Bus, BusError, Incoming, Link, Message, PAYLOAD_MAX, SUBSCRIBER_QUEUE, Subject, Subscription};
 
+/// Each subject or pattern with what its subscribers hear from.
+type Subscribed = BTreeMap<Subject, broadcast::Sender<(Subject, Bytes)>>;
+
 /// Subjects, patterns and their subscribers, in memory; clones share them.
 #[derive(Clone, Default)]
 pub struct MemoryBus {
-    subscribed: Arc<Mutex<BTreeMap<Subject, broadcast::Sender<(Subject, Bytes)>>>>,
+    subscribed: Arc<Mutex<Subscribed>>,
 }
 
 impl Bus for MemoryBus {

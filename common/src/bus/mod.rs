@@ -5,6 +5,7 @@
 //! whoever misses a message is told again from state. One file builds every subject.
 
 mod memory;
+pub mod nats;
 mod subject;
 
 use std::pin::Pin;
