@@ -19,7 +19,7 @@ pub struct Disk {
     good: usize,
     /// Bytes that survive a crash.
     synced: usize,
-    snapshots: Vec<(u64, Vec<u8>)>,
+    snapshots: Vec<Snapshot>,
     snapshot_every: u64,
     /// No write succeeds.
     pub full: bool,
@@ -27,6 +27,14 @@ pub struct Disk {
     pub bad_syncs: u32,
     /// The power goes during the next sync.
     pub cut: bool,
+}
+
+#[derive(Clone)]
+struct Snapshot {
+    seq: u64,
+    bytes: Vec<u8>,
+    /// Where in the journal the records behind it begin, as the product knows by its segments.
+    journal_at: usize,
 }
 
 impl Disk {
@@ -46,7 +54,7 @@ impl Disk {
 
     /// A byte of the newest snapshot turns.
     pub fn rot(&mut self) {
-        if let Some((_, bytes)) = self.snapshots.last_mut() {
+        if let Some(Snapshot { bytes, .. }) = self.snapshots.last_mut() {
             let at = bytes.len() / 2;
             bytes[at] ^= 0x40;
         }
@@ -56,24 +64,26 @@ impl Disk {
     pub fn recover(&self) -> State {
         let name = Path::new("simulated.lhs");
         let mut state = State::default();
-        for (_, bytes) in self.snapshots.iter().rev() {
-            if let Some(found) = decode_snapshot(name, bytes).expect("of this version") {
-                state = found;
+        let mut journal_at = 0;
+        for snapshot in self.snapshots.iter().rev() {
+            if let Some(found) = decode_snapshot(name, &snapshot.bytes).expect("of this version") {
+                (state, journal_at) = (found, snapshot.journal_at);
                 break;
             }
         }
-        let from = state.seq();
-        self.each(|record| {
-            if record.seq > from {
-                state.apply(record.seq, record.at_ms, record.event.as_ref().expect("an event")).expect("applies");
-            }
+        self.each_from(journal_at, |record| {
+            assert_eq!(record.seq, state.seq() + 1, "a gap behind the snapshot");
+            state.apply(record.seq, record.at_ms, record.event.as_ref().expect("an event")).expect("applies");
         });
         state
     }
 
     /// Gives every record that counts, in order.
-    pub fn each(&self, mut visit: impl FnMut(&Record)) {
-        let mut at = 0;
+    pub fn each(&self, visit: impl FnMut(&Record)) {
+        self.each_from(0, visit);
+    }
+
+    fn each_from(&self, mut at: usize, mut visit: impl FnMut(&Record)) {
         while at < self.good {
             let (record, len) = decode_frame(&self.journal[at..self.good]).expect("whole records");
             visit(&record);
@@ -130,14 +140,15 @@ impl Store for Disk {
     }
 
     fn wants_snapshot(&self, seq: u64) -> bool {
-        seq >= self.snapshots.last().map_or(0, |(at, _)| *at) + self.snapshot_every
+        seq >= self.snapshots.last().map_or(0, |snapshot| snapshot.seq) + self.snapshot_every
     }
 
     fn snapshot(&mut self, state: &State) -> Result<(), CheckpointError> {
         if self.full {
             return Err(Self::error("write"));
         }
-        self.snapshots.push((state.seq(), encode_snapshot(state)));
+        let (seq, bytes) = (state.seq(), encode_snapshot(state));
+        self.snapshots.push(Snapshot { seq, bytes, journal_at: self.synced });
         if self.snapshots.len() > SNAPSHOTS_KEPT {
             self.snapshots.remove(0);
         }

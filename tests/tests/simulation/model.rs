@@ -57,14 +57,15 @@ pub const JOB: &str = "sim";
 /// The pinned base.
 pub const BASE: Oid = Oid([9; 20]);
 
-/// Names of the shared files that a few subtasks write each.
-const SHARED_FILES: u64 = 6;
+/// Of so many subtasks a few write one shared file.
+const SHARED_BY: u32 = 16;
 
 impl Model {
     pub fn new(random: &mut Random, setting: &Setting) -> Self {
         let count = setting.subtasks;
         let faults = setting.has_faults();
         let grouped = if random.chance(30) { 3 } else { 0 };
+        let shared = |random: &mut Random| random.below(u64::from(count / SHARED_BY + 2));
         let mut nodes = Vec::new();
         let mut behaviour = Vec::new();
         for index in 0..count {
@@ -72,7 +73,7 @@ impl Model {
                 true => (0..index).collect(),
                 false => dependencies(index, random),
             };
-            nodes.push(node(index, u32::from(index < grouped), deps, random));
+            nodes.push(node(index, u32::from(index < grouped), deps, shared(random), random));
             let plain = !faults || index < grouped;
             behaviour.push(if plain { Behaviour::default() } else { behave(index, random) });
         }
@@ -246,9 +247,9 @@ fn dependencies(index: u32, random: &mut Random) -> Vec<u32> {
     found.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-fn node(index: u32, task: u32, deps: Vec<u32>, random: &mut Random) -> Node {
+fn node(index: u32, task: u32, deps: Vec<u32>, shared: u64, random: &mut Random) -> Node {
     // A few share a file, so that footprints matter.
-    let file = if random.chance(8) { format!("shared{}", random.below(SHARED_FILES)) } else { format!("f{index}") };
+    let file = if random.chance(8) { format!("shared{shared}") } else { format!("f{index}") };
     let mut key = vec![0; 32];
     key[..4].copy_from_slice(&index.to_be_bytes());
     Node {

@@ -59,8 +59,9 @@ impl World {
 
     /// What to do about what is parked.
     fn parked(&mut self) -> Vec<Request> {
-        let state = self.state();
-        if state.counts().parked == 0 || !(state.is_stuck() || self.now % 5 == 0) {
+        let looks_closer = self.random.chance(15);
+        let state = self.coordinator.state();
+        if state.counts().parked == 0 || !(state.is_stuck() || looks_closer) {
             return Vec::new();
         }
         let parked = |node: &NodeId| matches!(state.subtask(*node).phase(), Phase::Parked { .. });

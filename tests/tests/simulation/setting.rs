@@ -23,6 +23,8 @@ pub struct Setting {
     pub presence_ms: i64,
     /// The coordinator looks at its clock at least this often.
     pub tick_ms: i64,
+    /// Messages that wait in the coordinator's process are taken together after this long.
+    pub group_ms: (i64, i64),
     /// Time between two faults, twice this at most; 0 for a world in which nothing goes wrong.
     pub fault_every_ms: i64,
     pub faults_until_ms: i64,
@@ -34,7 +36,7 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// Fifty subtasks of minutes, with a fault every half a minute.
+    /// Fifty subtasks of minutes, with a fault every twenty seconds.
     pub fn small(seed: u64, test: &'static str) -> Self {
         Self {
             seed,
@@ -48,6 +50,7 @@ impl Setting {
             gate_ms: (SECOND, 20 * SECOND),
             presence_ms: 5 * SECOND,
             tick_ms: 2 * SECOND,
+            group_ms: (0, 15),
             fault_every_ms: 20 * SECOND,
             faults_until_ms: 20 * MINUTE,
             end_within_ms: 12 * HOUR,
@@ -61,23 +64,24 @@ impl Setting {
         Self { fault_every_ms: 0, faults_until_ms: 0, ..Self::small(seed, test) }
     }
 
-    /// A week of ten thousand long subtasks, with a fault every half an hour.
+    /// A week of ten thousand long subtasks, with a fault every quarter of an hour.
     pub fn week(seed: u64, test: &'static str) -> Self {
         Self {
             subtasks: 10_000,
-            workers: 12,
-            slots: 3,
+            workers: 8,
+            slots: 5,
             batch: 32,
-            agent_ms: (5 * MINUTE, HOUR),
+            agent_ms: (3 * MINUTE, 36 * MINUTE),
             check_ms: (10 * SECOND, 10 * MINUTE),
-            gate_ms: (MINUTE, 12 * MINUTE),
-            presence_ms: 10 * SECOND,
+            gate_ms: (10 * SECOND, 100 * SECOND),
+            presence_ms: 14 * SECOND,
             tick_ms: 4 * SECOND,
+            group_ms: (2_000, 4_000),
             fault_every_ms: 15 * MINUTE,
             faults_until_ms: 7 * DAY,
-            end_within_ms: 3 * DAY,
-            snapshot_every: 3_000,
-            check_every: 2_000,
+            end_within_ms: 4 * DAY,
+            snapshot_every: 5_000,
+            check_every: 4_000,
             ..Self::small(seed, test)
         }
     }

@@ -22,9 +22,6 @@ use crate::worker::{Assignment, Lent, Wish, Worker};
 /// How long git works on a command.
 const GIT_MS: (i64, i64) = (5, 800);
 
-/// Messages that wait in the coordinator's process are taken together after this long.
-const GROUP_MS: (i64, i64) = (0, 15);
-
 /// What can happen.
 #[derive(Debug)]
 pub enum Happening {
@@ -275,7 +272,7 @@ impl World {
             self.branch.unsynced_from = None;
         }
         self.coordinator.take(letter);
-        let soon = self.now + self.random.between(GROUP_MS);
+        let soon = self.now + self.random.between(self.setting.group_ms);
         if soon < self.coordinator.wake_at {
             self.wake(soon);
         }
