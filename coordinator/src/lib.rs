@@ -17,3 +17,4 @@ pub mod repos;
 pub mod results;
 pub mod select;
 pub mod view;
+pub mod web;
