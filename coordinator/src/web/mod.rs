@@ -21,7 +21,7 @@ mod tls;
 mod tokens;
 mod upload_pack;
 
-pub use access::Access;
+pub use access::{Access, LOOK_EVERY};
 pub use backend::Backend;
 pub use config::{TlsFiles, WebConfig, WebError};
 pub use listener::{Web, start, start_with};

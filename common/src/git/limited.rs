@@ -1,0 +1,63 @@
+//! Running git on input of strangers.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::process::Stdio;
+
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
+use super::command::{Git, GitError, failed};
+
+/// What one run of git may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Processor time in seconds; over it the process ends by SIGXCPU.
+    pub cpu_s: u64,
+    /// Private memory in bytes; mapped packs do not count.
+    pub data_bytes: u64,
+    /// Bytes of any file it writes; over it the process ends by SIGXFSZ.
+    pub file_bytes: Option<u64>,
+}
+
+impl Git {
+    /// As [`Git::run`], with a file on stdin and under limits; what it prints is not kept.
+    pub fn run_limited<I, S>(&self, args: I, input: File, limits: &Limits) -> Result<(), GitError>
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<OsStr>,
+    {
+        let mut command = self.command(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|source| GitError::Start { source })?;
+        // Never `None`, which would mean this process itself.
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a child has a positive number");
+        let set =
+            |resource, most: u64| prlimit(Some(pid), resource, Rlimit { current: Some(most), maximum: Some(most) });
+        // Nothing of the input is read before the limits hold: it comes through a pipe after them.
+        let limited = set(Resource::Cpu, limits.cpu_s)
+            .and_then(|_| set(Resource::Data, limits.data_bytes))
+            .and_then(|_| set(Resource::Core, 0))
+            .and_then(|_| limits.file_bytes.map_or(Ok(None), |bytes| set(Resource::Fsize, bytes).map(Some)));
+        let stdin = child.stdin.take();
+        if let Err(error) = limited {
+            drop(stdin);
+            let _it_may_have_ended = child.kill();
+            let _reaped = child.wait();
+            return Err(GitError::Start { source: error.into() });
+        }
+        let output = std::thread::scope(|scope| {
+            if let Some(mut stdin) = stdin {
+                scope.spawn(move || {
+                    // A child that stops reading says why by its exit status.
+                    let _ended_early = std::io::copy(&mut &input, &mut stdin);
+                });
+            }
+            child.wait_with_output()
+        })
+        .map_err(|source| GitError::Start { source })?;
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(failed(&command, output)),
+        }
+    }
+}
