@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use super::error::{RepoError, io};
 
 /// How long a clearing asks for a moment without imports before it is left for the next time.
-pub const GIVE_WAY_MAX: Duration = Duration::from_secs(10);
+pub const GIVE_WAY_MAX: Duration = Duration::from_secs(3);
 
 /// Time between two such questions.
 const ASK_EVERY: Duration = Duration::from_millis(10);
