@@ -82,7 +82,7 @@ fn import_in(store: &Path, quarantine: &Path, incoming: &Incoming<'_>) -> Result
     let git = Git::at(store)
         .with_env("GIT_OBJECT_DIRECTORY", quarantine)
         .with_env("GIT_ALTERNATE_OBJECT_DIRECTORIES", &objects);
-    unpack(&git, incoming.pack)?;
+    unpack(&git, incoming.pack, quarantine)?;
     let (commit, base) = (incoming.commit, incoming.base);
     // Complete down to the base, and nothing but one commit on it.
     let line = git.line(["rev-list", "--parents", "--objects", "--no-walk", &commit.to_string()])?;
@@ -101,14 +101,18 @@ fn import_in(store: &Path, quarantine: &Path, incoming: &Incoming<'_>) -> Result
 }
 
 /// Few objects become loose ones; many stay a pack, which costs one file instead of thousands.
-fn unpack(git: &Git, pack: &Path) -> Result<(), RepoError> {
+fn unpack(git: &Git, pack: &Path, quarantine: &Path) -> Result<(), RepoError> {
     let size = std::fs::metadata(pack).map_err(io("read", pack))?.len();
     if size <= UNPACK_BYTES_MAX && objects_in(pack)? < UNPACK_OBJECTS_MAX {
         let limits = Limits { cpu_s: CPU_S_MAX, data_bytes: DATA_BYTES_MAX, file_bytes: Some(LOOSE_BYTES_MAX) };
         let unpacked = git.run_limited(args(&["unpack-objects", "-q", "--strict"]), open(pack)?, &limits);
         match unpacked {
             // One object swells to something that is better kept packed.
-            Err(GitError::Failed { status, .. }) if status.signal() == Some(Signal::XFSZ.as_raw()) => {}
+            Err(GitError::Failed { status, .. }) if status.signal() == Some(Signal::XFSZ.as_raw()) => {
+                // What it had written is not to be moved in.
+                std::fs::remove_dir_all(quarantine).map_err(io("remove", quarantine))?;
+                std::fs::create_dir_all(quarantine).map_err(io("make the folder", quarantine))?;
+            }
             other => return other.map_err(RepoError::from),
         }
     }

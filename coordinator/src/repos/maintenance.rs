@@ -76,17 +76,18 @@ pub fn maintain(store: &Path) -> Result<MaintenanceReport, RepoError> {
     Ok(report)
 }
 
-/// How many of the packs, smallest first, are joined.
+/// How many of the packs, smallest first, are joined: as git's own geometric repacking has it.
 fn split(loose: u64, packs: &[Pack]) -> usize {
-    let mut sum = loose;
-    packs
-        .iter()
-        .take_while(|pack| {
-            let joins = sum == 0 || pack.objects < 2 * sum;
-            sum += pack.objects;
-            joins
-        })
-        .count()
+    // From the largest down, as long as each is at least twice the next.
+    let broken = (1..packs.len()).rev().find(|&at| packs[at].objects < 2 * packs[at - 1].objects);
+    let first = broken.map_or(0, |at| at + 1);
+    let mut sum = loose + packs[..first].iter().map(|pack| pack.objects).sum::<u64>();
+    let more = packs[first..].iter().take_while(|pack| {
+        let joins = pack.objects < 2 * sum;
+        sum += pack.objects;
+        joins
+    });
+    first + more.count()
 }
 
 #[cfg(test)]
@@ -100,8 +101,9 @@ mod tests {
         };
         for (loose, sizes, joined) in [
             (0, vec![], 0),
-            (0, vec![10], 1),
-            (0, vec![10, 10_000], 1),
+            (0, vec![10], 0),
+            (0, vec![10, 10_000], 0),
+            (0, vec![400, 3_000, 3_000, 3_000], 4),
             (0, vec![10, 10, 10, 30, 1_000], 4),
             (100, vec![50, 1_000], 1),
             (1_000, vec![1, 2, 500, 100_000], 3),
