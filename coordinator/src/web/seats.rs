@@ -62,7 +62,7 @@ mod tests {
         drop((first, second));
         assert!(seats.take("a").await.is_some());
         drop(other);
-        assert_eq!(seats.callers.lock().expect("nobody panicked").len(), 3);
+        assert_eq!(seats.callers.lock().expect("nobody panicked").len(), 2);
         drop(seats.take("d").await);
         assert_eq!(seats.callers.lock().expect("nobody panicked").len(), 1);
     }

@@ -1,4 +1,4 @@
-//! What 100,000 attempts cost: `cargo nextest run -p longhaul-coordinator --test store --run-ignored
+//! What 100,000 attempts cost (or `LONGHAUL_COST_ATTEMPTS`): `cargo nextest run -p longhaul-coordinator --test store --run-ignored
 //! all cost --no-capture`.
 
 use std::path::Path;
@@ -9,6 +9,7 @@ use longhaul_coordinator::repos::{Prune, maintain, prune};
 
 use crate::world::{World, random};
 
+/// How many, where the environment says nothing else.
 const ATTEMPTS: u64 = 100_000;
 
 fn disk(folder: &Path) -> (u64, u64) {
@@ -29,6 +30,8 @@ fn disk(folder: &Path) -> (u64, u64) {
 #[test]
 #[ignore = "a measurement of a minute"]
 fn a_hundred_thousand_attempts() {
+    let wanted = std::env::var("LONGHAUL_COST_ATTEMPTS").ok().and_then(|count| count.parse().ok());
+    let attempts: u64 = wanted.unwrap_or(ATTEMPTS) / 100 * 100;
     let base: Vec<_> = (0..400_u64).map(|at| (format!("src/m{}/f{at}.rs", at % 20), random(at, 2_000))).collect();
     let files: Vec<_> = base.iter().map(|(name, data)| (name.as_str(), data.as_slice())).collect();
     let world = World::new(&files);
@@ -37,8 +40,8 @@ fn a_hundred_thousand_attempts() {
     let begin = Instant::now();
     for round in 0..100_u64 {
         let mut input = Vec::new();
-        for at in 0..ATTEMPTS / 100 {
-            let number = round * (ATTEMPTS / 100) + at;
+        for at in 0..attempts / 100 {
+            let number = round * (attempts / 100) + at;
             let content = format!("// attempt {number}\nfn f{number}() {{}}\n");
             let path = &base[(number % 400) as usize].0;
             let head = format!(
@@ -71,7 +74,7 @@ fn a_hundred_thousand_attempts() {
         .filter_map(|id| id.parse().ok())
         .filter(|&id| id != world.base)
         .collect();
-    assert_eq!(commits.len() as u64, ATTEMPTS);
+    assert_eq!(commits.len() as u64, attempts);
     let refs = git.line(["for-each-ref", "--count=5"]).expect("refs").lines().count();
     println!("built in {built:.1?}; {refs} ref(s); disk (bytes, files): {:?}", disk(&world.store));
     let begin = Instant::now();
@@ -91,6 +94,6 @@ fn a_hundred_thousand_attempts() {
     let begin = Instant::now();
     let report = prune(&world.store, &Prune { attempts: &commits, keep: &Vec::new }).expect("pruned");
     println!("prune: {:.1?} {report:?}; disk {:?}", begin.elapsed(), disk(&world.store));
-    assert_eq!(report.objects % ATTEMPTS, 0);
+    assert_eq!(report.objects % attempts, 0);
     world.fsck();
 }
