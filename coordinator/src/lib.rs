@@ -24,3 +24,4 @@ pub mod results;
 pub mod select;
 pub mod vet;
 pub mod view;
+pub mod web;

@@ -171,13 +171,18 @@ fn finish(mut command: Command, input: Option<&[u8]>) -> Result<Vec<u8>, GitErro
         child.wait_with_output()
     })
     .map_err(|source| GitError::Start { source })?;
-    let Output { status, stdout, stderr } = output;
-    if status.success() {
-        return Ok(stdout);
+    match output.status.success() {
+        true => Ok(output.stdout),
+        false => Err(failed(&command, output)),
     }
+}
+
+/// The error of a command that ran and failed.
+pub(super) fn failed(command: &Command, output: Output) -> GitError {
+    let Output { status, stderr, .. } = output;
     let args: Vec<OsString> = command.get_args().skip(6).map(OsStr::to_owned).collect();
     let stderr = String::from_utf8_lossy(&stderr);
-    Err(GitError::Failed { args: join(&args), status, stderr: crate::text::clip_tail(stderr.trim(), 2_000).to_owned() })
+    GitError::Failed { args: join(&args), status, stderr: crate::text::clip_tail(stderr.trim(), 2_000).to_owned() }
 }
 
 fn join(args: &[OsString]) -> String {

@@ -6,7 +6,9 @@
 //! itself fsyncs neither small imports nor folders (measured).
 
 mod command;
+mod limited;
 mod store;
 
 pub use command::{Git, GitError, VERSION_MIN, sync_objects, version};
+pub use limited::Limits;
 pub use store::{Change, Conflict, Entry, EntryKind, Identity, MergeOutcome, NewCommit, Store, StoreError};
