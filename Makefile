@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench setup clean
+.PHONY: help demo fleet test lint bench setup clean
 
 NEXTEST_VERSION := 0.9.143
 DENY_VERSION := 0.20.2
@@ -14,6 +14,9 @@ help: ## What there is
 
 demo: ## Run a real migration, with a kill and a resume on purpose
 	@examples/demo.sh
+
+fleet: ## The same on NATS, a coordinator and three workers; one of them is killed
+	@examples/fleet.sh
 
 test: setup-nextest ## Every test
 	cargo nextest run --workspace --all-targets

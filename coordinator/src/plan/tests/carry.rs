@@ -23,7 +23,7 @@ fn world() -> World {
 #[test]
 fn what_commands_name_and_carry_adds() {
     let world = world();
-    let named = job(&task("t", "check = ['{job_dir}/scripts/run.sh', 'x']"))
+    let named = job(&task("t", "check = ['{job_dir}/./scripts//run.sh', 'x']"))
         .replace("[gate]\nrun = \"true\"", "[gate]\nrun = 'sh {job_dir}/gate.sh'");
     let expected = [("gate.sh".to_owned(), 7, false), ("scripts/run.sh".to_owned(), 5, true)];
     assert_eq!(carried(&world, &named), expected);
