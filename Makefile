@@ -15,9 +15,6 @@ help: ## What there is
 demo: ## Run a real migration, with a kill and a resume on purpose
 	@examples/demo.sh
 
-fleet: ## The same on NATS, a coordinator and three workers; one of them is killed
-	@examples/fleet.sh
-
 test: setup-nextest ## Every test
 	cargo nextest run --workspace --all-targets
 
@@ -25,6 +22,9 @@ lint: setup-deny ## Format, clippy, licences and bans
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo deny --log-level error check bans licenses sources
+
+fleet: ## The demo on NATS, a coordinator and three workers; one of them is killed
+	@examples/fleet.sh
 
 bench: ## Measurements, as ratios (docs/benchmarks.md)
 	cargo run --release -p longhaul-tests --bin bench -- $(ARGS)
