@@ -38,7 +38,7 @@ pub async fn serve(context: &Context, args: ServeArgs) -> anyhow::Result<Exit> {
     let service_token = args.service_token_file.as_ref().map(|path| path.display().to_string());
     settings.flag("worker.service_token_file", service_token);
     let nats = nats_config(&settings, NatsRole::Coordinator, "longhaul serve")?;
-    let about_nats = format!("fleet {} over {}", nats.fleet, nats.urls.len().max(1));
+    let fleet = nats.fleet.clone();
     let bus: Arc<dyn Bus> = Arc::new(NatsBus::connect(nats).await.map_err(Stop::usage)?);
     let workers = ServerAccess { token: settings.secret("worker.service_token_file")?, ..ServerAccess::default() };
     let hub_settings = HubSettings { workers, ..HubSettings::default() };
@@ -55,7 +55,7 @@ pub async fn serve(context: &Context, args: ServeArgs) -> anyhow::Result<Exit> {
     let scheme = if secure { "https" } else { "http" };
     let listen = web.addr.to_string();
     ready.serves(serde_json::json!({"role": "server", "listen": listen, "url": format!("{scheme}://{listen}")}))?;
-    voice.say("serving", "Serving", &format!("{scheme}://{listen}, {about_nats} NATS server(s)"));
+    voice.say("serving", "Serving", &format!("{scheme}://{listen} for the fleet {fleet}"));
     let exit = attend(&mut signals, &voice, &*bus, web, (&hub, &stop)).await;
     ready.ends();
     Ok(exit)
