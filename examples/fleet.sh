@@ -87,7 +87,7 @@ say "longhaul plan"
 longhaul plan
 
 say "longhaul run, on the server"
-longhaul run --json >"$place/events.jsonl" 2>"$place/log/run" &
+longhaul run --json --parallel 3 >"$place/events.jsonl" 2>"$place/log/run" &
 runner=$!
 started+=("$runner")
 # Wait on what it says, not on the clock.
