@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench chaos setup clean
+.PHONY: help demo fleet test lint bench chaos setup clean
 
 NEXTEST_VERSION := 0.9.143
 DENY_VERSION := 0.20.2
@@ -25,6 +25,9 @@ lint: setup-deny ## Format, clippy, licences and bans
 
 chaos: setup-nats ## Rounds of chaos: SEEDS=N of SUBTASKS=200, or one again with SEED=n
 	cargo run -p longhaul-tests --bin chaos
+
+fleet: ## The demo on NATS, a coordinator and three workers; one of them is killed
+	@examples/fleet.sh
 
 bench: ## Measurements, as ratios (docs/benchmarks.md)
 	cargo run --release -p longhaul-tests --bin bench -- $(ARGS)

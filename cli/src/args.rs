@@ -1,6 +1,6 @@
 //! The command line, as clap sees it.
 
-mod fleet;
+pub mod fleet;
 
 use std::path::PathBuf;
 

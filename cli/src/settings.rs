@@ -42,7 +42,7 @@ const fn path(name: &'static str) -> Key {
     Key { name, alias: "", default: "", path: true }
 }
 
-const KEYS: [Key; 23] = [
+const KEYS: [Key; 24] = [
     Key { name: "server.url", alias: "LONGHAUL_SERVER", default: "", path: false },
     path("server.token_file"),
     path("server.ca"),
@@ -57,6 +57,7 @@ const KEYS: [Key; 23] = [
     key("worker.drain_timeout", "10m"),
     key("worker.cpus", ""),
     key("worker.memory", ""),
+    path("worker.service_token_file"),
     key("nats.url", ""),
     key("nats.fleet", "default"),
     path("nats.ca"),
@@ -99,6 +100,7 @@ struct WorkerTable {
     drain_timeout: Option<String>,
     cpus: Option<u32>,
     memory: Option<String>,
+    service_token_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]

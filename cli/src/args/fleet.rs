@@ -58,6 +58,9 @@ pub struct ServeArgs {
     /// File that says which token and certificate may do what (`longhaul token` makes entries).
     #[arg(long, value_name = "FILE")]
     pub access: Option<PathBuf>,
+    /// File with the token that workers' own services ask for (live traces, steering).
+    #[arg(long, value_name = "FILE")]
+    pub service_token_file: Option<PathBuf>,
     /// Written once it serves: JSON with its pid and address.
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
@@ -85,6 +88,9 @@ pub struct WorkerArgs {
     /// Where its own service listens, for live traces; left out, traces go by NATS alone.
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,
+    /// File with the token callers of that service must send; needed beyond this machine.
+    #[arg(long, value_name = "FILE")]
+    pub service_token_file: Option<PathBuf>,
     /// How long it may finish what it has after SIGTERM, before it hands it back.
     #[arg(long, value_name = "TIME")]
     pub drain_timeout: Option<String>,

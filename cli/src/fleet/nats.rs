@@ -2,7 +2,7 @@
 
 use longhaul_common::bus::nats::{NatsConfig, NatsRole};
 
-use crate::args::NatsArgs;
+use crate::args::fleet::NatsArgs;
 use crate::exit::Stop;
 use crate::settings::Settings;
 

@@ -34,21 +34,20 @@ pub async fn draw(jobs: &mut Jobs, url: &str, file: &JobFile, new: bool) -> anyh
     };
     let new_job = known.is_none();
     let mut options = ExpandOptions { host: Some(host_name()), ..ExpandOptions::new(id) };
-    let mut plan = plan_with(file, &options)?;
-    let mut reply = ask(jobs, url, &plan).await?;
-    let pinned = Oid::from_bytes(&reply.base).ok();
-    if pinned.is_some() || !reply.remarks.is_empty() {
-        options.base = pinned;
-        options.remarks = reply.remarks.into_iter().map(|(id, remarks)| (id, remarks.texts)).collect();
-        plan = plan_with(file, &options)?;
-        reply = ask(jobs, url, &plan).await?;
+    if !new_job {
+        // Of a plan without subtasks the server tells what the real one has to build on.
+        let bare = Plan { format: longhaul_proto::FORMAT, job: options.job.to_string(), ..Plan::default() };
+        let before = ask(jobs, url, bare).await?;
+        options.base = Oid::from_bytes(&before.base).ok();
+        options.remarks = before.remarks.into_iter().map(|(id, remarks)| (id, remarks.texts)).collect();
     }
+    let plan = plan_with(file, &options)?;
+    // What is carried may be large and changes nothing about the answer.
+    let reply = ask(jobs, url, Plan { files: Vec::new(), ..plan.clone() }).await?;
     Ok(Drawn { plan, reply, new_job })
 }
 
-async fn ask(jobs: &mut Jobs, url: &str, plan: &Plan) -> anyhow::Result<PlanReply> {
-    // What is carried changes nothing about the plan and may be large.
-    let plan = Plan { files: Vec::new(), ..plan.clone() };
+async fn ask(jobs: &mut Jobs, url: &str, plan: Plan) -> anyhow::Result<PlanReply> {
     let reply = jobs.plan(PlanRequest { plan: Some(plan) }).await;
     Ok(reply.map_err(|status| said(url, status))?.into_inner())
 }

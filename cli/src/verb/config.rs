@@ -1,14 +1,28 @@
 //! `longhaul config show`: what is set, and by whom.
 
+use longhaul_common::spec::{Period, Size};
+
 use crate::args::{ConfigArgs, ConfigVerb};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::run::json_line;
-use crate::settings::{Setting, config_path};
+use crate::settings::{Setting, Settings, config_path};
+
+/// Values with a form of their own are tried here, where a person looks.
+fn check(settings: &Settings) -> anyhow::Result<()> {
+    for number in ["worker.slots", "worker.gates", "worker.cpus", "nats.replicas"] {
+        settings.parsed::<u32>(number)?;
+    }
+    settings.parsed::<Period>("worker.drain_timeout")?;
+    settings.parsed::<Size>("worker.memory")?;
+    settings.parsed::<std::net::SocketAddr>("worker.listen")?;
+    settings.server().map(drop)
+}
 
 /// Prints every setting. A token itself is no setting and never shown.
 pub fn config(context: &Context, args: &ConfigArgs) -> anyhow::Result<Exit> {
     let ConfigVerb::Show { origin } = args.verb;
+    check(&context.settings)?;
     let all = context.settings.all();
     if context.json {
         let value =

@@ -1,11 +1,12 @@
 //! `longhaul list`: the jobs of this machine, or the subtasks of one.
 
-use longhaul_common::server::ServerAccess;
+use std::path::Path;
+
 use longhaul_proto::{JobRow, JobStatus, SubtasksRequest};
 
 use crate::args::ListArgs;
-use crate::client::{Client, remote_jobs, server_jobs};
-use crate::context::Context;
+use crate::client::{Client, cards_of, here_on, remote_jobs, server_jobs};
+use crate::context::{Context, JOB_FILE, choose};
 use crate::exit::{Exit, Stop};
 use crate::run::json_line;
 use crate::view::{status as page, style};
@@ -31,13 +32,14 @@ pub async fn list(context: &Context, args: &ListArgs) -> anyhow::Result<Exit> {
     if let Some(unknown) = args.state.iter().find(|state| !STATES.contains(&state.as_str())) {
         return Err(Stop::usage(format!("{unknown:?} is no state; there are {}", STATES.join(", "))));
     }
-    if let Some(server) = &context.server
-        && args.jobs
-    {
-        return jobs_there(context, server).await;
-    }
     let filtered = !args.state.is_empty() || args.map.is_some() || args.job.job.is_some();
-    if args.jobs || (!filtered && context.server.is_none() && context.find_job(None).is_err()) {
+    if let Some(server) = &context.server {
+        let rows = remote_jobs(&mut server_jobs(server)?, &server.url).await?;
+        let here = here_on(Path::new(JOB_FILE));
+        if args.jobs || (!filtered && choose(&cards_of(&rows), None, here.as_deref()).is_err()) {
+            return Ok(jobs_there(context, &server.url, rows));
+        }
+    } else if args.jobs || (!filtered && context.find_job(None).is_err()) {
         return jobs(context).await;
     }
     let client = Client::find(context, args.job.job.as_deref()).await?;
@@ -57,8 +59,7 @@ pub async fn list(context: &Context, args: &ListArgs) -> anyhow::Result<Exit> {
 }
 
 /// The jobs of a server, as it lists them.
-async fn jobs_there(context: &Context, server: &ServerAccess) -> anyhow::Result<Exit> {
-    let rows = remote_jobs(&mut server_jobs(server)?, &server.url).await?;
+fn jobs_there(context: &Context, url: &str, rows: Vec<JobRow>) -> Exit {
     let status = |row: JobRow| JobStatus {
         job: row.job,
         goal: row.goal,
@@ -72,12 +73,12 @@ async fn jobs_there(context: &Context, server: &ServerAccess) -> anyhow::Result<
     if context.json {
         rows.iter().for_each(json_line);
     } else if rows.is_empty() {
-        eprintln!("the server {} has no job yet: `longhaul run` submits one", server.url);
+        eprintln!("the server {url} has no job yet: `longhaul run` submits one");
     } else {
         let statuses: Vec<JobStatus> = rows.into_iter().map(status).collect();
         print!("{}", page::jobs(&statuses, &style::stdout()));
     }
-    Ok(Exit::Done)
+    Exit::Done
 }
 
 async fn jobs(context: &Context) -> anyhow::Result<Exit> {

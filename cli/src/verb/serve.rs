@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use longhaul_common::bus::nats::{NatsBus, NatsRole};
 use longhaul_common::bus::{Bus, Link};
+use longhaul_common::server::ServerAccess;
 use longhaul_coordinator::hub::{Hub, HubSettings};
 use longhaul_coordinator::web::{self, SpoolLimits, TlsFiles, Web, WebConfig, WebError};
 use rustix::fs::{FlockOperation, flock};
@@ -34,10 +35,14 @@ pub async fn serve(context: &Context, args: ServeArgs) -> anyhow::Result<Exit> {
     let _lock = lock(context)?;
     let mut settings = context.settings.clone();
     nats_flags(&mut settings, &args.nats);
+    let service_token = args.service_token_file.as_ref().map(|path| path.display().to_string());
+    settings.flag("worker.service_token_file", service_token);
     let nats = nats_config(&settings, NatsRole::Coordinator, "longhaul serve")?;
-    let about_nats = format!("fleet {} over {}", nats.fleet, nats.urls.len().max(1));
+    let fleet = nats.fleet.clone();
     let bus: Arc<dyn Bus> = Arc::new(NatsBus::connect(nats).await.map_err(Stop::usage)?);
-    let hub = Hub::open(context.layout.clone(), Arc::clone(&bus), HubSettings::default()).await?;
+    let workers = ServerAccess { token: settings.secret("worker.service_token_file")?, ..ServerAccess::default() };
+    let hub_settings = HubSettings { workers, ..HubSettings::default() };
+    let hub = Hub::open(context.layout.clone(), Arc::clone(&bus), hub_settings).await?;
     let stop = CancellationToken::new();
     let secure = args.tls_cert.is_some();
     let web = match web::start(web_config(context, args), hub.clone(), stop.clone()).await {
@@ -50,7 +55,7 @@ pub async fn serve(context: &Context, args: ServeArgs) -> anyhow::Result<Exit> {
     let scheme = if secure { "https" } else { "http" };
     let listen = web.addr.to_string();
     ready.serves(serde_json::json!({"role": "server", "listen": listen, "url": format!("{scheme}://{listen}")}))?;
-    voice.say("serving", "Serving", &format!("{scheme}://{listen}, {about_nats} NATS server(s)"));
+    voice.say("serving", "Serving", &format!("{scheme}://{listen} for the fleet {fleet}"));
     let exit = attend(&mut signals, &voice, &*bus, web, (&hub, &stop)).await;
     ready.ends();
     Ok(exit)

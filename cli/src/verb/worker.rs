@@ -14,6 +14,7 @@ use longhaul_common::bus::nats::{NatsBus, NatsRole};
 use longhaul_common::bus::{Bus, Link};
 use longhaul_common::server::ServerAccess;
 use longhaul_common::spec::{LABELS_MAX, Period, Size, label};
+use longhaul_worker::service::{ServiceConfig, serve};
 use longhaul_worker::uplink::GrpcSink;
 use longhaul_worker::{Scope, Shutdown, Weights, WorkerConfig, WorkerError};
 
@@ -50,11 +51,10 @@ pub async fn worker(context: &Context, args: WorkerArgs) -> anyhow::Result<Exit>
     let shutdown = Shutdown::default();
     let mut listen = None;
     if let Some(address) = settings.parsed("worker.listen")? {
-        let bound = longhaul_worker::service::serve(address, config.live.clone(), shutdown.stop.clone())
-            .await
-            .with_context(|| format!("cannot listen on {address}"))?;
-        config.endpoint = Some(format!("http://{bound}"));
-        listen = Some(bound.to_string());
+        let service = ServiceConfig { listen: address, token: settings.secret("worker.service_token_file")? };
+        let served = serve(service, config.live.clone(), shutdown.stop.clone()).await.map_err(Stop::usage)?;
+        config.endpoint = Some(served.endpoint());
+        listen = Some(served.addr.to_string());
     }
     let about = format!(
         "as {name}: {} subtasks and {} gates at once{}",
@@ -79,6 +79,8 @@ fn layered(context: &Context, args: &WorkerArgs) -> Settings {
     settings.flag("worker.gates", args.gates.map(|gates| gates.to_string()));
     settings.flag("worker.labels", Some(args.labels.join(",")).filter(|labels| !labels.is_empty()));
     settings.flag("worker.listen", args.listen.map(|listen| listen.to_string()));
+    let service_token = args.service_token_file.as_ref().map(|path| path.display().to_string());
+    settings.flag("worker.service_token_file", service_token);
     settings.flag("worker.drain_timeout", args.drain_timeout.clone());
     settings.flag("worker.cpus", args.cpus.map(|cpus| cpus.to_string()));
     settings.flag("worker.memory", args.memory.clone());

@@ -44,6 +44,10 @@ fn verb(event: &WatchEvent) -> (Tone, &str) {
         ("spare_kept", _) => (Tone::Soft, "Spare"),
         ("recovered", _) => (Tone::Warn, "Recovered"),
         ("landing_halted", _) => (Tone::Bad, "Halted"),
+        ("audited", _) => (Tone::Soft, "Asked"),
+        ("wip_saved", _) => (Tone::Soft, "Saved"),
+        ("worker_quarantined", _) => (Tone::Bad, "Quarantine"),
+        ("worker_released", _) => (Tone::Active, "Released"),
         (other, _) => (Tone::Text, other),
     }
 }
@@ -53,6 +57,7 @@ pub fn is_notable(event: &WatchEvent) -> bool {
     !matches!(
         event.event.as_str(),
         "assigned"
+            | "audited"
             | "batch_merged"
             | "batch_opened"
             | "batch_sealed"
@@ -61,6 +66,7 @@ pub fn is_notable(event: &WatchEvent) -> bool {
             | "land_intent"
             | "spare_kept"
             | "staged"
+            | "wip_saved"
     )
 }
 

@@ -1,5 +1,6 @@
 //! The status of a job, the list of jobs and the list of subtasks, for a person at a terminal.
 
+use longhaul_common::spec::PARALLEL_MAX;
 use longhaul_proto::{JobStatus, SubtaskList, SubtaskRow};
 
 pub use super::detail::{explanation, subtask};
@@ -101,7 +102,8 @@ fn limits(status: &JobStatus) -> String {
     if budget.attempts > 0 {
         parts.push(format!("{} of {} attempts", format::count(status.attempts), format::count(budget.attempts)));
     }
-    if budget.parallel > 0 {
+    // On a server the workers are the limit, unless the job file or a flag says otherwise.
+    if (1..PARALLEL_MAX).contains(&budget.parallel) {
         parts.push(format!("{} at a time", budget.parallel));
     }
     parts.join(", ")

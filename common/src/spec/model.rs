@@ -266,7 +266,7 @@ pub struct BudgetTable {
     pub tokens: Option<At<u64>>,
     /// Hours of wall time.
     pub hours: Option<At<f64>>,
-    /// Subtasks at once; one a core when left out.
+    /// Subtasks at once; one a core when left out, and on a server as many as its workers take.
     pub parallel: Option<At<u32>>,
     /// Attempts of all subtasks together.
     pub attempts: Option<At<u64>>,

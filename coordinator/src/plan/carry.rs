@@ -77,7 +77,9 @@ struct Bag<'a> {
 
 impl Bag<'_> {
     fn named(&mut self, path: &str, span: &Range<usize>) {
-        let mut paths = Vec::new();
+        let plain: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+        let path = plain.join("/");
+        let (mut paths, path) = (Vec::new(), path.as_str());
         if let Err(cause) = list(self.job_dir, path, INPUT_FILES_MAX, &mut paths) {
             let cause = format!("cannot read {{job_dir}}/{path}: {cause}");
             self.problems.push(missing_input(self.file, span.clone(), &cause));
@@ -110,6 +112,10 @@ impl Bag<'_> {
     fn add(&mut self, path: &str, span: &Range<usize>) {
         if self.files.contains_key(path) {
             return;
+        }
+        if path.starts_with('"') || path.contains(|c: char| c.is_control() || c == '\\') {
+            return self
+                .refuse(span, format!("{path:?} cannot be carried to a worker: rename it without special characters"));
         }
         match read(&self.job_dir.join(path)) {
             Ok((content, executable)) => {
@@ -166,5 +172,8 @@ fn list(root: &Path, path: &str, max: usize, found: &mut Vec<String>) -> Result<
     }
     names.sort();
     let below = |name: String| if path.is_empty() { name } else { format!("{path}/{name}") };
-    names.into_iter().filter(|name| name != ".git").try_for_each(|name| list(root, &below(name), max, found))
+    names
+        .into_iter()
+        .filter(|name| !name.eq_ignore_ascii_case(".git"))
+        .try_for_each(|name| list(root, &below(name), max, found))
 }

@@ -69,7 +69,7 @@ pub fn expand(file: &JobFile, options: &ExpandOptions) -> Result<proto::Plan, Pr
         job: options.job.to_string(),
         goal: file.goal.value.clone(),
         gate: Some(settings::gate(file)),
-        budget: Some(settings::budget(file)),
+        budget: Some(settings::budget(file, options.host.is_some())),
         policy: Some(settings::policy(file, &base)),
         author_name: author.name,
         author_email: author.email,

@@ -5,7 +5,7 @@ use std::path::Path;
 use longhaul_common::layout::repo_key;
 use longhaul_common::spec::{
     ATTEMPTS_DEFAULT, At, BATCH_DEFAULT, CAPSULE_TOKENS_DEFAULT, EnvTable, JobFile, LOCKFILES_DEFAULT,
-    MAX_FILE_BYTES_DEFAULT, MAX_FILES_DEFAULT, MAX_OUTPUT_BYTES_DEFAULT, PROTECT_DEFAULT, Period,
+    MAX_FILE_BYTES_DEFAULT, MAX_FILES_DEFAULT, MAX_OUTPUT_BYTES_DEFAULT, PARALLEL_MAX, PROTECT_DEFAULT, Period,
     READY_TIMEOUT_MS_DEFAULT, ServiceTable, StringList, TIMEOUT_MS_DEFAULT, Table, WIP_EVERY_MS_DEFAULT, Work,
     path_globs,
 };
@@ -130,16 +130,21 @@ pub(super) fn gate(file: &JobFile) -> proto::GateSpec {
     }
 }
 
-pub(super) fn budget(file: &JobFile) -> proto::Budget {
+/// With `fleet`, the workers bound what runs at once, not the cores of this machine.
+pub(super) fn budget(file: &JobFile, fleet: bool) -> proto::Budget {
     let budget = &file.budget;
-    let cores = std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
+    let cores = || std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
     // Rounded up: a limit someone set must not become "no limit".
     let scaled = |number: f64, factor: f64| (number * factor).ceil().max(1.0) as u64;
     proto::Budget {
         usd_micros: budget.usd.as_ref().map_or(0, |usd| scaled(usd.value, 1e6)),
         tokens: budget.tokens.as_ref().map_or(0, |tokens| tokens.value),
         wall_ms: budget.hours.as_ref().map_or(0, |hours| scaled(hours.value, 3.6e6)),
-        parallel: budget.parallel.as_ref().map_or(cores, |parallel| parallel.value),
+        parallel: match &budget.parallel {
+            Some(parallel) => parallel.value,
+            None if fleet => PARALLEL_MAX,
+            None => cores(),
+        },
         attempts: budget.attempts.as_ref().map_or(0, |attempts| attempts.value),
     }
 }

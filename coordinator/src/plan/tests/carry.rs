@@ -23,7 +23,7 @@ fn world() -> World {
 #[test]
 fn what_commands_name_and_carry_adds() {
     let world = world();
-    let named = job(&task("t", "check = ['{job_dir}/scripts/run.sh', 'x']"))
+    let named = job(&task("t", "check = ['{job_dir}/./scripts//run.sh', 'x']"))
         .replace("[gate]\nrun = \"true\"", "[gate]\nrun = 'sh {job_dir}/gate.sh'");
     let expected = [("gate.sh".to_owned(), 7, false), ("scripts/run.sh".to_owned(), 5, true)];
     assert_eq!(carried(&world, &named), expected);
@@ -94,6 +94,8 @@ fn one_path_on_two_machines_is_two_repositories() {
     let on = |host: Option<&str>| {
         let options = crate::plan::ExpandOptions { host: host.map(str::to_owned), ..options() };
         let plan = world.expand_with(&text, &options).expect("a plan");
+        let parallel = plan.budget.expect("a budget").parallel;
+        assert_eq!(parallel == longhaul_common::spec::PARALLEL_MAX, host.is_some(), "workers bound a job on a server");
         (plan.repo.expect("a repository").key, plan.source_path, plan.nodes[0].key.clone())
     };
     let (here, one, two) = (on(None), on(Some("one")), on(Some("two")));
