@@ -4,6 +4,7 @@ mod args;
 mod client;
 mod context;
 mod exit;
+mod fleet;
 mod init;
 mod logging;
 mod remote;
@@ -23,6 +24,8 @@ fn main() -> ExitCode {
     if arguments.next().is_some_and(|first| first == "__shim") {
         return longhaul_worker::shim_main(arguments);
     }
+    // TLS has one implementation, chosen before anything may connect.
+    longhaul_common::tls::install();
     let cli = args::Cli::parse();
     logging::start(cli.global.verbose);
     let runtime = match tokio::runtime::Runtime::new() {

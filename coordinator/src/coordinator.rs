@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::carried::write_carried;
 use crate::checkpoint::Index;
 use crate::clock::SystemClock;
-use crate::core::State;
+use crate::core::{LEASE_MS, Millis, State};
 use crate::driver::{Driver, DriverError, Handle};
 use crate::effects::{IndexWork, Performer, Pulse, Records, git_thread, index_thread};
 use crate::fleet::FleetTable;
@@ -43,12 +43,14 @@ pub struct Site {
     /// Workers are on other machines: they are given names on the server, not paths, and events
     /// are published for watchers on the bus.
     pub remote: bool,
+    /// Silence after which a worker has lost its leases.
+    pub lease_ms: Millis,
 }
 
 impl Site {
     /// A process that runs one job, with a worker beside it. Must be called in a runtime.
     pub fn one_process(layout: Layout, bus: Arc<dyn Bus>) -> Self {
-        Self { layout, fleet: FleetTable::listen(Arc::clone(&bus)), bus, remote: false }
+        Self { layout, fleet: FleetTable::listen(Arc::clone(&bus)), bus, remote: false, lease_ms: LEASE_MS }
     }
 }
 

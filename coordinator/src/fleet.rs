@@ -39,7 +39,8 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Whether it has been silent for longer than a lease lasts.
+    /// Whether it has been silent for longer than the usual lease lasts, whatever lease is set:
+    /// for people, and for whom a new job may count on.
     pub fn is_silent(&self, now: Millis) -> bool {
         now - self.seen_ms > LEASE_MS
     }

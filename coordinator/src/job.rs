@@ -165,7 +165,8 @@ impl Job {
     }
 
     /// Runs the job beside others.
-    pub fn start_at(self, site: &Site) -> Result<Coordinator, OpenError> {
+    pub fn start_at(mut self, site: &Site) -> Result<Coordinator, OpenError> {
+        self.engine.set_lease(site.lease_ms);
         let plan = Arc::clone(self.engine.state().plan());
         let repo = plan.repo.clone().unwrap_or_default();
         let store = store_of(&site.layout, &repo);

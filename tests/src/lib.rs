@@ -2,6 +2,8 @@
 //! left behind; and what tests over networks need: certificates, hosts of their own.
 
 pub mod certs;
+pub mod chaos;
+pub mod fleet;
 pub mod hosts;
 pub mod leftovers;
 pub mod nats;

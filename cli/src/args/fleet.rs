@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use longhaul_common::spec::Period;
 
 use super::{JobOption, SubtaskArgs};
 
@@ -58,6 +59,9 @@ pub struct ServeArgs {
     /// File that says which token and certificate may do what (`longhaul token` makes entries).
     #[arg(long, value_name = "FILE")]
     pub access: Option<PathBuf>,
+    /// Silence after which a worker has lost its leases, at least 5s: its work is given to others.
+    #[arg(long, value_name = "TIME", default_value = "30s")]
+    pub lease: Period,
     /// File with the token that workers' own services ask for (live traces, steering).
     #[arg(long, value_name = "FILE")]
     pub service_token_file: Option<PathBuf>,

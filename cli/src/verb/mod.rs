@@ -13,10 +13,12 @@ mod logs;
 mod plan;
 mod report;
 mod run;
+mod serve;
 mod talk;
 mod token;
 mod verify;
 mod watch;
+mod worker;
 
 use crate::args::{Cli, Verb};
 use crate::context::Context;
@@ -51,9 +53,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Verb::Workers => fleet::workers(&context).await,
         Verb::Drain(args) => fleet::drain(&context, args).await,
         Verb::Release(args) => fleet::release(&context, args).await,
-        Verb::Serve(_) | Verb::Worker(_) => {
-            Err(crate::exit::Stop::usage("this build cannot serve or work for a fleet"))
-        }
+        Verb::Serve(args) => serve::serve(&context, args).await,
+        Verb::Worker(args) => worker::worker(&context, args).await,
         Verb::Token(args) => token::token(&context, &args),
         Verb::Config(args) => config::config(&context, &args),
         Verb::Schema => plan::schema(),

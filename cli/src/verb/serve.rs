@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use longhaul_common::bus::nats::{NatsBus, NatsRole};
 use longhaul_common::bus::{Bus, Link};
 use longhaul_common::server::ServerAccess;
+use longhaul_coordinator::core::LEASE_MS_MIN;
 use longhaul_coordinator::hub::{Hub, HubSettings};
 use longhaul_coordinator::web::{self, SpoolLimits, TlsFiles, Web, WebConfig, WebError};
 use rustix::fs::{FlockOperation, flock};
@@ -27,6 +28,16 @@ const CALLERS_END_MAX: Duration = Duration::from_secs(5);
 /// How often it is looked whether NATS answers, for what is said of it.
 const LINK_LOOK: Duration = Duration::from_millis(500);
 
+/// The lease asked for, in milliseconds.
+fn lease_of(args: &ServeArgs) -> anyhow::Result<i64> {
+    let ms = i64::try_from(args.lease.0).unwrap_or(i64::MAX);
+    if ms < LEASE_MS_MIN {
+        let text = format!("--lease is shorter than {} s: workers announce themselves every 2 s", LEASE_MS_MIN / 1000);
+        return Err(Stop::usage(text));
+    }
+    Ok(ms)
+}
+
 /// Serves until a signal.
 pub async fn serve(context: &Context, args: ServeArgs) -> anyhow::Result<Exit> {
     let mut signals = Signals::new()?;
@@ -41,7 +52,7 @@ pub async fn serve(context: &Context, args: ServeArgs) -> anyhow::Result<Exit> {
     let fleet = nats.fleet.clone();
     let bus: Arc<dyn Bus> = Arc::new(NatsBus::connect(nats).await.map_err(Stop::usage)?);
     let workers = ServerAccess { token: settings.secret("worker.service_token_file")?, ..ServerAccess::default() };
-    let hub_settings = HubSettings { workers, ..HubSettings::default() };
+    let hub_settings = HubSettings { workers, lease_ms: lease_of(&args)?, ..HubSettings::default() };
     let hub = Hub::open(context.layout.clone(), Arc::clone(&bus), hub_settings).await?;
     let stop = CancellationToken::new();
     let secure = args.tls_cert.is_some();
@@ -121,7 +132,11 @@ async fn attend(
     if ended_by_itself {
         voice.say("failed", "Failed", "the server's listener ended by itself");
     } else {
-        voice.say("stopping", "Stopping", "what runs on workers goes on; the next server takes it up (again to end at once)");
+        voice.say(
+            "stopping",
+            "Stopping",
+            "what runs on workers goes on; the next server takes it up (again to end at once)",
+        );
     }
     stop.cancel();
     let ending = async {

@@ -65,7 +65,13 @@ pub async fn worker(context: &Context, args: WorkerArgs) -> anyhow::Result<Exit>
     let running = longhaul_worker::run(config, Scope::All, Arc::clone(&bus), sink, shutdown.clone());
     let running = tokio::spawn(running);
     voice.say("working", "Working", &format!("{about}, for {}", server.url));
-    let attending = Attending { voice, bus, shutdown, ready, about: serde_json::json!({"role": "worker", "name": name.as_str(), "listen": listen}) };
+    let attending = Attending {
+        voice,
+        bus,
+        shutdown,
+        ready,
+        about: serde_json::json!({"role": "worker", "name": name.as_str(), "listen": listen}),
+    };
     attending.run(&mut signals, running).await
 }
 
@@ -123,13 +129,16 @@ fn config_of(
 
 fn count(settings: &Settings, name: &str, default: u32) -> anyhow::Result<u32> {
     match settings.parsed(name)?.unwrap_or(default) {
-        number if number > SLOTS_MAX => Err(Stop::usage(format!("{name} is {number}; at most {SLOTS_MAX} are allowed"))),
+        number if number > SLOTS_MAX => {
+            Err(Stop::usage(format!("{name} is {number}; at most {SLOTS_MAX} are allowed")))
+        }
         number => Ok(number),
     }
 }
 
 fn labels(settings: &Settings) -> anyhow::Result<Vec<String>> {
-    let mut labels: Vec<String> = settings.text("worker.labels").unwrap_or_default().split(',').map(str::to_owned).collect();
+    let mut labels: Vec<String> =
+        settings.text("worker.labels").unwrap_or_default().split(',').map(str::to_owned).collect();
     labels.retain(|label| !label.is_empty());
     labels.sort();
     labels.dedup();

@@ -24,7 +24,7 @@ use super::JobCard;
 use super::job_access::{AccessError, FileJob, JobAccess, off_runtime};
 use crate::clock::SystemClock;
 use crate::coordinator::{Coordinator, Job, OpenError, Running, Site};
-use crate::core::JobPhase;
+use crate::core::{JobPhase, LEASE_MS, Millis};
 use crate::driver::Clock as _;
 use crate::fleet::FleetTable;
 
@@ -38,11 +38,13 @@ pub struct HubSettings {
     pub workers: ServerAccess,
     /// Closed jobs kept in memory for reading.
     pub closed_cached_max: usize,
+    /// Silence after which a worker has lost its leases.
+    pub lease_ms: Millis,
 }
 
 impl Default for HubSettings {
     fn default() -> Self {
-        Self { workers: ServerAccess::default(), closed_cached_max: 8 }
+        Self { workers: ServerAccess::default(), closed_cached_max: 8, lease_ms: LEASE_MS }
     }
 }
 
@@ -90,7 +92,8 @@ impl Hub {
             source,
         })?;
         let fleet = FleetTable::listen(Arc::clone(&bus));
-        let hub = Self::new(Site { layout, bus, fleet, remote: true }, settings, None);
+        let lease_ms = settings.lease_ms;
+        let hub = Self::new(Site { layout, bus, fleet, remote: true, lease_ms }, settings, None);
         for card in JobCard::all(&hub.inner.site.layout) {
             let Ok(id) = card.job.parse::<JobId>() else { continue };
             match hub.open_if_unfinished(&id).await {

@@ -12,7 +12,7 @@ use longhaul_coordinator::coordinator::Job;
 use longhaul_coordinator::core::Event;
 use longhaul_coordinator::results::{self, Results};
 use longhaul_proto as pb;
-use longhaul_worker::{Delivery, ResultSink, SinkError, WorkerConfig};
+use longhaul_worker::{Delivery, ResultSink, Scope, Shutdown, SinkError, WorkerConfig};
 use tokio_util::sync::CancellationToken;
 
 use super::landings::large_repository;
@@ -45,16 +45,11 @@ pub fn run() -> anyhow::Result<Vec<Row>> {
         let begun = Instant::now();
         let mut coordinator = job.start(&layout, Arc::clone(&bus))?;
         let stop = CancellationToken::new();
-        let config = WorkerConfig {
-            name: "w".into(),
-            root: layout.worker(),
-            work_slots: 2,
-            gate_slots: 1,
-            slot_bytes_max: 0,
-            shim: vec![std::env::current_exe()?.into_os_string(), "__shim".into()],
-        };
+        let shutdown = Shutdown { drain: CancellationToken::new(), stop: stop.clone() };
+        let shim = vec![std::env::current_exe()?.into_os_string(), "__shim".into()];
+        let config = WorkerConfig { work_slots: 2, slot_bytes_max: 0, ..WorkerConfig::new("w", layout.worker(), shim) };
         let sink = Arc::new(Sink(coordinator.results.clone()));
-        let worker = tokio::spawn(longhaul_worker::run(config, "bench".parse()?, bus, sink, stop.clone()));
+        let worker = tokio::spawn(longhaul_worker::run(config, Scope::Job("bench".parse()?), bus, sink, shutdown));
         while !coordinator.pulse.borrow().closed {
             coordinator.pulse.changed().await?;
         }

@@ -135,12 +135,7 @@ fn check_logs(layout: &JobLayout, records: &[Record]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn check_git(
-    layout: &Layout,
-    state: &State,
-    records: &[Record],
-    files: &[(String, String)],
-) -> anyhow::Result<()> {
+fn check_git(layout: &Layout, state: &State, records: &[Record], files: &[(String, String)]) -> anyhow::Result<()> {
     let repo = state.plan().repo.clone().unwrap_or_default();
     let key = if repo.key.is_empty() { repo_key(repo.path.as_ref()) } else { repo.key.clone() };
     let store = Store::open_own(&layout.store(&key))?;
@@ -166,7 +161,8 @@ fn check_git(
         let found = String::from_utf8_lossy(&store.blob(entry.oid)?).into_owned();
         ensure!(found == *text, "{path} holds {found:?}");
     }
-    let fsck = std::process::Command::new("git").arg("-C").arg(store.path()).args(["fsck", "--connectivity-only"]).output()?;
+    let fsck =
+        std::process::Command::new("git").arg("-C").arg(store.path()).args(["fsck", "--connectivity-only"]).output()?;
     ensure!(fsck.status.success(), "git fsck: {}", String::from_utf8_lossy(&fsck.stderr));
     Ok(())
 }

@@ -108,7 +108,8 @@ mod tests {
         let plan = Plan { members: 5, faults: 40, disks: true };
         assert_eq!(plan.draw(7), plan.draw(7));
         assert_ne!(plan.draw(7), plan.draw(8));
-        let all: Vec<String> = (0..200).flat_map(|seed| plan.draw(seed)).map(|step| format!("{:?}", step.fault)).collect();
+        let all: Vec<String> =
+            (0..200).flat_map(|seed| plan.draw(seed)).map(|step| format!("{:?}", step.fault)).collect();
         for kind in ["Kill(0)", "Kill(4)", "Hold", "WipeNats", "FillDisk", "JumpClock", "GarbleNats", "CutServer"] {
             assert!(all.iter().any(|fault| fault.starts_with(kind)), "{kind} is never drawn");
         }

@@ -15,7 +15,10 @@ pub fn make(subtasks: usize) -> World {
         (0..maps(subtasks)).map(|n| (path(n), format!("hello {n}\nkeep this line\n"))).collect();
     let mut all: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
     all.push(("list.txt", "words\n"));
-    all.push(("gate.sh", "set -e\nfor f in src/*.txt; do grep -q 'keep this line' \"$f\"; done\n! grep -rq BROKEN src\n"));
+    all.push((
+        "gate.sh",
+        "set -e\nfor f in src/*.txt; do grep -q 'keep this line' \"$f\"; done\n! grep -rq BROKEN src\n",
+    ));
     let world = World::new(&all);
     world.job(&format!(
         r#"goal = "Say goodbye while everything breaks"

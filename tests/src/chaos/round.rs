@@ -9,10 +9,13 @@ use longhaul_common::layout::Layout;
 use longhaul_coordinator::checkpoint::recover_read_only;
 use longhaul_coordinator::core::{JobPhase, State};
 
+use rustix::process::Signal;
+
 use super::check::{Proven, check};
 use super::faults::{Fault, Plan, Step};
 use super::job;
 use crate::fleet::{Fleet, FleetSpec, Member, SmallDisk};
+use crate::proxy::Mischief;
 use crate::{World, leftovers};
 
 /// How long a job may take once all faults ended.
@@ -132,13 +135,19 @@ fn suffer(world: &World, fleet: &mut Fleet, step: Step, seed: u64) -> anyhow::Re
             member(fleet, at)?.process.as_mut().context("it runs")?.end(END_MAX)?;
         }
         Fault::Hold(at) => member(fleet, at)?.process.as_mut().context("it runs")?.hold(true)?,
-        Fault::CutNats(at) => member(fleet, at)?.to_nats.as_ref().context("proxied")?.partition(true),
-        Fault::CutServer(at) => member(fleet, at)?.to_server.as_ref().context("proxied")?.partition(true),
+        Fault::CutNats(at) => member(fleet, at)?.to_nats.as_ref().context("proxied")?.partition(),
+        Fault::CutServer(at) => member(fleet, at)?.to_server.as_ref().context("proxied")?.partition(),
         Fault::DropNats(at) => member(fleet, at)?.to_nats.as_ref().context("proxied")?.cut(),
-        Fault::DelayNats(at) => member(fleet, at)?.to_nats.as_ref().context("proxied")?.delay(seed, step.lasts / 4),
-        Fault::GarbleNats(at) => member(fleet, at)?.to_nats.as_ref().context("proxied")?.garble(seed),
-        Fault::WipeNats => fleet.nats.kill()?,
-        Fault::HoldNats => fleet.nats.hold(true)?,
+        Fault::DelayNats(at) => member(fleet, at)?.to_nats.as_ref().context("proxied")?.set(|settings| {
+            (settings.delay, settings.jitter) = (Duration::from_millis(20), step.lasts / 20);
+            settings.seed = seed;
+        }),
+        Fault::GarbleNats(at) => member(fleet, at)?.to_nats.as_ref().context("proxied")?.set(|settings| {
+            settings.mischief = Some(Mischief { drop: 150, duplicate: 250, reorder: 250 });
+            settings.seed = seed;
+        }),
+        Fault::WipeNats => fleet.nats.kill(),
+        Fault::HoldNats => fleet.nats.signal(Signal::STOP)?,
         Fault::FillDisk(at) => member(fleet, at)?.disk.as_ref().context("a small disk")?.fill()?,
         Fault::JumpClock(at, seconds) => member(fleet, at)?.jump_clock(world, seconds * 1000)?,
     }
@@ -150,15 +159,16 @@ fn heal_one(world: &World, fleet: &mut Fleet, fault: Fault) -> anyhow::Result<()
     match fault {
         Fault::Kill(at) | Fault::Terminate(at) => member(fleet, at)?.launch(world)?,
         Fault::Hold(at) => member(fleet, at)?.process.as_mut().context("it runs")?.hold(false)?,
-        Fault::CutNats(at) => member(fleet, at)?.to_nats.as_ref().context("proxied")?.partition(false),
-        Fault::CutServer(at) => member(fleet, at)?.to_server.as_ref().context("proxied")?.partition(false),
+        Fault::CutServer(at) => member(fleet, at)?.to_server.as_ref().context("proxied")?.heal(),
         Fault::DropNats(_) => {}
-        Fault::DelayNats(at) | Fault::GarbleNats(at) => member(fleet, at)?.to_nats.as_ref().context("proxied")?.clear(),
+        Fault::CutNats(at) | Fault::DelayNats(at) | Fault::GarbleNats(at) => {
+            member(fleet, at)?.to_nats.as_ref().context("proxied")?.heal();
+        }
         Fault::WipeNats => {
             fleet.nats.wipe()?;
             fleet.nats.restart()?;
         }
-        Fault::HoldNats => fleet.nats.hold(false)?,
+        Fault::HoldNats => fleet.nats.signal(Signal::CONT)?,
         Fault::FillDisk(at) => member(fleet, at)?.disk.as_ref().context("a small disk")?.free()?,
         // A clock that was off stays so: it is the jump that hurts, and there may be another.
         Fault::JumpClock(..) => {}
@@ -206,7 +216,8 @@ fn wait_over(world: &World, fleet: &mut Fleet) -> anyhow::Result<()> {
             }
         }
         if begun.elapsed() > CALM_MAX {
-            let found = state(fleet).map(|state| (state.job_phase().clone(), *state.counts(), state.attempts().clone()));
+            let found =
+                state(fleet).map(|state| (state.job_phase().clone(), *state.counts(), state.attempts().clone()));
             bail!("the job did not end within {} s of calm: {found:?}", CALM_MAX.as_secs());
         }
         std::thread::sleep(LOOK_EVERY);

@@ -15,7 +15,7 @@ use anyhow::Context as _;
 
 use crate::World;
 use crate::nats::NatsServer;
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, Settings};
 
 /// What a fleet is made of.
 #[derive(Clone, Debug)]
@@ -57,6 +57,8 @@ pub struct Member {
 
 /// The whole fleet; dropped, it ends everything it started.
 pub struct Fleet {
+    /// What the proxies run on.
+    runtime: tokio::runtime::Runtime,
     /// The messaging server.
     pub nats: NatsServer,
     /// The coordinator.
@@ -70,9 +72,10 @@ pub struct Fleet {
 impl Fleet {
     /// Starts everything in a world's folder and waits until it serves.
     pub fn start(world: &World, spec: &FleetSpec) -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let nats = NatsServer::start(&[])?;
         let mut server = Member::new(world, "serve", spec)?;
-        server.to_nats = proxy(spec, &nats.url())?;
+        server.to_nats = proxy(&runtime, spec, &nats.addr())?;
         server.arguments = vec![
             "serve".into(),
             "--state-dir".into(),
@@ -89,7 +92,7 @@ impl Fleet {
         if let Some(last) = server.arguments.last_mut() {
             last.clone_from(&address);
         }
-        let mut fleet = Self { nats, server, workers: Vec::new(), address };
+        let mut fleet = Self { runtime, nats, server, workers: Vec::new(), address };
         for n in 1..=spec.workers {
             let worker = fleet.worker(world, spec, &format!("w{n}"))?;
             fleet.workers.push(worker);
@@ -99,8 +102,8 @@ impl Fleet {
 
     fn worker(&self, world: &World, spec: &FleetSpec, name: &str) -> anyhow::Result<Member> {
         let mut worker = Member::new(world, name, spec)?;
-        worker.to_nats = proxy(spec, &self.nats.url())?;
-        worker.to_server = proxy(spec, &self.address)?;
+        worker.to_nats = proxy(&self.runtime, spec, &self.nats.addr())?;
+        worker.to_server = proxy(&self.runtime, spec, &self.address)?;
         let server = worker.to_server.as_ref().map_or_else(|| self.address.clone(), |proxy| proxy.addr().to_string());
         worker.arguments = vec![
             "worker".into(),
@@ -134,11 +137,10 @@ impl Fleet {
     }
 }
 
-/// A proxy in front of an address or URL, where the fleet has proxies.
-fn proxy(spec: &FleetSpec, upstream: &str) -> anyhow::Result<Option<Proxy>> {
-    let address = upstream.rsplit('/').next().unwrap_or(upstream);
-    let address = address.parse().with_context(|| format!("not an address: {upstream}"))?;
-    spec.proxied.then(|| Proxy::start(address)).transpose()
+/// A proxy in front of an address, where the fleet has proxies.
+fn proxy(runtime: &tokio::runtime::Runtime, spec: &FleetSpec, upstream: &str) -> anyhow::Result<Option<Proxy>> {
+    let start = || runtime.block_on(Proxy::start(upstream, Settings::default()));
+    Ok(spec.proxied.then(start).transpose()?)
 }
 
 impl Member {

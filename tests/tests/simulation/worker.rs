@@ -13,7 +13,7 @@ use crate::random::Random;
 use crate::setting::Setting;
 
 /// Rungs of a ladder and checks of a result.
-const SHAPE: Shape = Shape { rungs: 2, checks: 1 };
+const SHAPE: Shape = Shape { rungs: 2, checks: 1, first: 0 };
 
 /// What a worker is told to do.
 #[derive(Clone, Copy, Debug)]
