@@ -42,7 +42,7 @@ const fn path(name: &'static str) -> Key {
     Key { name, alias: "", default: "", path: true }
 }
 
-const KEYS: [Key; 24] = [
+const KEYS: [Key; 27] = [
     Key { name: "server.url", alias: "LONGHAUL_SERVER", default: "", path: false },
     path("server.token_file"),
     path("server.ca"),
@@ -57,6 +57,9 @@ const KEYS: [Key; 24] = [
     key("worker.drain_timeout", "10m"),
     key("worker.cpus", ""),
     key("worker.memory", ""),
+    key("worker.disk_free", "256m"),
+    key("worker.slots_max", "64g"),
+    key("worker.mirrors_max", "20g"),
     path("worker.service_token_file"),
     key("nats.url", ""),
     key("nats.fleet", "default"),
@@ -100,6 +103,9 @@ struct WorkerTable {
     drain_timeout: Option<String>,
     cpus: Option<u32>,
     memory: Option<String>,
+    disk_free: Option<String>,
+    slots_max: Option<String>,
+    mirrors_max: Option<String>,
     service_token_file: Option<PathBuf>,
 }
 

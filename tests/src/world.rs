@@ -152,8 +152,10 @@ fn ran(output: Output) -> Ran {
 /// The binary beside the test: one build form builds both.
 pub fn binary() -> PathBuf {
     let exe = std::env::current_exe().expect("known");
-    let folder = exe.parent().and_then(Path::parent).expect("target/<profile>/deps");
-    let binary = folder.join("longhaul");
+    // Tests are in target/<profile>/deps, programs beside the binary.
+    let beside = exe.with_file_name("longhaul");
+    let above = exe.parent().and_then(Path::parent).expect("target/<profile>/deps").join("longhaul");
+    let binary = if beside.is_file() { beside } else { above };
     assert!(binary.is_file(), "{} is not built: build with --workspace --all-targets", binary.display());
     binary
 }

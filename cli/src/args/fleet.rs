@@ -104,6 +104,15 @@ pub struct WorkerArgs {
     /// Memory it may count on, e.g. 8g; default: all.
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<String>,
+    /// Space to keep free: below it nothing new is taken until there is more again; default 256m.
+    #[arg(long, value_name = "SIZE")]
+    pub disk_free: Option<String>,
+    /// Workspaces together; beyond it idle ones are emptied, least recently used first; default 64g.
+    #[arg(long, value_name = "SIZE")]
+    pub slots_max: Option<String>,
+    /// Mirrors together; beyond it idle ones are removed, least recently used first; default 20g.
+    #[arg(long, value_name = "SIZE")]
+    pub mirrors_max: Option<String>,
     /// Written once it works: JSON with its pid and address.
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,

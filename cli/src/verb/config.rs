@@ -14,7 +14,9 @@ fn check(settings: &Settings) -> anyhow::Result<()> {
         settings.parsed::<u32>(number)?;
     }
     settings.parsed::<Period>("worker.drain_timeout")?;
-    settings.parsed::<Size>("worker.memory")?;
+    for name in ["worker.memory", "worker.disk_free", "worker.slots_max", "worker.mirrors_max"] {
+        settings.parsed::<Size>(name)?;
+    }
     settings.parsed::<std::net::SocketAddr>("worker.listen")?;
     settings.server().map(drop)
 }

@@ -90,6 +90,9 @@ fn layered(context: &Context, args: &WorkerArgs) -> Settings {
     settings.flag("worker.drain_timeout", args.drain_timeout.clone());
     settings.flag("worker.cpus", args.cpus.map(|cpus| cpus.to_string()));
     settings.flag("worker.memory", args.memory.clone());
+    settings.flag("worker.disk_free", args.disk_free.clone());
+    settings.flag("worker.slots_max", args.slots_max.clone());
+    settings.flag("worker.mirrors_max", args.mirrors_max.clone());
     settings
 }
 
@@ -123,6 +126,10 @@ fn config_of(
     config.weights = Weights::of_machine(settings.parsed("worker.cpus")?, memory.map(|size| size.0), slots, gates);
     config.labels = labels(settings)?;
     config.drain_ms = drain.map_or(config.drain_ms, |drain| drain.0);
+    let size = |name, otherwise| anyhow::Ok(settings.parsed::<Size>(name)?.map_or(otherwise, |size| size.0));
+    config.disk.free_min_bytes = size("worker.disk_free", config.disk.free_min_bytes)?;
+    config.disk.mirrors_bytes_max = size("worker.mirrors_max", config.disk.mirrors_bytes_max)?;
+    config.slot_bytes_max = size("worker.slots_max", config.slot_bytes_max)?;
     config.server = Some(server.clone());
     Ok(config)
 }

@@ -121,6 +121,8 @@ impl Fleet {
             "1".into(),
             "--drain-timeout".into(),
             "5s".into(),
+            "--disk-free".into(),
+            "8m".into(),
         ];
         worker.begin(world)?;
         Ok(worker)
