@@ -19,7 +19,7 @@ use crate::proxy::Mischief;
 use crate::{World, leftovers};
 
 /// How long a job may take once all faults ended.
-const CALM_MAX: Duration = Duration::from_secs(180);
+const CALM_MAX: Duration = Duration::from_secs(120);
 
 /// How often the journal is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -216,9 +216,12 @@ fn wait_over(world: &World, fleet: &mut Fleet) -> anyhow::Result<()> {
             }
         }
         if begun.elapsed() > CALM_MAX {
-            let found =
-                state(fleet).map(|state| (state.job_phase().clone(), *state.counts(), state.attempts().clone()));
-            bail!("the job did not end within {} s of calm: {found:?}", CALM_MAX.as_secs());
+            let url = fleet.url();
+            let said: Vec<String> = [&["status"][..], &["workers"], &["explain", "list-two"], &["list"]]
+                .map(|verb| world.longhaul(&[&["--server", &url], verb].concat()))
+                .map(|ran| format!("{}{}", ran.stdout, ran.stderr))
+                .into();
+            bail!("the job did not end within {} s of calm:\n{}", CALM_MAX.as_secs(), said.join("\n"));
         }
         std::thread::sleep(LOOK_EVERY);
     }

@@ -5,6 +5,9 @@ use bytes::{Bytes, BytesMut};
 /// Longest protocol line before the bytes are taken for something else.
 const LINE_MAX: usize = 64 << 10;
 
+/// Verbs of the protocol besides those of messages.
+const OTHER_VERBS: [&str; 8] = ["INFO", "CONNECT", "PING", "PONG", "+OK", "-ERR", "SUB", "UNSUB"];
+
 /// A whole frame of the protocol.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Frame {
@@ -32,6 +35,8 @@ impl Frames {
         if self.buffer.is_empty() {
             return None;
         }
+        // No verb begins with such a byte: HTTP/2 from a server, TLS.
+        self.opaque |= !matches!(self.buffer[0], b'A'..=b'Z' | b'a'..=b'z' | b'+' | b'-');
         if self.opaque {
             return Some(Frame { bytes: self.buffer.split().freeze(), subject: None });
         }
@@ -43,6 +48,10 @@ impl Frames {
         let words: Vec<&str> = words.unwrap_or_default();
         let verb = words.first().map(|verb| verb.to_ascii_uppercase());
         let is_message = matches!(verb.as_deref(), Some("PUB" | "HPUB" | "MSG" | "HMSG"));
+        if !is_message && !verb.as_deref().is_some_and(|verb| OTHER_VERBS.contains(&verb)) {
+            self.opaque = true;
+            return self.next_frame();
+        }
         if !is_message {
             return Some(Frame { bytes: self.buffer.split_to(line + 2).freeze(), subject: None });
         }
@@ -59,6 +68,20 @@ impl Frames {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_nats_passes_as_it_comes() {
+        for bytes in [
+            &b"HTTP/1.1 200 OK\r\nx: 1"[..],
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00",
+            b"\x00\x00\x12\x04",
+            b"\x16\x03\x01",
+        ] {
+            let mut frames = Frames::default();
+            frames.push(bytes);
+            assert_eq!(frames.next_frame().expect("at once").bytes, bytes);
+        }
+    }
 
     #[test]
     fn frames_are_whole_however_the_bytes_come() {
