@@ -67,16 +67,21 @@ impl NatsServer {
         Ok(server)
     }
 
-    /// A server for a test; `None`, with the reason printed, where the binary is missing and may be.
-    pub fn for_test(start: impl FnOnce() -> Result<Self>) -> Option<Self> {
+    /// Whether a test that needs a server has to be left out; the reason is printed.
+    pub fn is_missing() -> bool {
         let required = std::env::var_os("CI").is_some() || std::env::var_os(REQUIRED).is_some();
         match binary() {
             Err(error) if !required => {
                 eprintln!("skipped: {error:#}");
-                None
+                true
             }
-            _ => Some(start().expect("nats-server starts")),
+            _ => false,
         }
+    }
+
+    /// A server for a test; `None`, with the reason printed, where the binary is missing and may be.
+    pub fn for_test(start: impl FnOnce() -> Result<Self>) -> Option<Self> {
+        (!Self::is_missing()).then(|| start().expect("nats-server starts"))
     }
 
     /// Where clients connect.

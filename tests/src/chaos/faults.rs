@@ -1,6 +1,5 @@
 //! What is done to a fleet, drawn from a seed: what, to whom, after which pause, for how long.
 
-use std::fmt;
 use std::time::Duration;
 
 use super::Random;
@@ -34,10 +33,41 @@ pub enum Fault {
     JumpClock(usize, i64),
 }
 
+/// What a fault takes hold of: two faults never hold the same thing at once.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Target {
+    /// A process.
+    Process(usize),
+    /// Its link to NATS.
+    ToNats(usize),
+    /// Its link to the server.
+    ToServer(usize),
+    /// Its disk.
+    Disk(usize),
+    /// Its clock.
+    Clock(usize),
+    /// The messaging server.
+    Nats,
+}
+
+impl Fault {
+    /// What it takes hold of.
+    pub fn target(self) -> Target {
+        match self {
+            Self::Kill(at) | Self::Hold(at) | Self::Terminate(at) => Target::Process(at),
+            Self::CutNats(at) | Self::DropNats(at) | Self::DelayNats(at) | Self::GarbleNats(at) => Target::ToNats(at),
+            Self::CutServer(at) => Target::ToServer(at),
+            Self::WipeNats | Self::HoldNats => Target::Nats,
+            Self::FillDisk(at) => Target::Disk(at),
+            Self::JumpClock(at, _) => Target::Clock(at),
+        }
+    }
+}
+
 /// A fault with its times.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Step {
-    /// Before it begins.
+    /// Before it begins, after the one before it began.
     pub pause: Duration,
     /// What.
     pub fault: Fault,
@@ -86,16 +116,10 @@ impl Plan {
             }
         };
         Step {
-            pause: Duration::from_millis(random.within(20, 700)),
+            pause: Duration::from_millis(random.within(20, 600)),
             fault,
             lasts: Duration::from_millis(random.within(50, 2_500)),
         }
-    }
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "after {} ms {:?} for {} ms", self.pause.as_millis(), self.fault, self.lasts.as_millis())
     }
 }
 

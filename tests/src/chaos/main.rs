@@ -1,8 +1,12 @@
 //! Any number of chaos rounds: `make chaos SEEDS=100`, or one again with `make chaos SEED=42`.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use longhaul_tests::chaos::{RoundSpec, round};
+
+/// Rounds longer than this are shown whole: something waited.
+const SLOW: Duration = Duration::from_secs(30);
 
 /// A number from the environment.
 fn setting(name: &str, otherwise: u64) -> Result<u64, String> {
@@ -34,6 +38,9 @@ fn run() -> Result<u64, String> {
                     proven.records,
                     outcome.took.as_secs_f64()
                 );
+                if outcome.took > SLOW {
+                    println!("  {}", outcome.log.join("\n  "));
+                }
             }
             Err(error) => {
                 failed += 1;

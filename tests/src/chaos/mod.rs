@@ -6,6 +6,7 @@ mod faults;
 mod job;
 mod random;
 mod round;
+mod timeline;
 
 pub use faults::{Fault, Plan};
 pub use random::Random;

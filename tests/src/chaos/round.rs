@@ -14,6 +14,7 @@ use rustix::process::Signal;
 use super::check::{Proven, check};
 use super::faults::{Fault, Plan, Step};
 use super::job;
+use super::timeline::{Timeline, Turn};
 use crate::fleet::{Fleet, FleetSpec, Member, SmallDisk};
 use crate::proxy::Mischief;
 use crate::{World, leftovers};
@@ -95,12 +96,18 @@ fn run(world: &World, spec: RoundSpec, log: &mut Vec<String>) -> anyhow::Result<
     ensure!(submitted.code == 0, "the job was not taken: {} {}", submitted.stdout, submitted.stderr);
     let begun = Instant::now();
     let plan = Plan { members: spec.workers + 1, faults: spec.faults, disks };
-    for step in plan.draw(spec.seed) {
-        if is_over(&fleet)? {
-            break;
+    let mut faults = Timeline::new(plan.draw(spec.seed), begun);
+    while !is_over(&fleet)? {
+        let Some(due) = faults.next() else { break };
+        std::thread::sleep(due.at.saturating_duration_since(Instant::now()));
+        log.push(format!("{:6} ms: {}", begun.elapsed().as_millis(), due.turn));
+        match due.turn {
+            Turn::Begin(step) => suffer(world, &mut fleet, step, spec.seed)?,
+            Turn::End(fault) => heal_one(world, &mut fleet, fault)?,
         }
-        log.push(format!("{:6} ms: {step}", begun.elapsed().as_millis()));
-        suffer(world, &mut fleet, step, spec.seed)?;
+    }
+    for fault in faults.open() {
+        heal_one(world, &mut fleet, fault)?;
     }
     heal(world, &mut fleet)?;
     log.push(format!("{:6} ms: calm", begun.elapsed().as_millis()));
@@ -126,14 +133,11 @@ fn member(fleet: &mut Fleet, at: usize) -> anyhow::Result<&mut Member> {
     fleet.members().nth(at).with_context(|| format!("there is no member {at}"))
 }
 
-/// Begins a fault, waits, and ends it.
+/// Begins a fault.
 fn suffer(world: &World, fleet: &mut Fleet, step: Step, seed: u64) -> anyhow::Result<()> {
-    std::thread::sleep(step.pause);
     match step.fault {
         Fault::Kill(at) => member(fleet, at)?.process.as_mut().context("it runs")?.kill()?,
-        Fault::Terminate(at) => {
-            member(fleet, at)?.process.as_mut().context("it runs")?.end(END_MAX)?;
-        }
+        Fault::Terminate(at) => member(fleet, at)?.process.as_mut().context("it runs")?.signal(Signal::TERM)?,
         Fault::Hold(at) => member(fleet, at)?.process.as_mut().context("it runs")?.hold(true)?,
         Fault::CutNats(at) => member(fleet, at)?.to_nats.as_ref().context("proxied")?.partition(),
         Fault::CutServer(at) => member(fleet, at)?.to_server.as_ref().context("proxied")?.partition(),
@@ -151,13 +155,18 @@ fn suffer(world: &World, fleet: &mut Fleet, step: Step, seed: u64) -> anyhow::Re
         Fault::FillDisk(at) => member(fleet, at)?.disk.as_ref().context("a small disk")?.fill()?,
         Fault::JumpClock(at, seconds) => member(fleet, at)?.jump_clock(world, seconds * 1000)?,
     }
-    std::thread::sleep(step.lasts);
-    heal_one(world, fleet, step.fault)
+    Ok(())
 }
 
 fn heal_one(world: &World, fleet: &mut Fleet, fault: Fault) -> anyhow::Result<()> {
     match fault {
-        Fault::Kill(at) | Fault::Terminate(at) => member(fleet, at)?.launch(world)?,
+        Fault::Kill(at) => member(fleet, at)?.launch(world)?,
+        Fault::Terminate(at) => {
+            let member = member(fleet, at)?;
+            // Whoever has not left by then is killed in the middle of leaving.
+            member.process.as_mut().context("it ran")?.kill()?;
+            member.launch(world)?;
+        }
         Fault::Hold(at) => member(fleet, at)?.process.as_mut().context("it runs")?.hold(false)?,
         Fault::CutServer(at) => member(fleet, at)?.to_server.as_ref().context("proxied")?.heal(),
         Fault::DropNats(_) => {}
