@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
+use std::time::Duration;
 
 use longhaul_common::JobId;
 use longhaul_common::bus::Bus;
@@ -28,6 +29,15 @@ use crate::landing::{Member, MergeJob, Refs, merge_batch, receipt, seal, stage, 
 
 /// Largest gate log committed with a receipt, in bytes.
 const GATE_LOG_BYTES_MAX: u64 = 4 << 20;
+
+/// How often git work is tried before the job is paused for a person.
+const GIT_TRIES: u32 = 4;
+
+/// Wait between two tries.
+const GIT_RETRY: Duration = Duration::from_secs(1);
+
+/// A disk with less room than this is full.
+const ROOM_BYTES_MIN: u64 = 1 << 20;
 
 /// Groups of records and capsules the index may be behind.
 const INDEX_QUEUE: usize = 4_096;
@@ -66,8 +76,8 @@ pub(crate) struct Performer {
     pulse: watch::Sender<Pulse>,
 }
 
-/// Work for the git thread.
-pub(crate) type GitWork = Box<dyn FnOnce(&Store, &Handle) -> Result<(), StoreError> + Send>;
+/// Work for the git thread; doing it again after it failed half way changes nothing.
+pub(crate) type GitWork = Box<dyn Fn(&Store, &Handle) -> Result<(), StoreError> + Send>;
 
 /// Work for the index thread.
 pub(crate) enum IndexWork {
@@ -173,7 +183,7 @@ impl Performer {
         let log = receipt.as_ref().and_then(|receipt| self.layout.gate_log(receipt.gate));
         self.on_git(Box::new(move |store, handle| {
             if let Some(receipt) = &receipt {
-                write_receipt(store, &refs, receipt, log.and_then(read_bounded), &identity)?;
+                write_receipt(store, &refs, receipt, log.clone().and_then(read_bounded), &identity)?;
             }
             durable(store)?;
             // A missing ref is made anew: the journal says where the branch was.
@@ -278,16 +288,38 @@ pub(crate) fn git_thread(
     let (sender, work) = channel::<GitWork>();
     let thread = std::thread::Builder::new().name("longhaul-git".to_owned()).spawn(move || {
         while let Ok(work) = work.recv() {
-            let cause = match catch_unwind(AssertUnwindSafe(|| work(&store, &handle))) {
-                Ok(Ok(())) => continue,
-                Ok(Err(error)) => error.to_string(),
-                Err(_) => "a defect in reading or merging".to_owned(),
-            };
-            let reason = format!("git work failed: {cause}. Mend it, then resume: nothing is lost");
-            handle.input(Input::CommandFailed { reason });
+            if let Err(cause) = persist(&store, &handle, &work) {
+                let reason = format!("git work failed: {cause}. Mend it, then resume: nothing is lost");
+                handle.input(Input::CommandFailed { reason });
+            }
         }
     })?;
     Ok((sender, thread))
+}
+
+/// Does git work, again where that may help: a full disk is waited for without end, anything else
+/// is tried [`GIT_TRIES`] times.
+fn persist(store: &Store, handle: &Handle, work: &GitWork) -> Result<(), String> {
+    let mut tries = 0;
+    loop {
+        let error = match catch_unwind(AssertUnwindSafe(|| work(store, handle))) {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error,
+            Err(_) => return Err("a defect in reading or merging".to_owned()),
+        };
+        let full = is_full(store.path());
+        tries += u32::from(!full);
+        if tries >= GIT_TRIES || handle.is_stopping() {
+            return Err(error.to_string());
+        }
+        tracing::error!(%error, full, "git work failed; nothing is lost, trying again");
+        std::thread::sleep(GIT_RETRY);
+    }
+}
+
+/// Whether a disk has no room for another object.
+fn is_full(path: &Path) -> bool {
+    rustix::fs::statvfs(path).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < ROOM_BYTES_MIN)
 }
 
 /// The thread that keeps the index up: behind the journal, never before it.

@@ -117,6 +117,11 @@ impl Handle {
         drop(self.sender.send(Message::Query(question)));
     }
 
+    /// Whether the end was asked for.
+    pub fn is_stopping(&self) -> bool {
+        self.stop_asked.load(Ordering::Acquire)
+    }
+
     /// Asks the driver to end after its turn.
     pub fn stop(&self) {
         self.stop_asked.store(true, Ordering::Release);

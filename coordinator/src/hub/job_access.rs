@@ -102,6 +102,7 @@ impl FileJob {
 
 /// A job to read.
 #[derive(Clone)]
+#[expect(clippy::large_enum_variant, reason = "few are held at once, each for one request")]
 pub enum JobAccess {
     /// It runs in this process.
     Running(Running),

@@ -47,7 +47,7 @@ impl JobsService {
                 let note = format!("{why}; these are its last words as they come over the bus");
                 // The reader may be gone.
                 if lines.send(Ok(line(id, "attach", note))).await.is_ok() {
-                    words.from_bus(&running, id, &lines).await;
+                    words.relay(&running, id, &lines).await;
                 }
             }
         });
@@ -83,7 +83,7 @@ impl JobsService {
     }
 
     /// Progress until the assignment ends.
-    async fn from_bus(&self, running: &Running, id: u64, lines: &mpsc::Sender<Result<TraceLine, Status>>) {
+    async fn relay(&self, running: &Running, id: u64, lines: &mpsc::Sender<Result<TraceLine, Status>>) {
         let mut reports = running.site.bus.subscribe(&Subject::reports(&running.id));
         let mut pulse = running.pulse.clone();
         let stop = self.hub.stopping();

@@ -88,8 +88,8 @@ impl Results for ResultsService {
 
 fn status(error: &HubError) -> Status {
     match error {
-        HubError::UnknownJob { .. } => Status::not_found(error.to_string()),
-        HubError::NotYours { .. } => Status::permission_denied(error.to_string()),
+        HubError::UnknownJob => Status::not_found(error.to_string()),
+        HubError::NotYours => Status::permission_denied(error.to_string()),
         HubError::Unavailable(_) | HubError::NotKept(_) => Status::unavailable(error.to_string()),
     }
 }
