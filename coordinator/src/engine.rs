@@ -113,6 +113,8 @@ impl<S: Store> Engine<S> {
     }
 
     /// After a restart: live work waits for its worker to say what it still holds.
+    ///
+    /// Time from here to the first turn is forgiven too: call it when the wall clock was just told.
     pub fn begin_recovered(&mut self, downtime_ms: u64) -> Result<(), crate::core::ApplyError> {
         let live: Vec<u64> =
             self.state.attempts().keys().map(|id| id.0).chain(self.state.landing.gates.keys().map(|id| id.0)).collect();

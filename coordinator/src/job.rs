@@ -110,7 +110,7 @@ impl Job {
         let mut engine = Engine::new(recovered.state, store);
         let now = SystemClock.now_ms();
         let downtime = u64::try_from(now - engine.state().now_ms()).unwrap_or(0);
-        engine.set_now(now);
+        engine.tell_time(now)?;
         if engine.state().seq() > 0 {
             engine.begin_recovered(downtime)?;
         }

@@ -6,6 +6,7 @@
 use longhaul_common::{AttemptId, BatchId, GateId, NodeId};
 use longhaul_proto::{
     BatchClosed, BatchEnd, GatePurpose, JobClosed, JobOutcome, JobPaused, LeaseExpired, NodeClosed, Outcome,
+    ParkReason, Parked,
 };
 
 use super::landing::{self, BaseGate, FinalGate};
@@ -19,6 +20,7 @@ pub fn advance(state: &State, now: Millis) -> Option<Event> {
     }
     base_gate(state, now)
         .or_else(|| expired_lease(state, now))
+        .or_else(|| fatal(state))
         .or_else(|| quarantine(state, now))
         .or_else(|| skip_doomed(state))
         .or_else(|| cancelled_batch(state))
@@ -55,6 +57,19 @@ fn expired_lease(state: &State, now: Millis) -> Option<Event> {
         let run = state.landing.gates.get(&GateId(id))?;
         Some(Event::GateLost(longhaul_proto::GateLost { gate: id, why: why(&run.worker) }))
     })
+}
+
+/// A subtask whose attempts ended with their workers, again and again.
+fn fatal(state: &State) -> Option<Event> {
+    let ready = |node: &&NodeId| matches!(state.subtask(**node).phase(), Phase::Ready);
+    let node = *state.derived.fatal.iter().find(ready)?;
+    let losses = state.subtask(node).losses;
+    Some(Event::Parked(Parked {
+        node: node.0,
+        park: state.next_park(),
+        reason: ParkReason::Attempts.into(),
+        text: format!("{losses} workers in a row fell silent while they worked on it: it may take its machine down"),
+    }))
 }
 
 fn quarantine(state: &State, now: Millis) -> Option<Event> {

@@ -8,6 +8,9 @@ use super::input::{Input, MemberMerge, Merge, MoveResult};
 use super::request::{Refusal, is_closed, requested};
 use super::{Event, Millis, Phase, PhaseKind, State, Step, retry};
 
+/// Largest session of an agent that is journaled and handed on, in bytes.
+pub const SESSION_BYTES_MAX: usize = 300_000;
+
 /// The events an input leads to. A stale input leads to none.
 pub fn decide(state: &State, now: Millis, input: &Input) -> Result<Vec<Event>, Refusal> {
     Ok(match input {
@@ -26,6 +29,11 @@ pub fn decide(state: &State, now: Millis, input: &Input) -> Result<Vec<Event>, R
 
 fn finished_event(state: &State, now: Millis, id: u64, report: &pb::Finished) -> Option<Event> {
     if let Some(run) = state.landing.gates.get(&GateId(id)) {
+        if let Some(finished::Outcome::Failure(failure)) = &report.outcome
+            && retry::is_nobodys(failure.class())
+        {
+            return Some(Event::GateLost(pb::GateLost { gate: id, why: failure.message.clone() }));
+        }
         let result = match &report.outcome {
             Some(finished::Outcome::Gate(result)) => result.clone(),
             other => inconclusive(other),
@@ -60,7 +68,7 @@ fn finished_event(state: &State, now: Millis, id: u64, report: &pb::Finished) ->
 
 /// Work in progress counts only while its attempt is live.
 fn wip_event(state: &State, id: u64, wip: &pb::Wip) -> Option<Event> {
-    let live = state.attempts.get(&AttemptId(id))?;
+    let live = state.attempts.get(&AttemptId(id)).filter(|_| wip.session.len() <= SESSION_BYTES_MAX)?;
     Some(Event::WipSaved(pb::WipSaved { attempt: id, node: live.node.0, wip: Some(wip.clone()) }))
 }
 

@@ -103,7 +103,8 @@ fn try_again(state: &State, nodes: &[NodeId], remark: &str) -> Vec<Event> {
     while let Some(node) = stack.pop() {
         let phase = state.subtask(node).phase();
         let again = match phase {
-            Phase::Parked { .. } => true,
+            // A yes to a pilot is `approve`'s, and its role.
+            Phase::Parked { reason, .. } => *reason != i32::from(pb::ParkReason::Pilot),
             Phase::Closed { outcome, .. } => *outcome != i32::from(Outcome::Reverted) || nodes.contains(&node),
             _ => false,
         };

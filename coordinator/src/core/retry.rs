@@ -15,6 +15,10 @@ pub struct Limits;
 impl Limits {
     /// Infrastructure failures in a row before the subtask is parked.
     pub const INFRA_MAX: u32 = 8;
+    /// Leases lost in a row before the subtask is parked: it may be what takes its workers down.
+    pub const LOSSES_MAX: u32 = 6;
+    /// Infrastructure failures in a row before saved work in progress is given up.
+    pub const INFRA_WITH_WIP_MAX: u32 = 2;
     /// First wait after an infrastructure failure; it doubles with each.
     pub const INFRA_WAIT_MS: Millis = 1_000;
     /// Longest wait.

@@ -78,14 +78,19 @@ impl<'a> Credit<'a> {
         !self.free.is_empty()
     }
 
-    /// Among those with all labels: a warm one, then the most free slots, then the first by name.
+    /// Among those with all labels: one whose last execution did not fail, a warm one, the most free
+    /// slots, the first by name.
     fn best(&mut self, state: &State, node: NodeId) -> Option<&'a str> {
         let task = state.node(node).task;
         let free = &self.free;
         *self.best.entry(task).or_insert_with(|| {
             let labels = &state.task(node).labels;
             let fit = free.iter().filter(|(_, _, view)| view.takes(labels));
-            fit.max_by_key(|(left, name, view)| (view.warm, *left, std::cmp::Reverse(*name))).map(|(_, name, _)| *name)
+            let well = |name: &str| state.infirmary.of(name).is_none_or(|health| health.streak == 0);
+            let rank = |&&(left, name, view): &&(usize, &'a str, &'a WorkerView)| {
+                (well(name), view.warm, left, std::cmp::Reverse(name))
+            };
+            fit.max_by_key(rank).map(|(_, name, _)| *name)
         })
     }
 }
@@ -108,7 +113,9 @@ pub(super) fn gate_worker(state: &State, batch: BatchId, now: Millis) -> Option<
     let pool = if others.is_empty() { own } else { others };
     let busy = |name: &str| state.landing.gates.values().filter(|gate| gate.worker == name).count();
     let free = pool.into_iter().filter(|(name, view)| busy(name) < view.gate_slots as usize);
-    free.min_by_key(|(name, view)| (busy(name), !view.warm, *name)).map(|(name, _)| name.to_owned())
+    // One whose last executions failed comes last: the next may be fine where it was not.
+    let streak = |name: &str| state.infirmary.of(name).map_or(0, |health| health.streak);
+    free.min_by_key(|(name, view)| (streak(name), busy(name), !view.warm, *name)).map(|(name, _)| name.to_owned())
 }
 
 fn pick(state: &State, now: Millis, credit: &mut Credit<'_>) -> Option<(NodeId, String)> {

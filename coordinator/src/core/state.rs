@@ -101,6 +101,8 @@ pub(super) struct Derived {
     pub backoff: BTreeSet<(Millis, NodeId)>,
     /// Open nodes that wait for a closed one.
     pub doomed: BTreeSet<NodeId>,
+    /// Nodes that lost too many leases in a row.
+    pub fatal: BTreeSet<NodeId>,
     pub held: Held,
     pub counts: Counts,
 }
@@ -394,6 +396,9 @@ impl State {
             let node = NodeId::at(index);
             let phase = self.subtasks[index].phase().clone();
             self.enter(node, &phase);
+            if self.subtasks[index].losses >= super::retry::Limits::LOSSES_MAX && matches!(phase, Phase::Ready) {
+                self.derived.fatal.insert(node);
+            }
         }
         for index in 0..self.subtasks.len() {
             if self.dooms(&self.subtasks[index]) {

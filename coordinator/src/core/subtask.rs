@@ -22,6 +22,8 @@ fn next(from: PhaseKind, by: Move) -> Option<PhaseKind> {
         (P::Running, M::FindUnchanged) => P::Unchanged,
         (P::Running | P::Landing, M::Postpone) => P::Backoff,
         (P::Running | P::Landing, M::Park) => P::Parked,
+        // Work that took its workers down with it.
+        (P::Ready, M::Park) => P::Parked,
         (P::Parked, M::Wake) => P::Ready,
         (P::Delivered, M::Batch) => P::Landing,
         (P::Landing, M::Unbatch | M::Promote) => P::Delivered,
@@ -311,6 +313,8 @@ pub struct Subtask {
     pub tries: u32,
     /// Infrastructure failures in a row.
     pub infra: u32,
+    /// Leases lost in a row.
+    pub losses: u32,
     /// Rejections by merge or gate since the last retry by a person.
     pub rejections: u32,
     /// Time spent in attempts.
@@ -346,6 +350,7 @@ impl Subtask {
             attempts: 0,
             tries: 0,
             infra: 0,
+            losses: 0,
             rejections: 0,
             spent_ms: 0,
             tokens: 0,

@@ -27,6 +27,8 @@ impl State {
         let candidate = Candidate { attempt: AttemptId(0), worker: String::new(), patch, reverts: Some(landed) };
         self.shift(node, Move::Revert, Phase::Delivered { candidate, staged: None })?;
         self.landing.queue.push_back(node);
+        // Saved work stands on a base that holds what is taken back.
+        self.subtasks.iter_mut().for_each(|subtask| subtask.wip = None);
         Ok(())
     }
 
@@ -83,7 +85,6 @@ impl State {
         let Some(run) = self.landing.gates.remove(&GateId(event.gate)) else {
             return Err(ApplyError::Missing { what: "gate", id: event.gate });
         };
-        self.infirmary.failed(&run.worker, gate_mark(event.gate), &event.why);
         if let Some(batch) = self.landing.batch.as_mut().filter(|batch| batch.id == run.batch) {
             let control = run.purpose == i32::from(pb::GatePurpose::Control);
             batch.step = if control { Step::Red } else { Step::NeedsGate { not_before_ms: now } };

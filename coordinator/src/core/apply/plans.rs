@@ -158,6 +158,7 @@ impl State {
             let ready = |node: &NodeId| matches!(self.subtask(*node).phase(), Phase::Ready);
             let Some(node) = same.filter(ready) else {
                 self.spend.doubt(id);
+                self.fleet.forget(id.0);
                 // Its result, if it comes, is kept for when its node is wanted again.
                 self.lost.extend(same.map(|node| (id, LostAttempt { node, worker: live.worker, base: live.base })));
                 continue;

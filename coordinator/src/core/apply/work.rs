@@ -69,12 +69,16 @@ impl State {
         self.shift(node, Move::Lose, Phase::Ready)?;
         self.spend.doubt(attempt);
         if let Some(live) = self.attempts.remove(&attempt) {
-            self.infirmary.failed(&live.worker, event.node, &event.why);
             self.lost.insert(attempt, LostAttempt { node, worker: live.worker, base: live.base });
         }
         self.fleet.forget(event.attempt);
         self.retries += 1;
-        self.subtasks[node.index()].finished_ms = self.now_ms;
+        let subtask = &mut self.subtasks[node.index()];
+        subtask.finished_ms = self.now_ms;
+        subtask.losses += 1;
+        if subtask.losses >= retry::Limits::LOSSES_MAX {
+            self.derived.fatal.insert(node);
+        }
         Ok(())
     }
 
@@ -83,8 +87,10 @@ impl State {
         let patch = event.patch.clone().unwrap_or_default();
         let mut worker = self.end_attempt(event.attempt, node, event.usage.as_ref());
         let subtask = &mut self.subtasks[node.index()];
-        subtask.infra = 0;
+        (subtask.infra, subtask.losses) = (0, 0);
         subtask.wip = None;
+        self.derived.fatal.remove(&node);
+        let subtask = &mut self.subtasks[node.index()];
         if let Some(at) = subtask.spares.iter().position(|spare| spare.attempt.0 == event.attempt) {
             worker = subtask.spares.remove(at).worker;
         } else {
@@ -112,6 +118,7 @@ impl State {
         let attempt = AttemptId(event.attempt);
         self.spend.settle(attempt, event.usage.map(Amount::from).unwrap_or_default());
         let worker = self.lost.remove(&attempt).map(|lost| lost.worker).unwrap_or_default();
+        self.infirmary.succeeded(&worker);
         let patch = Box::new(event.patch.clone().unwrap_or_default());
         self.subtasks[node.index()].spares.push(Candidate { attempt, worker, patch, reverts: None });
         Ok(())
@@ -144,6 +151,10 @@ impl State {
             subtask.wip = None;
         } else if !retry::is_nobodys(class) {
             subtask.infra += 1;
+            if subtask.infra >= retry::Limits::INFRA_WITH_WIP_MAX {
+                // It may be the saved work that cannot be gone on with.
+                subtask.wip = None;
+            }
         }
         let text = in_words(&failure);
         subtask.last_failure = Some(Box::new(failure));
@@ -195,6 +206,7 @@ impl State {
     pub(super) fn parked(&mut self, event: &pb::Parked) -> Result<(), ApplyError> {
         let node = self.known(event.node)?;
         self.last_park = self.last_park.max(event.park);
+        self.derived.fatal.remove(&node);
         let to = Phase::Parked { park: ParkId(event.park), reason: event.reason, text: event.text.clone() };
         self.shift(node, Move::Park, to)?;
         Ok(())
@@ -202,6 +214,7 @@ impl State {
 
     pub(super) fn woken(&mut self, event: &pb::Woken) -> Result<(), ApplyError> {
         let node = self.known(event.node)?;
+        self.subtasks[node.index()].losses = 0;
         self.shift(node, Move::Wake, Phase::Ready)?;
         Ok(())
     }
@@ -211,7 +224,7 @@ impl State {
         let open = |dep: &NodeId| !self.subtask(*dep).phase().kind().is_terminal() || self.dooms(self.subtask(*dep));
         let missing = self.outside_deps(node).filter(open).count();
         let subtask = &mut self.subtasks[node.index()];
-        (subtask.tries, subtask.infra, subtask.rejections) = (0, 0, 0);
+        (subtask.tries, subtask.infra, subtask.rejections, subtask.losses) = (0, 0, 0, 0);
         subtask.wip = None;
         subtask.missing = u32::try_from(missing).unwrap_or(u32::MAX);
         if !event.remark.is_empty() {
@@ -238,6 +251,7 @@ impl State {
     pub(super) fn node_closed(&mut self, event: &pb::NodeClosed) -> Result<(), ApplyError> {
         let node = self.known(event.node)?;
         let to = Phase::Closed { outcome: event.outcome, reason: event.reason.clone() };
+        self.subtasks[node.index()].wip = None;
         let left = self.shift(node, Move::Close, to)?;
         if let Phase::Running { attempt } = left {
             self.spend.doubt(attempt);

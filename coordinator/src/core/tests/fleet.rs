@@ -196,3 +196,65 @@ fn an_answer_ends_the_park_and_reaches_the_next_attempt() {
     assert_eq!(bench.state.subtask(NodeId(0)).remarks, ["use the old name"]);
     assert!(bench.try_feed(Input::Request(answer(1))).is_err(), "a park wakes once");
 }
+
+#[test]
+fn a_subtask_that_takes_its_workers_down_is_parked_in_the_end() {
+    let mut bench = Bench::fleet(plan(&[("a", &[])]), "w0", &[]);
+    for at in 0..6 {
+        bench.expect("assigned");
+        bench.now += 31_000;
+        bench.hear(&format!("w{}", at + 1), &[], "");
+        bench.expect("lease_expired");
+    }
+    bench.expect("parked");
+    assert_eq!(bench.name(0), "parked");
+    let why = explain(&bench.state, NodeId(0), bench.now);
+    assert!(why.causes[0].starts_with("6 workers in a row fell silent"), "{why:?}");
+    bench.request(Request::Retry { nodes: vec![NodeId(0)], remark: String::new() });
+    bench.expect_all(&["retried", "assigned"]);
+}
+
+#[test]
+fn a_worker_that_falls_silent_is_not_sick() {
+    let names = ["a", "b", "c", "d", "e", "f", "g"];
+    let nodes: Vec<(&'static str, &[u32])> = names.iter().map(|&name| (name, &[][..])).collect();
+    let mut big = plan(&nodes);
+    big.budget = Some(longhaul_proto::Budget { parallel: 20, ..Default::default() });
+    let mut bench = Bench::fleet(big, "well", &[]);
+    let (first, _) = bench.assigned();
+    bench.finish(first, longhaul_proto::finished::Outcome::Unchanged(Default::default()));
+    bench.expect_all(&["unchanged", "assigned"]);
+    let view = crate::core::WorkerView { work_slots: 5, ..Default::default() };
+    bench.feed(Input::Presence { worker: "cut".into(), view });
+    (0..5).for_each(|_| drop(bench.expect("assigned")));
+    bench.now += 31_000;
+    bench.hear("well", &[], "");
+    (0..5).for_each(|_| drop(bench.expect("lease_expired")));
+    assert!(!bench.state.infirmary.is_quarantined("cut", bench.now));
+    bench.nothing_more();
+}
+
+#[test]
+fn a_gate_is_tried_elsewhere_after_a_worker_that_cannot_and_a_hand_back_counts_for_nothing() {
+    let mut bench = Bench::raw(plan(&[("a", &[])]));
+    bench.hear("able", &[], "");
+    let first = bench.gate_asked();
+    bench.hear("broken", &[], "");
+    let handed = longhaul_proto::Failure { class: FailureClass::HandedBack.into(), ..Default::default() };
+    for _ in 0..8 {
+        bench.finish(
+            bench.state.landing.gates.keys().next().map_or(first, |gate| gate.0),
+            longhaul_proto::finished::Outcome::Failure(handed.clone()),
+        );
+        bench.expect_all(&["gate_lost", "gate_asked"]);
+    }
+    let (gate, worker) =
+        bench.state.landing.gates.iter().next().map(|(id, run)| (id.0, run.worker.clone())).expect("asked");
+    bench.finish(gate, longhaul_proto::finished::Outcome::Failure(longhaul_proto::Failure::default()));
+    bench.expect("gate_done");
+    bench.now += 60_000;
+    bench.hear("able", &[], "");
+    bench.hear("broken", &[], "");
+    let (tried, next) = (worker, worker_of(bench.expect("gate_asked")));
+    assert_ne!(next, tried, "the other one");
+}

@@ -27,6 +27,7 @@ const LEGAL: &[(PhaseKind, Move, PhaseKind)] = {
         (P::Landing, M::Postpone, P::Backoff),
         (P::Running, M::Park, P::Parked),
         (P::Landing, M::Park, P::Parked),
+        (P::Ready, M::Park, P::Parked),
         (P::Parked, M::Wake, P::Ready),
         (P::Delivered, M::Batch, P::Landing),
         (P::Landing, M::Unbatch, P::Delivered),
