@@ -234,9 +234,9 @@ impl Settings {
         Some(self.setting(name).value.as_str()).filter(|value| !value.is_empty())
     }
 
-    /// A setting that is a path.
+    /// A setting that is a path; absolute, for git runs in folders of its own.
     pub fn path(&self, name: &str) -> Option<PathBuf> {
-        self.text(name).map(PathBuf::from)
+        self.text(name).map(|text| std::path::absolute(text).unwrap_or_else(|_| text.into()))
     }
 
     /// A setting of a form of its own; an error says where the value came from.

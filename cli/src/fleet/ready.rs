@@ -3,11 +3,10 @@
 //! The file appears whole and only once the process can be spoken to; it goes with a clean end. One
 //! that a killed process left is removed at the next start, before anybody can take it for new.
 
-use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use longhaul_common::notify;
 
 /// The file of `--ready-file`, or none.
 #[derive(Debug)]
@@ -39,29 +38,26 @@ impl ReadyFile {
                 .and_then(|()| std::fs::rename(&making, path))
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
-        notify("READY=1");
+        told(notify::ready());
         Ok(())
     }
 
-    /// Says that the process is about to end.
+    /// Says that the process is about to end, which may take a while.
+    pub fn ending(&self) {
+        told(notify::stopping());
+    }
+
+    /// Takes the file away: the process ends now.
     pub fn ends(&self) {
-        notify("STOPPING=1");
         if let Some(path) = &self.path {
             drop(std::fs::remove_file(path));
         }
     }
 }
 
-/// A word for systemd (`Type=notify`); nobody else sets the variable.
-fn notify(word: &str) {
-    let Some(socket) = std::env::var_os("NOTIFY_SOCKET").and_then(|socket| socket.into_string().ok()) else { return };
-    let address = match socket.strip_prefix('@') {
-        Some(name) => SocketAddr::from_abstract_name(name),
-        None => SocketAddr::from_pathname(&socket),
-    };
-    let sent = UnixDatagram::unbound()
-        .and_then(|from| address.and_then(|address| from.send_to_addr(word.as_bytes(), &address)));
-    if let Err(error) = sent {
-        tracing::warn!(%error, "systemd was not told: {word}");
+/// Telling is never worth failing for.
+fn told(result: std::io::Result<()>) {
+    if let Err(error) = result {
+        tracing::warn!(%error, "the supervisor that NOTIFY_SOCKET names was not told");
     }
 }

@@ -67,7 +67,7 @@ pub async fn serve(context: &Context, args: ServeArgs) -> anyhow::Result<Exit> {
     let listen = web.addr.to_string();
     ready.serves(serde_json::json!({"role": "server", "listen": listen, "url": format!("{scheme}://{listen}")}))?;
     voice.say("serving", "Serving", &format!("{scheme}://{listen} for the fleet {fleet}"));
-    let exit = attend(&mut signals, &voice, &*bus, web, (&hub, &stop)).await;
+    let exit = attend((&mut signals, &voice, &ready), &*bus, web, (&hub, &stop)).await;
     ready.ends();
     Ok(exit)
 }
@@ -103,8 +103,7 @@ fn words(error: WebError) -> anyhow::Error {
 }
 
 async fn attend(
-    signals: &mut Signals,
-    voice: &Voice,
+    (signals, voice, ready): (&mut Signals, &Voice, &ReadyFile),
     bus: &dyn Bus,
     mut web: Web,
     (hub, stop): (&Hub, &CancellationToken),
@@ -138,6 +137,7 @@ async fn attend(
             "what runs on workers goes on; the next server takes it up (again to end at once)",
         );
     }
+    ready.ending();
     stop.cancel();
     let ending = async {
         let callers = async {

@@ -181,6 +181,7 @@ impl Attending {
                         return Ok(self.stop(running).await);
                     }
                     self.voice.say("draining", "Draining", "finishing or handing back what runs (again to end at once)");
+                    self.ready.ending();
                     self.shutdown.drain.cancel();
                     draining = true;
                 }
@@ -221,6 +222,7 @@ impl Attending {
 
     async fn stop(self, running: Running) -> Exit {
         self.voice.say("stopping", "Stopping", "at once; what was finished is delivered by the next start");
+        self.ready.ending();
         self.shutdown.stop.cancel();
         drop(tokio::time::timeout(STOP_MAX, running).await);
         self.ready.ends();

@@ -89,6 +89,8 @@ fn waiting(state: &State, node: NodeId, out: &mut Explanation) {
 fn ready(state: &State, node: NodeId, now: Millis, out: &mut Explanation) {
     if state.landing.base_gate != BaseGate::Green {
         out.causes.push("the gate has not been seen green on the base yet".to_owned());
+        // Whoever may not work may not gate either.
+        workers(state, node, now, out);
         return;
     }
     let blockers = state.held().blockers(&Footprint::of(state.plan(), node), 100);

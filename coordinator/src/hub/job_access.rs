@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, PoisonError};
+use std::time::Duration;
 
 use longhaul_common::JobId;
 use longhaul_common::git::{Store as GitStore, StoreError};
@@ -28,6 +29,16 @@ pub enum AccessError {
     /// It ended while it was asked.
     #[error(transparent)]
     Gone(#[from] Gone),
+    /// Its journal cannot be written, so nothing new may be told.
+    #[error(
+        "the journal of job {job} cannot be written: {trouble}. Nothing is lost; it goes on by itself when this is mended"
+    )]
+    Stalled {
+        /// Its name.
+        job: JobId,
+        /// What is in the way, such as a full disk.
+        trouble: String,
+    },
     /// It names nothing there is.
     #[error(transparent)]
     Select(#[from] SelectError),
@@ -62,6 +73,26 @@ pub struct FileJob {
     /// Bytes of the journal when it was read.
     journal_bytes: u64,
     index: OnceLock<Option<Index>>,
+}
+
+/// How long an answer may take while the journal cannot be written: above the wait between two
+/// tries, so that trouble which has passed is not told.
+const STALLED_MAX: Duration = Duration::from_secs(2);
+
+/// Ends once the journal could not be written for [`STALLED_MAX`]; with why.
+async fn stalled(running: &Running) -> AccessError {
+    let mut pulse = running.pulse.clone();
+    loop {
+        if pulse.wait_for(|pulse| pulse.trouble.is_some()).await.is_err() {
+            // The driver has ended: whoever waits for its answer is told so.
+            return std::future::pending().await;
+        }
+        let mended = tokio::time::timeout(STALLED_MAX, pulse.wait_for(|pulse| pulse.trouble.is_none())).await.is_ok();
+        let trouble = pulse.borrow().trouble.clone();
+        if let (false, Some(trouble)) = (mended, trouble) {
+            return AccessError::Stalled { job: running.id.clone(), trouble };
+        }
+    }
 }
 
 fn journal_bytes(layout: &JobLayout) -> u64 {
@@ -158,7 +189,11 @@ impl JobAccess {
         question: impl FnOnce(&State, Millis) -> T + Send + 'static,
     ) -> Result<T, AccessError> {
         match self {
-            Self::Running(running) => Ok(running.handle.query(question).await?),
+            Self::Running(running) => tokio::select! {
+                biased;
+                answer = running.handle.query(question) => Ok(answer?),
+                error = stalled(running) => Err(error),
+            },
             Self::Files(files) => Ok(question(&files.state, files.state.now_ms())),
         }
     }

@@ -47,6 +47,7 @@ impl From<AccessError> for Status {
         match error {
             AccessError::Unknown(_) | AccessError::Select(_) => Self::not_found(text),
             AccessError::Gone(_) => Self::unavailable(text),
+            AccessError::Stalled { .. } => Self::resource_exhausted(text),
             AccessError::Refused(_) => Self::failed_precondition(text),
             AccessError::Open(OpenError::Locked { .. } | OpenError::Feed(FeedError::Refused(_))) => {
                 Self::failed_precondition(text)

@@ -94,13 +94,20 @@ impl Fleet {
         }
         let mut fleet = Self { runtime, nats, server, workers: Vec::new(), address };
         for n in 1..=spec.workers {
-            let worker = fleet.worker(world, spec, &format!("w{n}"))?;
+            let worker = fleet.worker(world, spec, &format!("w{n}"), &[])?;
             fleet.workers.push(worker);
         }
         Ok(fleet)
     }
 
-    fn worker(&self, world: &World, spec: &FleetSpec, name: &str) -> anyhow::Result<Member> {
+    /// One more worker, with further arguments; returns once it serves.
+    pub fn join(&mut self, world: &World, name: &str, further: &[&str]) -> anyhow::Result<()> {
+        let worker = self.worker(world, &FleetSpec::default(), name, further)?;
+        self.workers.push(worker);
+        Ok(())
+    }
+
+    fn worker(&self, world: &World, spec: &FleetSpec, name: &str, further: &[&str]) -> anyhow::Result<Member> {
         let mut worker = Member::new(world, name, spec)?;
         worker.to_nats = proxy(&self.runtime, spec, &self.nats.addr())?;
         worker.to_server = proxy(&self.runtime, spec, &self.address)?;
@@ -124,6 +131,7 @@ impl Fleet {
             "--disk-free".into(),
             "8m".into(),
         ];
+        worker.arguments.extend(further.iter().map(|&argument| argument.to_owned()));
         worker.begin(world)?;
         Ok(worker)
     }

@@ -128,7 +128,13 @@ fn spec(wanted: &Fetch<'_>, log: PathBuf) -> ProcessSpec {
     args.extend(wanted.commits.iter().map(|oid| format!("{oid}:{}", reference(wanted.job, *oid))));
     let command = git.command(args);
     let mut env: BTreeMap<OsString, OsString> = variables(Purpose::Prepare, &RepoEnv::default(), &wanted.path);
-    env.extend(command.get_envs().filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned()))));
+    for (key, value) in command.get_envs() {
+        match value {
+            Some(value) => drop(env.insert(key.to_owned(), value.to_owned())),
+            // An inherited GIT_SSL_CAINFO would win over the authority of the server.
+            None => drop(env.remove(key)),
+        }
+    }
     let mut argv = vec![command.get_program().to_owned()];
     argv.extend(command.get_args().map(OsString::from));
     ProcessSpec {
