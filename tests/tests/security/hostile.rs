@@ -30,7 +30,7 @@ fn work(go: &Path) -> String {
         r#"
 [agent.wait]
 kind = "command"
-run = "while [ ! -e {} ]; do sleep 0.1; done; sed -i s/hello/goodbye/ {{files}}"
+run = "while [ ! -e {} ]; do sleep 0.1; done; sed -i s/hello/goodbye/ src/f0.txt"
 
 [[task]]
 id = "honest"

@@ -62,6 +62,8 @@ impl Rogue {
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let bus = Arc::new(runtime.block_on(NatsBus::connect(nats_config(&spec))).expect("the settings are right"));
         let claims = Arc::new(Mutex::new(spec.claims.clone()));
+        let runtime_of_tasks = runtime.handle().clone();
+        let _entered = runtime_of_tasks.enter();
         let rogue = Self { runtime, bus, spec: Arc::new(spec), got: Arc::default(), claims };
         rogue.announce();
         rogue.listen(answer);

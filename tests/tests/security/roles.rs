@@ -50,8 +50,12 @@ fn a_guarded_fleet_runs_a_job_and_each_does_what_their_role_says() {
     rig.refused(Some(&bob), &["run", "--detach"], "needs the role \"submit\"");
     assert!(rig.stores().is_empty(), "a refused submission leaves nothing");
     rig.expect(0, Some(&alice), &["run", "--detach"]);
-    let parked = |event: &&Event| matches!(event, Event::Parked(_));
-    rig.wait("two wait for a yes", || (rig.events(JOB).iter().filter(parked).count() == 2).then_some(()));
+    let parked = || {
+        let status: serde_json::Value =
+            serde_json::from_str(&rig.ask(Some(&bob), &["status", JOB, "--json"]).stdout).ok()?;
+        (status["counts"]["parked"].as_u64() == Some(2)).then_some(())
+    };
+    rig.wait("two wait for a yes", parked);
     let landed = |event: &Event| matches!(event, Event::Landed(_));
     rig.wait("the pilot landed", || rig.events(JOB).iter().any(landed).then_some(()));
     let before = rig.mark(&[JOB]);

@@ -42,23 +42,23 @@ secrets = ["DATABASE"]
 
 [agent.talker]
 kind = "command"
-run = "cat {loot}; cat {loot} >&2; cat {loot} > $LONGHAUL_SESSION/notes; sed -i s/hello/goodbye/ {{files}}; echo 1 > $LONGHAUL_TURN; for i in $(seq 600); do [ -e {go} ] && break; cat {loot}; sleep 0.1; done"
+run = "cat {loot}; cat {loot} >&2; cat {loot} > $LONGHAUL_SESSION/notes; sed -i s/hello/goodbye/ src/f0.txt; echo 1 > $LONGHAUL_TURN; for i in $(seq 600); do [ -e {go} ] && break; cat {loot}; sleep 0.1; done"
 [agent.thief]
 kind = "command"
-run = "cat {loot} >> {{files}}; echo 1 > $LONGHAUL_TURN; sleep 2"
+run = "cat {loot} >> src/f1.txt; echo 1 > $LONGHAUL_TURN; sleep 2"
 [agent.namer]
 kind = "command"
 run = "while read line; do : > src/f2.txt.$line; done < {loot}; echo goodbye > src/f2.txt"
 [agent.edit]
 kind = "command"
-run = "sed -i s/hello/goodbye/ {{files}}"
+run = "sed -i s/hello/goodbye/ src/f4.txt"
 
 [[task]]
 id = "talker"
 write = ["src/f0.txt"]
 instructions = "Say goodbye and a lot more"
 ladder = ["talker"]
-check = "cat {loot}; echo $DATABASE; ! grep -q hello {{files}}"
+check = "cat {loot}; echo $DATABASE; ! grep -q hello src/f0.txt"
 wip_every = "1s"
 attempts = 1
 [[task]]
