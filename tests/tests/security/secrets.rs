@@ -209,6 +209,8 @@ fn planted_secrets_are_nowhere_during_and_after_a_job() {
     std::fs::write(&go, "").expect("written");
     let landed = |event: &Event| matches!(event, Event::Landed(_));
     rig.wait("the talker lands", || rig.events(JOB).iter().any(landed).then_some(()));
+    let failed = |event: &&Event| matches!(event, Event::AttemptFailed(_));
+    rig.wait("the others fail", || (rig.events(JOB).iter().filter(failed).count() == 4).then_some(()));
     // What failed is parked for a person, who gives it up.
     rig.expect(0, Some(&alice), &["cancel", "--whole-job", "--job", JOB]);
     let watched = rig.ask(Some(&alice), &["watch", JOB, "--after", "0", "-vv"]);
@@ -247,7 +249,7 @@ fn shown(rig: &Rig, alice: &Person, planted: &Planted) {
         &["diff", "--job", JOB],
         &["logs", "talker", "--job", JOB],
         &["logs", "--job", JOB],
-        &["show", "failing", "--job", JOB],
+        &["show", "failing", "--job", JOB, "--capsule"],
         &["show", "thief", "--job", JOB, "--json"],
         &["show", "outsider", "--job", JOB],
         &["workers", "--json"],
