@@ -14,6 +14,7 @@ use longhaul_common::server::ServerAccess;
 use longhaul_coordinator::checkpoint::{Index, recover_read_only};
 use longhaul_coordinator::control::{Control, prepare};
 use longhaul_coordinator::coordinator::Job;
+use longhaul_coordinator::coordinator::store_of;
 use longhaul_coordinator::core::{State, explain};
 use longhaul_coordinator::{select, view};
 use longhaul_proto as pb;
@@ -212,13 +213,15 @@ impl Client {
             let text = format!("the repository of the job is with the server {}", self.url());
             return Err(Stop { exit: Exit::Usage, text }.into());
         }
+        if let Access::Files(state) = &self.access {
+            return Ok(self.store_of(state));
+        }
         let status = self.status().await?;
         Ok(self.context.layout.store(&repo_key(status.repo_path.as_ref())))
     }
 
     fn store_of(&self, state: &State) -> PathBuf {
-        let path = state.plan().repo.clone().unwrap_or_default().path;
-        self.context.layout.store(&repo_key(path.as_ref()))
+        store_of(&self.context.layout, &state.plan().repo.clone().unwrap_or_default())
     }
 }
 

@@ -147,6 +147,10 @@ impl ServerAccess {
             env.push((format!("GIT_CONFIG_KEY_{at}").into(), key.into()));
             env.push((format!("GIT_CONFIG_VALUE_{at}").into(), value));
         }
+        // The user's own variables of these names would win over the settings above.
+        for (name, path) in [("GIT_SSL_CAINFO", &self.ca), ("GIT_SSL_CERT", &self.cert), ("GIT_SSL_KEY", &self.key)] {
+            env.extend(path.iter().map(|path| (name.into(), path.clone().into_os_string())));
+        }
         env
     }
 

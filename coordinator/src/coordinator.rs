@@ -227,8 +227,9 @@ async fn hear_progress(mut reports: Subscription, job: JobId, progress: Arc<Mute
         if let Some(report::Body::Progress(words)) = report.body {
             let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
             // Words of what is not live any more go with the next presence of its worker.
-            if progress.len() < PROGRESS_MAX || progress.contains_key(&report.id) {
-                progress.insert(report.id, words);
+            let key = (report.id, from);
+            if progress.len() < PROGRESS_MAX || progress.contains_key(&key) {
+                progress.insert(key, words);
             }
         }
     }

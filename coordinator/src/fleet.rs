@@ -149,7 +149,7 @@ impl Table {
         let view = self.view(job, presence);
         let lives = |share: &Share, id: &u64| share.worker != presence.worker || view.holding.contains(id);
         let mut words = member.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        words.retain(|id, _| member.shares.get(id).is_some_and(|share| lives(share, id)));
+        words.retain(|(id, by), _| member.shares.get(id).is_some_and(|share| share.worker == *by && lives(share, id)));
         drop(words);
         member.handle.presence(presence.worker.clone(), view);
     }

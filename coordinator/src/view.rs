@@ -26,8 +26,8 @@ const SLOW_FACTOR: u64 = 3;
 /// …and at least this long.
 const SLOW_MS_MIN: u64 = 20_000;
 
-/// Last words of what is running, by attempt or gate id; volatile.
-pub type ProgressMap = BTreeMap<u64, pb::Progress>;
+/// Last words of what is running, by attempt or gate id and by the worker that said them; volatile.
+pub type ProgressMap = BTreeMap<(u64, String), pb::Progress>;
 
 /// The name of a failure class in reports.
 pub fn class_name(class: FailureClass) -> &'static str {
@@ -159,7 +159,7 @@ fn mean_ms(state: &State) -> Option<u64> {
 fn running(state: &State, now: Millis, progress: &ProgressMap) -> Vec<pb::RunningRow> {
     let mean = mean_ms(state);
     let row = |(&id, live): (&AttemptId, &crate::core::LiveAttempt)| {
-        let words = progress.get(&id.0).cloned().unwrap_or_default();
+        let words = progress.get(&(id.0, live.worker.clone())).cloned().unwrap_or_default();
         let age = u64::try_from(now - live.since_ms).unwrap_or(0);
         pb::RunningRow {
             subtask: state.node(live.node).id.clone(),

@@ -12,6 +12,7 @@ use crate::execution::{Execution, ExecutionParts, cancelled, limit_of};
 use crate::failure::{failure, infrastructure};
 use crate::inbox::Carried;
 use crate::outbox::Staging;
+use crate::process::Secrets;
 use crate::report::Reporter;
 use crate::session::desk::{Input, Key};
 use crate::share::Portion;
@@ -124,6 +125,8 @@ async fn attempt(
     };
     let shown = worker.config.live.begin(&sources.key, &subtask);
     let reporter = Reporter::new(Arc::clone(&worker.bus), sources.key.clone(), &worker.config.name, shown);
+    let repo_env = assignment.repo.as_ref().and_then(|repo| repo.env.clone()).unwrap_or_default();
+    let secrets = Secrets::of(&repo_env, worker.config.held_secrets());
     let parts = ExecutionParts {
         assignment,
         slot: Arc::clone(&slot),
@@ -139,8 +142,25 @@ async fn attempt(
     // A task of its own: should it panic, the assignment still has an outcome.
     let finished = tokio::spawn(execute(parts, pack)).await;
     let finished = finished.unwrap_or_else(|error| failed(infrastructure(format!("the worker failed: {error}"))));
+    let finished = without_secrets(finished, &secrets);
     sources.judge(&finished);
     (finished, Some(slot))
+}
+
+/// A result's own words without secrets: output is redacted as it streams, but a path or a message
+/// of an error may hold one as well. Ids and hashes stay as they are.
+fn without_secrets(mut finished: Finished, secrets: &Secrets) -> Finished {
+    let clean = |text: &mut String| *text = secrets.redact_text(text);
+    match &mut finished.outcome {
+        Some(finished::Outcome::Failure(failure)) => {
+            [&mut failure.message, &mut failure.detail].into_iter().chain(&mut failure.paths).for_each(clean);
+        }
+        Some(finished::Outcome::Gate(gate)) => {
+            [&mut gate.reason, &mut gate.log_tail].into_iter().for_each(clean);
+        }
+        Some(finished::Outcome::Patch(_) | finished::Outcome::Unchanged(_)) | None => {}
+    }
+    finished
 }
 
 async fn execute(parts: ExecutionParts, pack: std::path::PathBuf) -> Finished {

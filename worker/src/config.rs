@@ -94,6 +94,9 @@ pub struct WorkerConfig {
     pub disk: DiskLimits,
     /// The server to fetch repositories from; `None` where every store is a folder.
     pub server: Option<ServerAccess>,
+    /// Secret values of its own beside the server's token (seeds and keys it shows to others): they
+    /// are replaced in all output, and no result may carry one.
+    pub secrets: Held,
     /// Where its gRPC service listens, for the presence; see [`crate::service`].
     pub endpoint: Option<String>,
     /// Shared with the gRPC service: what is executed, and its live output.
@@ -117,10 +120,27 @@ impl WorkerConfig {
             slot_bytes_max: SLOT_BYTES_DEFAULT,
             disk: DiskLimits::default(),
             server: None,
+            secrets: Held::default(),
             endpoint: None,
             live: Live::default(),
             shim,
         }
+    }
+
+    /// Every secret value this worker itself has.
+    pub fn held_secrets(&self) -> Vec<String> {
+        let token = self.server.as_ref().and_then(|server| server.token.clone());
+        self.secrets.0.iter().cloned().chain(token).collect()
+    }
+}
+
+/// Secret values that no debug print shows.
+#[derive(Clone, Default)]
+pub struct Held(pub Vec<String>);
+
+impl std::fmt::Debug for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Held({})", self.0.len())
     }
 }
 

@@ -11,7 +11,9 @@ use longhaul_common::text::clip_head;
 use longhaul_proto::{Failure, FailureClass, Finished, Patch, Timing, Unchanged, Usage, Work, finished};
 
 use crate::agent::command;
-use crate::commit::{Declared, NewResult, Snapshot, StageError, commit, snapshot, validate, write_pack};
+use crate::commit::{
+    Declared, NewResult, Snapshot, StageError, commit, snapshot, validate, without_secrets, write_pack,
+};
 use crate::execution::{Execution, Program, cancelled, ms_since};
 use crate::failure::{failure, infrastructure, with_paths};
 use crate::process::{Placeholders, Purpose};
@@ -223,10 +225,13 @@ impl Attempt {
         self.execution.reporter.step("commit");
         let (base, exclusions, declared) = (self.execution.base, self.execution.exclusions(), self.declared.clone());
         let policy = self.execution.assignment.policy.clone().unwrap_or_default();
+        let secrets = self.execution.secrets();
         let taken = self.execution.blocking(move |slot| {
             let taken = snapshot(slot, base, &exclusions)?;
-            let touched = validate(&taken.changes, &declared, &policy, &slot.objects()?);
-            touched.map(|touched| (taken, touched)).map_err(StageError::Refused)
+            let touched =
+                validate(&taken.changes, &declared, &policy, &slot.objects()?).map_err(StageError::Refused)?;
+            without_secrets(slot, &taken.changes, &secrets)?;
+            Ok((taken, touched))
         });
         match taken.await.map_err(StageError::Broken).and_then(|taken| taken) {
             Ok((taken, touched)) => {

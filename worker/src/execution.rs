@@ -99,7 +99,6 @@ impl Execution {
         let derived =
             PathSet::new(repo.derived.iter().flat_map(|derived| &derived.paths)).map_err(|error| bad(&error))?;
         let exclusions = Exclusions { derived, folders: clean_folders(&repo_env.cache) };
-        let token = config.server.as_ref().and_then(|server| server.token.clone());
         Ok(Self {
             base,
             slot,
@@ -108,7 +107,7 @@ impl Execution {
             reporter,
             sink,
             store,
-            secrets: Secrets::of(&repo_env, token),
+            secrets: Secrets::of(&repo_env, config.held_secrets()),
             config,
             repo_env,
             exclusions: Mutex::new(exclusions),

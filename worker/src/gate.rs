@@ -8,9 +8,9 @@ use longhaul_common::Oid;
 use longhaul_common::text::clip_tail;
 use longhaul_proto::{Derived, Failure, FailureClass, Finished, Gate, GateResult, Timing, Usage, Verdict, finished};
 
-use crate::commit::{Exclusions, NewResult, changes, commit, set_entries, write_pack};
+use crate::commit::{Exclusions, NewResult, StageError, changes, commit, set_entries, without_secrets, write_pack};
 use crate::execution::{Execution, Program, is_inconclusive, limit_of, ms_since};
-use crate::process::{Placeholders, ProcessEnd, ProcessOutcome, Purpose, argv_of};
+use crate::process::{Placeholders, ProcessEnd, ProcessOutcome, Purpose, Secrets, argv_of};
 use crate::services::Services;
 use crate::workspace::{Slot, WorkspaceError};
 
@@ -58,6 +58,15 @@ impl From<Box<Failure>> for Stop {
 impl From<WorkspaceError> for Stop {
     fn from(error: WorkspaceError) -> Self {
         Self::Inconclusive(Box::new(error.into()))
+    }
+}
+
+impl From<StageError> for Stop {
+    fn from(error: StageError) -> Self {
+        match error {
+            StageError::Refused(failure) => Self::Inconclusive(failure),
+            StageError::Broken(error) => error.into(),
+        }
     }
 }
 
@@ -182,6 +191,7 @@ async fn regenerate(execution: &Execution, gate: &Gate, pack: PathBuf, result: &
         exclusions: execution.exclusions(),
         store: execution.store(),
         caches: execution.caches(),
+        secrets: execution.secrets(),
         pack,
     };
     if let Some(made) = execution.blocking(move |slot| keep_derived(slot, &new)).await?? {
@@ -226,11 +236,12 @@ struct NewDerived {
     exclusions: Exclusions,
     store: PathBuf,
     caches: Vec<String>,
+    secrets: Secrets,
     pack: PathBuf,
 }
 
 /// Commit, tree and files of a regeneration, `None` when it changed nothing.
-fn keep_derived(slot: &Slot, new: &NewDerived) -> Result<Option<(Oid, Oid, Vec<String>)>, WorkspaceError> {
+fn keep_derived(slot: &Slot, new: &NewDerived) -> Result<Option<(Oid, Oid, Vec<String>)>, StageError> {
     let git = slot.git();
     git.run(["add", "-A"])?;
     // Also derived files that `.gitignore` names are theirs when they are tracked, as git has it.
@@ -239,6 +250,7 @@ fn keep_derived(slot: &Slot, new: &NewDerived) -> Result<Option<(Oid, Oid, Vec<S
         .partition(|change| new.exclusions.derived.contains(&change.path));
     let back: Vec<_> = dropped.iter().map(|change| (change.old_mode, change.old, change.raw.as_slice())).collect();
     set_entries(slot, &back)?;
+    without_secrets(slot, &kept, &new.secrets)?;
     let tree = git.oid(["write-tree"])?;
     slot.restore(tree, new.base, &new.store, &new.caches)?;
     if kept.is_empty() {

@@ -35,7 +35,7 @@ mod wip;
 mod worker;
 pub mod workspace;
 
-pub use config::{Delivery, DiskLimits, ResultSink, Scope, Shutdown, SinkError, WorkerConfig, WorkerError};
+pub use config::{Delivery, DiskLimits, Held, ResultSink, Scope, Shutdown, SinkError, WorkerConfig, WorkerError};
 pub use inbox::run;
 pub use live::{Live, Request};
 pub use process::shim_main;

@@ -1,13 +1,15 @@
 //! The gates of a job once more: by the real worker, in workspaces of its own that no job uses.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use longhaul_common::bus::{Bus, MemoryBus, Message, Subject};
-use longhaul_common::layout::repo_key;
+use longhaul_common::git::Store;
 use longhaul_common::{JobId, Oid};
+use longhaul_coordinator::coordinator::store_of;
 use longhaul_coordinator::core::State;
+use longhaul_coordinator::landing::Refs;
 use longhaul_proto::{
     Ack, Assignment, Gate, GateResult, Receipt, ToWorker, Verdict, assignment, finished, report, to_worker,
 };
@@ -58,11 +60,15 @@ pub async fn rerun(context: &Context, state: &State, merges: &[Oid], receipts: &
     // Its first word: it listens from now on.
     let mut heard = heard;
     futures::StreamExt::next(&mut heard).await;
-    let store = store_of(context, state);
+    let store = store_of(&context.layout, &state.plan().repo.clone().unwrap_or_default());
+    let files = files_of(state, &store)?;
     let mut red = 0;
     for (at, merge) in merges.iter().enumerate() {
         let receipt = receipts.iter().find(|receipt| receipt.merge == merge.to_string());
-        let assignment = assignment_of(state, &store, at as u64 + 1, *merge, receipt);
+        let assignment = Assignment {
+            files_commit: files.map(Oid::to_vec).unwrap_or_default(),
+            ..assignment_of(state, &store, at as u64 + 1, *merge, receipt)
+        };
         let message = ToWorker { message: Some(to_worker::Message::Assign(assignment)) };
         bus.publish(Message {
             subject: Subject::worker(WORKER),
@@ -90,9 +96,14 @@ pub async fn rerun(context: &Context, state: &State, merges: &[Oid], receipts: &
     if red == 0 { Ok(Exit::Done) } else { Err(Stop::failed(format!("{red} merges are not green when gated again"))) }
 }
 
-fn store_of(context: &Context, state: &State) -> PathBuf {
-    let repo = state.plan().repo.clone().unwrap_or_default().path;
-    context.layout.store(&repo_key(Path::new(&repo)))
+/// The commit with the files of the job folder that its gate names; none where it names none.
+fn files_of(state: &State, store: &Path) -> anyhow::Result<Option<Oid>> {
+    if state.plan().files.is_empty() {
+        return Ok(None);
+    }
+    let name = Refs::of(state.job()).files();
+    let found = Store::open_own(store)?.reference(&name)?;
+    found.map(Some).ok_or_else(|| Stop::failed(format!("the files of the job are not in {}: {name}", store.display())))
 }
 
 fn assignment_of(state: &State, store: &Path, id: u64, merge: Oid, receipt: Option<&Receipt>) -> Assignment {

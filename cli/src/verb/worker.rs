@@ -16,7 +16,7 @@ use longhaul_common::server::ServerAccess;
 use longhaul_common::spec::{LABELS_MAX, Period, Size, label};
 use longhaul_worker::service::{ServiceConfig, serve};
 use longhaul_worker::uplink::GrpcSink;
-use longhaul_worker::{Scope, Shutdown, Weights, WorkerConfig, WorkerError};
+use longhaul_worker::{Held, Scope, Shutdown, Weights, WorkerConfig, WorkerError};
 
 use crate::args::WorkerArgs;
 use crate::client::host_name;
@@ -131,7 +131,27 @@ fn config_of(
     config.disk.mirrors_bytes_max = size("worker.mirrors_max", config.disk.mirrors_bytes_max)?;
     config.slot_bytes_max = size("worker.slots_max", config.slot_bytes_max)?;
     config.server = Some(server.clone());
+    config.secrets = held_secrets(settings, server)?;
     Ok(config)
+}
+
+/// Whatever this process shows to prove who it is: none of it may be seen in output or in a result.
+fn held_secrets(settings: &Settings, server: &ServerAccess) -> anyhow::Result<Held> {
+    let mut held: Vec<String> = Vec::new();
+    held.extend(settings.secret("nats.token_file")?);
+    held.extend(settings.secret("worker.service_token_file")?);
+    let keys = [settings.path("nats.nkey"), settings.path("nats.key"), settings.path("nats.creds"), server.key.clone()];
+    for path in keys.into_iter().flatten() {
+        // One that cannot be read was refused before, with its name.
+        let Ok(text) = std::fs::read_to_string(&path) else { continue };
+        // Frames and the words around a key are no secrets; a key has no spaces.
+        let lines = text.lines().map(str::trim).filter(|line| !line.contains(' ') && !line.starts_with(['-', '*']));
+        held.extend(lines.filter(|line| !line.is_empty()).map(str::to_owned));
+    }
+    let urls = settings.text("nats.url").unwrap_or_default().split(',');
+    let users = urls.filter_map(|url| url.rsplit_once('@')?.0.rsplit_once("//").map(|(_, user)| user));
+    held.extend(users.map(|user| user.split_once(':').map_or(user, |(_, password)| password).to_owned()));
+    Ok(Held(held))
 }
 
 fn count(settings: &Settings, name: &str, default: u32) -> anyhow::Result<u32> {

@@ -47,7 +47,7 @@ impl JobsService {
                 let note = format!("{why}; these are its last words as they come over the bus");
                 // The reader may be gone.
                 if lines.send(Ok(line(id, "attach", note))).await.is_ok() {
-                    words.relay(&running, id, &lines).await;
+                    words.relay(&running, (id, &worker), &lines).await;
                 }
             }
         });
@@ -82,8 +82,14 @@ impl JobsService {
         }
     }
 
-    /// Progress until the assignment ends.
-    async fn relay(&self, running: &Running, id: u64, lines: &mpsc::Sender<Result<TraceLine, Status>>) {
+    /// Progress until the assignment ends, as the worker that has it tells it: nobody else's words
+    /// are taken for its.
+    async fn relay(
+        &self,
+        running: &Running,
+        (id, worker): (u64, &str),
+        lines: &mpsc::Sender<Result<TraceLine, Status>>,
+    ) {
         let mut reports = running.site.bus.subscribe(&Subject::reports(&running.id));
         let mut pulse = running.pulse.clone();
         let stop = self.hub.stopping();
@@ -94,7 +100,8 @@ impl JobsService {
             }
             tokio::select! {
                 heard = reports.next() => {
-                    let Some(words) = heard.and_then(|incoming| progress(incoming.taken(), id)) else { continue };
+                    let told = heard.filter(|incoming| incoming.subject.worker_name() == Some(worker));
+                    let Some(words) = told.and_then(|incoming| progress(incoming.taken(), id)) else { continue };
                     if lines.send(Ok(line(id, &words.step, words.line))).await.is_err() {
                         return;
                     }

@@ -2,10 +2,14 @@
 //! through a proxy of its own, every disk may be a small one.
 
 mod disk;
+mod extras;
+mod guard;
 mod process;
 mod ready;
 
 pub use disk::SmallDisk;
+pub use extras::Extras;
+pub use guard::{Guard, Person};
 pub use process::Process;
 pub use ready::{READY_MAX, wait_ready};
 
@@ -53,6 +57,7 @@ pub struct Member {
     /// The process, while it runs.
     pub process: Option<Process>,
     arguments: Vec<String>,
+    env: Vec<(String, String)>,
 }
 
 /// The whole fleet; dropped, it ends everything it started.
@@ -67,32 +72,43 @@ pub struct Fleet {
     pub workers: Vec<Member>,
     /// Where the server listens, past all proxies.
     pub address: String,
+    extras: Extras,
 }
 
 impl Fleet {
     /// Starts everything in a world's folder and waits until it serves.
     pub fn start(world: &World, spec: &FleetSpec) -> anyhow::Result<Self> {
+        Self::start_with(world, spec, Extras::default())
+    }
+
+    /// As [`Fleet::start`], with whatever else its processes are given.
+    pub fn start_with(world: &World, spec: &FleetSpec, extras: Extras) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let nats = NatsServer::start(&[])?;
+        let nats = match &extras.guard {
+            Some(guard) => NatsServer::configured(&guard.nats_config()?)?,
+            None => NatsServer::start(&[])?,
+        };
         let mut server = Member::new(world, "serve", spec)?;
+        server.env = extras.env_of("serve");
         server.to_nats = proxy(&runtime, spec, &nats.addr())?;
         server.arguments = vec![
             "serve".into(),
             "--state-dir".into(),
             server.root.display().to_string(),
             "--nats".into(),
-            server.nats_url(&nats),
+            extras.nats_url(server.nats_url(&nats)),
             "--lease".into(),
             spec.lease.clone(),
-            "--listen".into(),
-            "127.0.0.1:0".into(),
         ];
+        server.arguments.extend(extras.arguments_of("serve"));
+        // Last, so that it can be replaced.
+        server.arguments.extend(["--listen".into(), "127.0.0.1:0".into()]);
         let address = server.begin(world)?;
         // From now on always at the same place, so that proxies and workers find it again.
         if let Some(last) = server.arguments.last_mut() {
             last.clone_from(&address);
         }
-        let mut fleet = Self { runtime, nats, server, workers: Vec::new(), address };
+        let mut fleet = Self { runtime, nats, server, workers: Vec::new(), address, extras };
         for n in 1..=spec.workers {
             let worker = fleet.worker(world, spec, &format!("w{n}"), &[])?;
             fleet.workers.push(worker);
@@ -119,26 +135,30 @@ impl Fleet {
             "--root".into(),
             worker.root.display().to_string(),
             "--nats".into(),
-            worker.nats_url(&self.nats),
+            self.extras.nats_url(worker.nats_url(&self.nats)),
             "--server".into(),
-            format!("http://{server}"),
+            format!("{}://{server}", self.extras.scheme()),
             "--slots".into(),
             spec.slots.to_string(),
-            "--gates".into(),
-            "1".into(),
             "--drain-timeout".into(),
             "5s".into(),
             "--disk-free".into(),
             "8m".into(),
         ];
-        worker.arguments.extend(further.iter().map(|&argument| argument.to_owned()));
+        let mut further: Vec<String> = further.iter().map(|&argument| argument.to_owned()).collect();
+        further.extend(self.extras.arguments_of(name));
+        if !further.iter().any(|argument| argument == "--gates") {
+            further.extend(["--gates".into(), "1".into()]);
+        }
+        worker.arguments.extend(further);
+        worker.env = self.extras.env_of(name);
         worker.begin(world)?;
         Ok(worker)
     }
 
     /// The server's URL for the command line.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.extras.scheme(), self.address)
     }
 
     /// All members, the coordinator first.
@@ -166,6 +186,7 @@ impl Member {
             disk,
             process: None,
             arguments: Vec::new(),
+            env: Vec::new(),
         })
     }
 
@@ -188,6 +209,7 @@ impl Member {
         let ready = ready.display().to_string();
         arguments.extend(["--ready-file", &ready]);
         let mut command = world.command(&arguments);
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.env("LONGHAUL_CLOCK_OFFSET_FILE", clock_file(world, &self.name));
         if let Some(disk) = &self.disk {
             command = disk.inside(command);

@@ -5,10 +5,12 @@
 //! `-z`; nothing an agent can name breaks a record.
 
 mod changes;
+mod leaks;
 mod pack;
 mod stage;
 
 pub use changes::changes;
+pub use leaks::without_secrets;
 pub use longhaul_common::patch::{Declared, validate};
 pub use pack::{NewResult, commit, write_pack};
 pub use stage::{Exclusions, Snapshot, StageError, set_entries, snapshot, snapshot_aside};

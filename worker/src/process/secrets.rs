@@ -16,6 +16,9 @@ const SECRET_BYTES_MIN: usize = 6;
 /// Lines of a secret of several lines (a key in PEM) count as secrets from this length on.
 const LINE_BYTES_MIN: usize = 16;
 
+/// How the first and the last line of a key or certificate begin.
+const FRAME: &[u8] = b"-----";
+
 /// Variables whose names end so hold secrets.
 const SECRET_ENDINGS: &[&str] = &["_KEY", "_TOKEN", "_SECRET", "_PASSWORD"];
 
@@ -48,7 +51,9 @@ impl Secrets {
         for value in values {
             let value = value.as_bytes().trim_ascii();
             let lines = value.split(|&b| b == b'\n').map(<[u8]>::trim_ascii);
-            all.extend(lines.filter(|line| line.len() >= LINE_BYTES_MIN).map(<[u8]>::to_vec));
+            // The frame of a key is in every key, and in every text about keys.
+            let telling = |line: &&[u8]| line.len() >= LINE_BYTES_MIN && !line.starts_with(FRAME);
+            all.extend(lines.filter(telling).map(<[u8]>::to_vec));
             all.push(value.to_vec());
         }
         all.retain(|value| value.len() >= SECRET_BYTES_MIN);
@@ -65,6 +70,16 @@ impl Secrets {
         out
     }
 
+    /// Whether one of them is in `after` and was not in `before`.
+    pub fn added(&self, before: &[u8], after: &[u8]) -> bool {
+        self.values.iter().any(|value| holds(after, value) && !holds(before, value))
+    }
+
+    /// Whether there are any.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
     /// A whole message without them.
     pub fn redact_text(&self, text: &str) -> String {
         if self.values.is_empty() {
@@ -73,6 +88,24 @@ impl Secrets {
             String::from_utf8_lossy(&self.redact(text.as_bytes())).into_owned()
         }
     }
+}
+
+/// Whether a value, which is never empty, is somewhere in a text.
+fn holds(text: &[u8], value: &[u8]) -> bool {
+    let (first, last) = (value[0], text.len().checked_sub(value.len()));
+    let Some(last) = last else { return false };
+    let mut at = 0;
+    while let Some(found) = text[at..=last].iter().position(|&byte| byte == first) {
+        at += found;
+        if text[at..].starts_with(value) {
+            return true;
+        }
+        at += 1;
+        if at > last {
+            return false;
+        }
+    }
+    false
 }
 
 fn is_secret(name: &OsStr, repo: &RepoEnv) -> bool {
@@ -165,6 +198,25 @@ mod tests {
     fn keys_of_several_lines_are_found_line_by_line_and_words_are_left() {
         let secrets = secrets(&["-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG\n-----END KEY-----\n", "abc", ""]);
         assert_eq!(secrets.redact_text("log: MIIEvQIBADANBgkqhkiG abc"), "log: [redacted] abc");
+    }
+
+    #[test]
+    fn what_a_text_adds_is_found_at_its_edges() {
+        let secrets = secrets(&["hunter2!", "aaaaab"]);
+        for after in ["hunter2!", "x hunter2!", "hunter2! x", "aaaaaaaab", "xhunter2!x"] {
+            assert!(secrets.added(b"", after.as_bytes()), "{after}");
+            assert!(!secrets.added(after.as_bytes(), after.as_bytes()), "{after} was there before");
+        }
+        for after in ["", "hunter2", "hunter2?", "aaaaa", "-----BEGIN KEY-----"] {
+            assert!(!secrets.added(b"", after.as_bytes()), "{after}");
+        }
+        assert!(
+            Secrets::new(["-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG".into()])
+                .added(b"", b"MIIEvQIBADANBgkqhkiG")
+        );
+        assert!(
+            !Secrets::new(["-----BEGIN PRIVATE KEY-----\nMIIEvQ".into()]).added(b"", b"-----BEGIN PRIVATE KEY-----")
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 use super::session_files;
-use crate::commit::{NewResult, StageError, commit, snapshot_aside, write_pack};
+use crate::commit::{NewResult, StageError, commit, snapshot_aside, without_secrets, write_pack};
 use crate::config::Delivery;
 use crate::execution::{Execution, limit_of};
 use crate::workspace::Slot;
@@ -142,6 +142,7 @@ impl Saving {
             if taken.changes.is_empty() || saved == Some(taken.tree) {
                 return Ok::<_, StageError>(None);
             }
+            without_secrets(slot, &taken.changes, &secrets)?;
             let author = (author.0.as_str(), author.1.as_str());
             let new = NewResult { tree: taken.tree, parent: base, author, message: "wip\n" };
             let made = commit(slot, &new)?;

@@ -1,0 +1,92 @@
+//! Where gates run: where the job says, and not on the machine that wrote what they judge.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use longhaul_coordinator::core::Event;
+use longhaul_proto::GatePurpose;
+use longhaul_tests::fleet::{Extras, FleetSpec};
+
+use crate::rig::{HEAD, JOB, Rig, greeting, possible};
+
+const WORK: &str = r#"
+[agent.edit]
+kind = "command"
+run = "sed -i s/hello/goodbye/ {files}"
+
+[[map]]
+name = "words"
+id = "word-{stem}"
+files = "src/*.txt"
+containing = "hello"
+group = "file"
+instructions = "Replace hello in {file}"
+ladder = ["edit"]
+check = "! grep -q hello {files}"
+
+[gate]
+run = "! grep -rq BROKEN src"
+"#;
+
+/// Each gate's worker, with the workers whose results it judged; nobody for the base.
+fn gates(events: &[Event]) -> Vec<(String, BTreeSet<String>)> {
+    let (mut workers, mut authors, mut batches) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let mut found = Vec::new();
+    for event in events {
+        match event {
+            Event::Assigned(event) => drop(workers.insert(event.attempt, event.worker.clone())),
+            Event::Delivered(event) => {
+                drop(authors.insert(event.node, workers.get(&event.attempt).expect("assigned").clone()));
+            }
+            Event::BatchOpened(event) => drop(batches.insert(event.batch, event.members.clone())),
+            Event::GateAsked(event) => {
+                let members = match event.purpose() {
+                    GatePurpose::Batch => batches.get(&event.batch).cloned().unwrap_or_default(),
+                    _ => Vec::new(),
+                };
+                let judged = members.iter().filter_map(|node| authors.get(node).cloned()).collect();
+                found.push((event.worker.clone(), judged));
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+fn run(spec: &FleetSpec, extras: Extras, work: &str) -> Vec<(String, BTreeSet<String>)> {
+    let world = greeting(6);
+    world.job(&format!("{HEAD}{work}"));
+    let rig = Rig::start(world, spec, extras);
+    let url = rig.fleet.url();
+    rig.world.expect(0, &["run", "--server", &url]);
+    gates(&rig.events(JOB))
+}
+
+#[test]
+fn gates_run_only_where_the_job_trusts_the_machine() {
+    if !possible() {
+        return;
+    }
+    let extras = Extras::default().with("w2", &["--label", "trusted"]);
+    let work = format!("{WORK}labels = [\"trusted\"]\n");
+    // More slots than gates: the others are free all the time, and get none.
+    let found = run(&FleetSpec { workers: 3, ..FleetSpec::default() }, extras, &work);
+    assert!(found.len() >= 2, "{found:?}");
+    assert!(found.iter().all(|(worker, _)| worker == "w2"), "{found:?}");
+}
+
+#[test]
+fn a_gate_never_runs_on_the_author_while_another_worker_is_there() {
+    if !possible() {
+        return;
+    }
+    // One at a time: each batch has one author, and the other worker has a free gate.
+    let work = format!("{WORK}\n[budget]\nparallel = 1\n");
+    let spec = FleetSpec { workers: 2, slots: 1, ..FleetSpec::default() };
+    let found = run(&spec, Extras::default(), &work);
+    let judged: Vec<_> = found.iter().filter(|(_, authors)| authors.len() == 1).collect();
+    assert!(!judged.is_empty(), "{found:?}");
+    assert!(judged.iter().all(|(worker, authors)| !authors.contains(worker)), "{found:?}");
+    // With nobody else there it runs on the author rather than never.
+    let alone = run(&FleetSpec { workers: 1, ..FleetSpec::default() }, Extras::default(), WORK);
+    assert!(alone.iter().any(|(worker, authors)| authors.contains(worker)), "{alone:?}");
+}
