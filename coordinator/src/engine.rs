@@ -142,7 +142,7 @@ impl<S: Store> Engine<S> {
         if let Input::Presence { worker, view } = input {
             self.hear(worker, view)?;
         }
-        if let Input::Gap { ms } = input {
+        if let Input::Gap { ms } | Input::Deaf { ms } = input {
             self.state.fleet.forgive(i64::try_from(*ms).unwrap_or(i64::MAX));
         }
         if let Input::Finished { id, .. } = input {

@@ -55,6 +55,19 @@ pub enum OpenError {
     Oid(#[from] longhaul_common::id::BadOid),
 }
 
+impl OpenError {
+    /// Whether the disk is full, which more space mends.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => source.kind() == std::io::ErrorKind::StorageFull,
+            Self::Checkpoint(error) => error.is_disk_full(),
+            Self::Repo(error) => error.is_disk_full(),
+            Self::Store(error) => crate::hub::says_full(&error.to_string()),
+            _ => false,
+        }
+    }
+}
+
 impl From<crate::core::ApplyError> for OpenError {
     fn from(error: crate::core::ApplyError) -> Self {
         Self::Feed(error.into())

@@ -1,6 +1,6 @@
 //! `longhaul watch`: a running job's events as they become durable.
 
-use longhaul_coordinator::checkpoint::{read_records, recover_read_only};
+use longhaul_coordinator::checkpoint::{oldest_record, read_records, recover_read_only};
 use longhaul_coordinator::view;
 use longhaul_proto::{JobStatus, WatchEvent, WatchRequest};
 
@@ -21,7 +21,10 @@ pub async fn watch(context: &Context, args: &WatchArgs) -> anyhow::Result<Exit> 
         None => {
             let layout = client.layout();
             let state = recover_read_only(&layout)?.state;
-            let records = read_records(&layout, args.after.unwrap_or(0))?;
+            let after = args.after.unwrap_or(0);
+            let first = oldest_record(&layout)?.unwrap_or(1);
+            view::retired_event(after, first).iter().for_each(|event| print(context, event));
+            let records = read_records(&layout, after)?;
             records
                 .iter()
                 .filter_map(|record| view::watch_event(&state, record))

@@ -47,6 +47,17 @@ pub enum BaseError {
     Git(#[from] GitError),
 }
 
+impl BaseError {
+    /// Whether the disk is full, which more space mends.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => source.kind() == std::io::ErrorKind::StorageFull,
+            Self::Repo(error) => error.is_disk_full(),
+            other => super::says_full(&other.to_string()),
+        }
+    }
+}
+
 fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> BaseError {
     let path = path.to_owned();
     move |source| BaseError::Io { action, path, source }

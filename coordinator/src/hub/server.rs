@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -24,11 +24,13 @@ use super::JobCard;
 use super::job_access::{AccessError, FileJob, JobAccess, off_runtime};
 use crate::clock::SystemClock;
 use crate::coordinator::{Coordinator, Job, OpenError, Running, Site};
-use crate::core::{JobPhase, LEASE_MS, Millis};
+use crate::core::{Input, JobPhase, LEASE_MS, LEASE_MS_MIN, Millis, Outage};
 use crate::driver::Clock as _;
+use crate::engine::GAP_MS;
 use crate::fleet::FleetTable;
 
-/// How often the bus is looked at: workers are called when it comes back.
+/// How often the bus is looked at: no lease runs while it is down, and workers are called when it
+/// comes back.
 const LINK_LOOK: Duration = Duration::from_millis(500);
 
 /// Settings of a hub.
@@ -91,8 +93,8 @@ impl Hub {
             path: jobs.clone(),
             source,
         })?;
-        let fleet = FleetTable::listen(Arc::clone(&bus));
-        let lease_ms = settings.lease_ms;
+        let lease_ms = settings.lease_ms.max(LEASE_MS_MIN);
+        let fleet = FleetTable::listen(Arc::clone(&bus), lease_ms);
         let hub = Self::new(Site { layout, bus, fleet, remote: true, lease_ms }, settings, None);
         for card in JobCard::all(&hub.inner.site.layout) {
             let Ok(id) = card.job.parse::<JobId>() else { continue };
@@ -109,7 +111,7 @@ impl Hub {
         }
         hub.say_hello();
         let caller = hub.clone();
-        hub.inner.tasks.spawn(async move { caller.call_when_back().await });
+        hub.inner.tasks.spawn(async move { caller.watch_link().await });
         Ok(hub)
     }
 
@@ -330,8 +332,11 @@ impl Hub {
         }
     }
 
-    async fn call_when_back(&self) {
+    /// Forgives leases the time in which nobody could be heard, and calls the workers when the bus
+    /// is back.
+    async fn watch_link(&self) {
         let mut was_up = true;
+        let (mut outage, mut last) = (Outage::default(), Instant::now());
         let mut look = tokio::time::interval(LINK_LOOK);
         loop {
             tokio::select! {
@@ -339,6 +344,15 @@ impl Hub {
                 () = self.inner.stop.cancelled() => return,
             }
             let up = self.inner.site.bus.link() == Link::Up;
+            let passed = Millis::try_from(std::mem::replace(&mut last, Instant::now()).elapsed().as_millis());
+            // A longer time is one in which this process did not run: the engine sees that itself.
+            let passed = passed.ok().filter(|&ms| ms < GAP_MS).unwrap_or(0);
+            match u64::try_from(outage.pass(passed, up)) {
+                Ok(ms) if ms > 0 => {
+                    self.running_jobs().iter().for_each(|running| running.handle.input(Input::Deaf { ms }));
+                }
+                _ => {}
+            }
             if up && !was_up {
                 self.say_hello();
             }
