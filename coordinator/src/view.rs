@@ -112,6 +112,7 @@ pub fn job_status(state: &State, now: Millis, progress: &ProgressMap, live: bool
         base_gate_green: state.landing.base_gate == BaseGate::Green,
         budget: Some(*state.limits()),
         failures: failures(state),
+        bytes: None,
     }
 }
 

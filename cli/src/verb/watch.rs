@@ -8,8 +8,8 @@ use crate::args::WatchArgs;
 use crate::client::Client;
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::remote::{Heard, follow};
-use crate::run::json_line;
+use crate::remote::{Heard, follow, look};
+use crate::run::{Output, json_line};
 use crate::view::{events, style};
 
 /// Follows the job until it closes; of one that nobody runs, shows what happened.
@@ -53,7 +53,17 @@ async fn listen(context: &Context, client: &Client, after: u64) -> anyhow::Resul
     }
     let say = |verb: &str, text: &str| eprintln!("{}", style::verb_line(&style::stderr(), verb, text));
     let mut heard = follow(client, after);
-    while let Some(next) = heard.recv().await {
+    let mut looks = look(client.clone());
+    let mut output = Output::new(context, after);
+    loop {
+        let next = tokio::select! {
+            next = heard.recv() => next,
+            Some(status) = looks.recv() => {
+                output.warn(&status.warnings);
+                continue;
+            }
+        };
+        let Some(next) = next else { break };
         match next {
             Heard::Event(event) => print(context, &event),
             Heard::Lost { cause, again_in } => {

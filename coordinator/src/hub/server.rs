@@ -15,7 +15,7 @@ use longhaul_common::JobId;
 use longhaul_common::bus::{Bus, Link, Message, Subject};
 use longhaul_common::layout::Layout;
 use longhaul_common::server::ServerAccess;
-use longhaul_proto::{Hello, PROTOCOL, PROTOCOL_MIN, ToWorker, to_worker};
+use longhaul_proto::{Hello, JobBytes, PROTOCOL, PROTOCOL_MIN, ToWorker, to_worker};
 use prost::Message as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,10 +28,14 @@ use crate::core::{Input, JobPhase, LEASE_MS, LEASE_MS_MIN, Millis, Outage};
 use crate::driver::Clock as _;
 use crate::engine::GAP_MS;
 use crate::fleet::FleetTable;
+use crate::upkeep::{UpkeepSettings, measure};
 
 /// How often the bus is looked at: no lease runs while it is down, and workers are called when it
 /// comes back.
 const LINK_LOOK: Duration = Duration::from_millis(500);
+
+/// Age at which what a job takes on the disk is measured again: folders are walked for it.
+const BYTES_AGE_MAX: Duration = Duration::from_secs(30);
 
 /// Settings of a hub.
 #[derive(Clone, Debug)]
@@ -42,11 +46,18 @@ pub struct HubSettings {
     pub closed_cached_max: usize,
     /// Silence after which a worker has lost its leases.
     pub lease_ms: Millis,
+    /// How the disk is kept bounded.
+    pub upkeep: UpkeepSettings,
 }
 
 impl Default for HubSettings {
     fn default() -> Self {
-        Self { workers: ServerAccess::default(), closed_cached_max: 8, lease_ms: LEASE_MS }
+        Self {
+            workers: ServerAccess::default(),
+            closed_cached_max: 8,
+            lease_ms: LEASE_MS,
+            upkeep: UpkeepSettings::default(),
+        }
     }
 }
 
@@ -65,6 +76,8 @@ pub(crate) struct Inner {
     closed: Mutex<Vec<Arc<FileJob>>>,
     /// Jobs whose driver ended by itself, and why.
     failed: Mutex<BTreeMap<JobId, String>>,
+    /// What jobs take on the disk, and when that was measured.
+    bytes: Mutex<BTreeMap<JobId, (Instant, JobBytes)>>,
     /// Held while a job is opened, ended or given a plan.
     pub opening: tokio::sync::Mutex<()>,
     pub stop: CancellationToken,
@@ -112,6 +125,8 @@ impl Hub {
         hub.say_hello();
         let caller = hub.clone();
         hub.inner.tasks.spawn(async move { caller.watch_link().await });
+        let keeper = hub.clone();
+        hub.inner.tasks.spawn(async move { keeper.keep_up(keeper.inner.settings.upkeep).await });
         Ok(hub)
     }
 
@@ -134,6 +149,7 @@ impl Hub {
             jobs: Mutex::default(),
             closed: Mutex::default(),
             failed: Mutex::default(),
+            bytes: Mutex::default(),
             opening: tokio::sync::Mutex::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -259,6 +275,19 @@ impl Hub {
     pub async fn find(&self, id: &JobId) -> Result<JobAccess, AccessError> {
         let (hub, id) = (self.clone(), id.clone());
         off_runtime(move || hub.find_blocking(&id)).await
+    }
+
+    /// What a job takes on the disk, as lately measured.
+    pub(crate) async fn bytes_of(&self, access: &JobAccess) -> Option<JobBytes> {
+        let id = access.id().clone();
+        let known = lock(&self.inner.bytes).get(&id).copied();
+        if let Some((_, bytes)) = known.filter(|(at, _)| at.elapsed() < BYTES_AGE_MAX) {
+            return Some(bytes);
+        }
+        let (layout, store) = (access.layout(), access.store());
+        let bytes = off_runtime(move || Ok(measure(&layout, &store))).await.ok()?;
+        lock(&self.inner.bytes).insert(id, (Instant::now(), bytes));
+        Some(bytes)
     }
 
     /// Forgets what was read of a job's files, so that it can be opened.
