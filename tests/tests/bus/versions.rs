@@ -46,7 +46,7 @@ fn a_worker_of_another_protocol_is_refused_in_words_and_a_real_one_ends_with_the
     let mut fleet = Fleet::start(&world, &FleetSpec { workers: 1, ..FleetSpec::default() }).expect("a fleet");
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-    let settings = NatsConfig { fleet: "longhaul".to_owned(), ..config(&fleet.nats.url(), NatsRole::Coordinator) };
+    let settings = NatsConfig { fleet: "default".to_owned(), ..config(&fleet.nats.url(), NatsRole::Coordinator) };
     let bus = runtime.block_on(longhaul_common::bus::nats::NatsBus::connect(settings)).expect("connects");
     let url = fleet.url();
     let said: [(&str, u32, String); 2] = [
