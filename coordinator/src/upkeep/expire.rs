@@ -84,7 +84,13 @@ fn by_store(layout: &Layout) -> Result<BTreeMap<PathBuf, Vec<Known>>, Checkpoint
     let mut stores: BTreeMap<PathBuf, Vec<Known>> = BTreeMap::new();
     for card in JobCard::all(layout) {
         let Ok(id) = card.job.parse::<JobId>() else { continue };
-        let known = Known { layout: layout.job(&id), state: recover_read_only(&layout.job(&id))?.state };
+        let recovered = recover_read_only(&layout.job(&id))?;
+        if recovered.state.seq() == 0 && (recovered.torn_bytes > 0 || !recovered.damaged_snapshots.is_empty()) {
+            // All of it is torn: nobody knows which store it needed what of.
+            let cause = "not one record of it can be read".to_owned();
+            return Err(CheckpointError::Damaged { path: layout.job(&id).journal(), offset: 0, cause });
+        }
+        let known = Known { layout: layout.job(&id), state: recovered.state };
         if known.state.seq() > 0 {
             let store = store_of(layout, &known.state.plan().repo.clone().unwrap_or_default());
             stores.entry(store).or_default().push(known);
