@@ -69,7 +69,18 @@ impl Watcher {
                 JobAccess::Files(_) => None,
             };
             self.say_retired(&access).await?;
-            self.read_journal(&access).await?;
+            match (self.read_journal(&access).await, &live) {
+                // The driver ended under it: its files have the rest.
+                (Err(End::Said(status)), Some((_, ended))) if status.code() == tonic::Code::Unavailable => {
+                    let stop = self.hub.stopping();
+                    tokio::select! {
+                        () = ended.cancelled() => {}
+                        () = stop.cancelled() => return self.ending(),
+                    }
+                    continue;
+                }
+                (read, _) => read?,
+            }
             match live {
                 Some((live, ended)) => {
                     let stop = self.hub.stopping();
