@@ -16,6 +16,7 @@ use longhaul_coordinator::control::{Control, prepare};
 use longhaul_coordinator::coordinator::Job;
 use longhaul_coordinator::coordinator::store_of;
 use longhaul_coordinator::core::{State, explain};
+use longhaul_coordinator::upkeep::measure;
 use longhaul_coordinator::{select, view};
 use longhaul_proto as pb;
 
@@ -124,7 +125,11 @@ impl Client {
                 let request = pb::GetRequest { job: self.job.to_string() };
                 Ok(client.clone().get(request).await.map_err(|status| self.said(status))?.into_inner())
             }
-            Access::Files(state) => Ok(view::job_status(state, state.now_ms(), &view::ProgressMap::new(), false)),
+            Access::Files(state) => {
+                let status = view::job_status(state, state.now_ms(), &view::ProgressMap::new(), false);
+                let bytes = Some(measure(&self.layout(), &self.store_of(state)));
+                Ok(pb::JobStatus { bytes, ..status })
+            }
         }
     }
 

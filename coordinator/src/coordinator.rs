@@ -21,7 +21,7 @@ use crate::carried::write_carried;
 use crate::checkpoint::Index;
 use crate::clock::SystemClock;
 use crate::core::{LEASE_MS, Millis, State};
-use crate::driver::{Driver, DriverError, Handle};
+use crate::driver::{Driver, DriverError, Gone, Handle};
 use crate::effects::{IndexWork, Performer, Pulse, Records, git_thread, index_thread};
 use crate::fleet::FleetTable;
 pub use crate::job::{Job, OpenError, RecoverySummary, store_of};
@@ -50,7 +50,7 @@ pub struct Site {
 impl Site {
     /// A process that runs one job, with a worker beside it. Must be called in a runtime.
     pub fn one_process(layout: Layout, bus: Arc<dyn Bus>) -> Self {
-        Self { layout, fleet: FleetTable::listen(Arc::clone(&bus)), bus, remote: false, lease_ms: LEASE_MS }
+        Self { layout, fleet: FleetTable::listen(Arc::clone(&bus), LEASE_MS), bus, remote: false, lease_ms: LEASE_MS }
     }
 }
 
@@ -145,7 +145,7 @@ impl Coordinator {
         let listeners = running.listen(heard);
         let index = index_sender.as_ref().map(|(sender, _)| sender.clone());
         let performer = Performer::new(&running, git, index, pulse_sender, epoch);
-        let driver = Driver::new(job.engine, performer, SystemClock, handle.stop_flag());
+        let driver = Driver::new(job.engine, performer, SystemClock, handle.signals());
         let driver = std::thread::Builder::new()
             .name("longhaul-driver".to_owned())
             .spawn(move || driver.run(&messages))
@@ -248,10 +248,19 @@ async fn publish_events(mut records: broadcast::Receiver<Records>, job: JobId, h
             Err(broadcast::error::RecvError::Lagged(_)) => continue,
             Err(broadcast::error::RecvError::Closed) => return,
         };
-        let described = handle.query(move |state, _| {
-            batch.iter().filter_map(|record| view::watch_event(state, record)).collect::<Vec<_>>()
-        });
-        let Ok(events) = described.await else { return };
+        let describe = || {
+            let batch = Arc::clone(&batch);
+            handle.query(move |state, _| {
+                batch.iter().filter_map(|record| view::watch_event(state, record)).collect::<Vec<_>>()
+            })
+        };
+        let events = loop {
+            match describe().await {
+                Ok(events) => break events,
+                Err(Gone::Unwritten { .. }) => handle.wait_writable().await,
+                Err(Gone::Ended) => return,
+            }
+        };
         for event in events {
             let (id, payload) = (format!("{job}.{}", event.seq), event.encode_to_vec().into());
             if let Err(error) = bus.publish(Message { subject: subject.clone(), id, payload }) {

@@ -4,9 +4,7 @@
 //! sync (group commit); only then are commands performed and answers sent. A disk that cannot be
 //! written holds everything back and is tried again until it can.
 
-use std::sync::Arc;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -16,8 +14,8 @@ use tokio::sync::oneshot;
 use crate::checkpoint::{CheckpointError, Store};
 use crate::core::{Command, Input, JobPhase, Millis, Request, State};
 use crate::engine::{Disposition, Engine, FeedError};
-use crate::handle::WaitingPresences;
 pub use crate::handle::{Gone, Handle};
+use crate::handle::{Signals, WaitingPresences};
 
 /// Inputs decided together at most.
 pub const GROUP_MAX: usize = 4_096;
@@ -92,14 +90,13 @@ pub struct Driver<S, E, C> {
     effects: E,
     clock: C,
     stopping: bool,
-    /// Set when the end was asked for, readable while a commit is tried again and again.
-    stop_asked: Arc<AtomicBool>,
+    signals: Signals,
 }
 
 impl<S: Store, E: Effects, C: Clock> Driver<S, E, C> {
     /// Ready to run.
-    pub fn new(engine: Engine<S>, effects: E, clock: C, stop_asked: Arc<AtomicBool>) -> Self {
-        Self { engine, effects, clock, stopping: false, stop_asked }
+    pub fn new(engine: Engine<S>, effects: E, clock: C, signals: Signals) -> Self {
+        Self { engine, effects, clock, stopping: false, signals }
     }
 
     /// Runs until told to stop or every sender is gone; gives the last state.
@@ -183,13 +180,15 @@ impl<S: Store, E: Effects, C: Clock> Driver<S, E, C> {
         let records = loop {
             match self.engine.commit() {
                 Ok(records) => break records,
-                Err(error) if self.stopping || self.stop_asked.load(Ordering::Acquire) => return Err(error.into()),
+                Err(error) if self.stopping || self.signals.stop_is_asked() => return Err(error.into()),
                 Err(error) => {
+                    self.signals.tell_trouble(Some(error.to_string()));
                     self.effects.cannot_commit(&error);
                     std::thread::sleep(COMMIT_RETRY);
                 }
             }
         };
+        self.signals.tell_trouble(None);
         if !records.is_empty() {
             self.effects.committed(records, self.engine.state());
         }

@@ -26,6 +26,7 @@ use crate::dispatch::Sent;
 use crate::driver::{Effects, Handle};
 use crate::fleet::{FleetTable, Share};
 use crate::landing::{Member, MergeJob, Refs, merge_batch, receipt, seal, stage, write_receipt};
+use crate::repos::{StoreLock, note};
 
 /// Largest gate log committed with a receipt, in bytes.
 const GATE_LOG_BYTES_MAX: u64 = 4 << 20;
@@ -141,7 +142,9 @@ impl Performer {
         let members = batch.members.iter().filter_map(|&node| member(state, node)).collect();
         let work = merge_job(state, batch.tip, members);
         self.on_git(Box::new(move |store, handle| {
+            let _nothing_goes_away_meanwhile = hold(store)?;
             let (members, merge) = merge_batch(store, &work)?;
+            note_made(store, merge.as_ref().map(|merge| merge.commit))?;
             durable(store)?;
             handle.input(Input::Merged { batch: id, members, merge });
             Ok(())
@@ -152,7 +155,9 @@ impl Performer {
         let Some(member) = member(state, node) else { return };
         let work = merge_job(state, state.staging_head(node), vec![member]);
         self.on_git(Box::new(move |store, handle| {
+            let _nothing_goes_away_meanwhile = hold(store)?;
             let result = stage(store, &work)?;
+            note_made(store, result.as_ref().ok().copied())?;
             durable(store)?;
             handle.input(Input::Staged { node, result });
             Ok(())
@@ -166,7 +171,9 @@ impl Performer {
         let merge = batch.merge.commit;
         let work = merge_job(state, batch.tip, Vec::new());
         self.on_git(Box::new(move |store, handle| {
+            let _nothing_goes_away_meanwhile = hold(store)?;
             let merge = seal(store, &work, merge, derived)?;
+            note_made(store, Some(merge.commit))?;
             durable(store)?;
             handle.input(Input::Sealed { batch: id, merge });
             Ok(())
@@ -182,6 +189,7 @@ impl Performer {
         let receipt = receipt(state, id);
         let log = receipt.as_ref().and_then(|receipt| self.layout.gate_log(receipt.gate));
         self.on_git(Box::new(move |store, handle| {
+            let _nothing_goes_away_meanwhile = hold(store)?;
             if let Some(receipt) = &receipt {
                 write_receipt(store, &refs, receipt, log.clone().and_then(read_bounded), &identity)?;
             }
@@ -200,17 +208,30 @@ impl Performer {
     }
 }
 
+/// While objects are added, none are taken away.
+fn hold(store: &Store) -> Result<StoreLock, StoreError> {
+    StoreLock::shared(store.path()).map_err(|error| unwritten(store, "objects under its lock", &error))
+}
+
+/// What was made may stand on objects that were there already, and no journal names it yet.
+fn note_made(store: &Store, commit: Option<Oid>) -> Result<(), StoreError> {
+    match commit {
+        Some(commit) => note(store.path(), commit).map_err(|error| unwritten(store, "the list of imports", &error)),
+        None => Ok(()),
+    }
+}
+
+fn unwritten(store: &Store, what: &str, cause: &impl ToString) -> StoreError {
+    StoreError::Write { path: store.path().to_owned(), what: what.to_owned(), cause: cause.to_string() }
+}
+
 fn read_bounded(path: PathBuf) -> Option<Vec<u8>> {
     let small = std::fs::metadata(&path).ok()?.len() <= GATE_LOG_BYTES_MAX;
     if small { std::fs::read(path).ok() } else { None }
 }
 
 fn durable(store: &Store) -> Result<(), StoreError> {
-    sync_objects(&store.path().join("objects")).map_err(|error| StoreError::Write {
-        path: store.path().to_owned(),
-        what: "objects durably".to_owned(),
-        cause: error.to_string(),
-    })
+    sync_objects(&store.path().join("objects")).map_err(|error| unwritten(store, "objects durably", &error))
 }
 
 /// The user's identity, as the plan has it.

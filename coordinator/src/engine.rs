@@ -6,7 +6,8 @@
 
 use std::collections::BTreeSet;
 
-use longhaul_proto::{Audited, JobOpened, Plan, Record};
+use longhaul_common::Oid;
+use longhaul_proto::{Audited, JobOpened, Patch, Plan, Record, carried};
 
 use crate::checkpoint::{CheckpointError, Store};
 use crate::core::{
@@ -49,7 +50,12 @@ pub struct Engine<S> {
     now: Millis,
     /// What the wall clock said last.
     wall: Option<Millis>,
+    /// Whether a commit is gone from the store; such results are not carried over.
+    lacks: Option<Lacks>,
 }
+
+/// Whether a commit is gone.
+pub type Lacks = Box<dyn Fn(Oid) -> bool + Send>;
 
 impl<S: Store> Engine<S> {
     /// Over a recovered (or empty) state.
@@ -63,6 +69,7 @@ impl<S: Store> Engine<S> {
             reported: BTreeSet::new(),
             now,
             wall: None,
+            lacks: None,
         }
     }
 
@@ -74,6 +81,12 @@ impl<S: Store> Engine<S> {
     /// Sets how long a worker may be silent before its leases are lost.
     pub fn set_lease(&mut self, lease_ms: Millis) {
         self.state.fleet.set_lease(lease_ms);
+    }
+
+    /// Says how it is known that a commit was forgotten, so that a next generation does its work
+    /// again instead of carrying it over.
+    pub fn set_lacks(&mut self, lacks: Lacks) {
+        self.lacks = Some(lacks);
     }
 
     /// The store.
@@ -144,7 +157,7 @@ impl<S: Store> Engine<S> {
         if let Input::Presence { worker, view } = input {
             self.hear(worker, view)?;
         }
-        if let Input::Gap { ms } = input {
+        if let Input::Gap { ms } | Input::Deaf { ms } = input {
             self.state.fleet.forgive(i64::try_from(*ms).unwrap_or(i64::MAX));
         }
         if let Input::Finished { id, .. } = input {
@@ -180,7 +193,11 @@ impl<S: Store> Engine<S> {
     pub fn open_plan(&mut self, plan: Plan, asked: Option<&Audited>) -> Result<usize, FeedError> {
         Graph::of(&plan).map_err(|error| Refusal(error.to_string()))?;
         let job = plan.job.clone();
-        let opened = open_generation(&self.state, plan).map_err(|error| Refusal(error.to_string()))?;
+        let mut opened = open_generation(&self.state, plan).map_err(|error| Refusal(error.to_string()))?;
+        if let Some(lacks) = &self.lacks {
+            let is_gone = |patch: &Patch| Oid::from_bytes(&patch.commit).is_ok_and(lacks);
+            opened.carried.retain(|node| !matches!(&node.what, Some(carried::What::Patch(patch)) if is_gone(patch)));
+        }
         if self.state.seq() == 0 {
             self.record(Event::JobOpened(JobOpened { job }))?;
         }

@@ -3,6 +3,10 @@
 //! Presence is volatile and never journaled. Each job gets a view of each worker that leaves out
 //! what other jobs hold there. A worker that speaks another protocol is told so and is not passed
 //! on to any job: nothing is ever assigned to it.
+//!
+//! The bus may hold a message up or bring it twice. A presence that is not newer than the last one
+//! of its worker's process is nothing: it would take back what the worker said since, and renew
+//! leases of one that has fallen silent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +20,7 @@ use prost::Message as _;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::clock::SystemClock;
-use crate::core::{LEASE_MS, Millis, WorkerView};
+use crate::core::{Millis, WorkerView};
 use crate::driver::{Clock as _, Handle};
 use crate::view::ProgressMap;
 
@@ -36,13 +40,25 @@ pub struct Seen {
     /// Why it gets no work; empty when it does.
     pub refused: String,
     told_ms: Millis,
+    /// The process before this one under the same name.
+    before: u64,
+    lease_ms: Millis,
 }
 
 impl Seen {
-    /// Whether it has been silent for longer than the usual lease lasts, whatever lease is set:
-    /// for people, and for whom a new job may count on.
+    /// Whether it has been silent for longer than a lease lasts.
     pub fn is_silent(&self, now: Millis) -> bool {
-        now - self.seen_ms > LEASE_MS
+        now - self.seen_ms > self.lease_ms
+    }
+
+    /// Whether a presence was said before this one: earlier by the same process, or by the one
+    /// that this process replaced and that is not the only one left.
+    fn is_later_than(&self, said: &Presence, now: Millis) -> bool {
+        let counted = said.sequence > 0;
+        match said.incarnation == self.presence.incarnation {
+            true => counted && said.sequence <= self.presence.sequence,
+            false => counted && said.incarnation == self.before && !self.is_silent(now),
+        }
     }
 }
 
@@ -61,8 +77,8 @@ struct Member {
     shares: BTreeMap<u64, Share>,
 }
 
-#[derive(Default)]
 struct Table {
+    lease_ms: Millis,
     workers: BTreeMap<String, Seen>,
     jobs: BTreeMap<JobId, Member>,
 }
@@ -76,8 +92,8 @@ pub struct FleetTable {
 
 impl FleetTable {
     /// Listens from now on. Must be called in a runtime.
-    pub fn listen(bus: Arc<dyn Bus>) -> Self {
-        let table = Arc::new(Mutex::new(Table::default()));
+    pub fn listen(bus: Arc<dyn Bus>, lease_ms: Millis) -> Self {
+        let table = Arc::new(Mutex::new(Table::new(lease_ms)));
         let presences = bus.subscribe(&Subject::presences());
         let listener = tokio::spawn(listen(presences, Arc::clone(&table), bus));
         Self { table, _listener: Arc::new(AbortOnDropHandle::new(listener)) }
@@ -126,12 +142,33 @@ impl FleetTable {
     }
 }
 
+/// What a presence led to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Noted {
+    /// It was said before what is known already: nothing.
+    Stale,
+    /// It counts, for every job.
+    Fit,
+    /// Its worker gets no work, and has been told.
+    Unfit,
+    /// Its worker has to be told why it gets no work.
+    Refuse(String),
+}
+
 impl Table {
-    /// Notes a presence; gives the reason to refuse the worker when it has to be told.
-    fn note(&mut self, presence: &Presence, now: Millis) -> Option<String> {
+    fn new(lease_ms: Millis) -> Self {
+        Self { lease_ms, workers: BTreeMap::new(), jobs: BTreeMap::new() }
+    }
+
+    /// Notes a presence.
+    fn note(&mut self, presence: &Presence, now: Millis) -> Noted {
         let refused = unfit(presence).unwrap_or_default();
         let before = self.workers.get(&presence.worker);
+        if before.is_some_and(|seen| seen.is_later_than(presence, now)) {
+            return Noted::Stale;
+        }
         let same = before.is_some_and(|seen| seen.presence.incarnation == presence.incarnation);
+        let replaced = before.map_or(0, |seen| if same { seen.before } else { seen.presence.incarnation });
         let told_ms = before.filter(|_| same).map_or(0, |seen| seen.told_ms);
         let tell = !refused.is_empty() && now - told_ms > REFUSE_AGAIN_MS;
         let told_ms = if tell { now } else { told_ms };
@@ -139,9 +176,20 @@ impl Table {
             let oldest = self.workers.iter().min_by_key(|(_, seen)| seen.seen_ms).map(|(name, _)| name.clone());
             oldest.map(|name| self.workers.remove(&name));
         }
-        let seen = Seen { presence: presence.clone(), seen_ms: now, refused: refused.clone(), told_ms };
+        let seen = Seen {
+            presence: presence.clone(),
+            seen_ms: now,
+            refused: refused.clone(),
+            told_ms,
+            before: replaced,
+            lease_ms: self.lease_ms,
+        };
         self.workers.insert(presence.worker.clone(), seen);
-        tell.then_some(refused)
+        match (refused.is_empty(), tell) {
+            (true, _) => Noted::Fit,
+            (false, true) => Noted::Refuse(refused),
+            (false, false) => Noted::Unfit,
+        }
     }
 
     fn tell(&self, job: &JobId, presence: &Presence) {
@@ -174,6 +222,7 @@ impl Table {
         WorkerView {
             work_slots: presence.work_slots.saturating_sub(taken(false)),
             gate_slots: presence.gate_slots.saturating_sub(taken(true)),
+            is_shared: !elsewhere.is_empty(),
             holding,
             labels: presence.labels.iter().cloned().collect(),
             unavailable: if presence.draining { "it is draining".to_owned() } else { presence.disk_low.clone() },
@@ -211,12 +260,12 @@ async fn listen(mut presences: Subscription, table: Arc<Mutex<Table>>, bus: Arc<
             continue;
         }
         let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
-        let refuse = table.note(&presence, SystemClock.now_ms());
-        if unfit(&presence).is_none() {
+        let noted = table.note(&presence, SystemClock.now_ms());
+        if noted == Noted::Fit {
             table.jobs.keys().for_each(|job| table.tell(job, &presence));
         }
         drop(table);
-        if let Some(reason) = refuse {
+        if let Noted::Refuse(reason) = noted {
             tracing::warn!(worker = from, reason, "a worker is refused");
             send_refusal(&*bus, &presence, reason);
         }
@@ -238,6 +287,7 @@ mod tests {
     use longhaul_proto::Holding;
 
     use super::*;
+    use crate::core::LEASE_MS;
 
     fn presence(held: &[(&str, &[u64])]) -> Presence {
         let holding = held.iter().map(|(job, ids)| Holding { job: (*job).to_owned(), ids: ids.to_vec() });
@@ -260,7 +310,7 @@ mod tests {
     #[test]
     fn what_other_jobs_hold_is_subtracted_once_and_by_kind() {
         let (a, b): (JobId, JobId) = ("a".parse().expect("valid"), "b".parse().expect("valid"));
-        let mut table = Table::default();
+        let mut table = Table::new(LEASE_MS);
         table.jobs.insert(a.clone(), member(&[(1, "w", false), (2, "w", true), (3, "other", false)]));
         table.jobs.insert(b.clone(), member(&[]));
         // 1 is said and known, 2 only known (just assigned), "x" belongs to another coordinator.
@@ -275,12 +325,38 @@ mod tests {
 
     #[test]
     fn another_protocol_is_refused_and_told_so_not_too_often() {
-        let mut table = Table::default();
+        let mut table = Table::new(LEASE_MS);
         let newer = Presence { protocol: PROTOCOL + 1, ..presence(&[]) };
-        assert!(table.note(&newer, 20_000).is_some_and(|reason| reason.contains("upgrade the coordinator first")));
-        assert_eq!(table.note(&newer, 20_001), None);
-        assert!(table.note(&newer, 20_001 + REFUSE_AGAIN_MS).is_some());
-        assert_eq!(table.note(&presence(&[]), 90_000), None);
+        let told = |noted: Noted| match noted {
+            Noted::Refuse(reason) => reason,
+            other => panic!("{other:?}"),
+        };
+        assert!(told(table.note(&newer, 20_000)).contains("upgrade the coordinator first"));
+        assert_eq!(table.note(&newer, 20_001), Noted::Unfit);
+        assert!(told(table.note(&newer, 20_001 + REFUSE_AGAIN_MS)).contains("upgrade the coordinator first"));
+        assert_eq!(table.note(&presence(&[]), 90_000), Noted::Fit);
         assert!(unfit(&Presence { protocol: 0, ..presence(&[]) }).is_some());
+    }
+
+    #[test]
+    fn what_was_said_before_is_nothing() {
+        let mut table = Table::new(LEASE_MS);
+        let say = |incarnation, sequence| Presence { incarnation, sequence, ..presence(&[]) };
+        assert_eq!(table.note(&say(1, 7), 0), Noted::Fit);
+        assert_eq!(table.note(&say(1, 6), 1), Noted::Stale, "held up");
+        assert_eq!(table.note(&say(1, 7), 2), Noted::Stale, "brought twice");
+        assert_eq!(table.workers["w"].seen_ms, 0, "and it renews nothing");
+        assert_eq!(table.note(&say(1, 8), 3), Noted::Fit);
+        assert_eq!(table.note(&say(2, 1), 4), Noted::Fit, "its next process counts anew");
+        assert_eq!(table.note(&say(1, 9), 5), Noted::Stale, "the last words of the one before");
+        assert_eq!(table.note(&say(1, 9), 5 + LEASE_MS), Noted::Fit, "which is the only one left");
+        assert_eq!(table.note(&presence(&[]), 6 + LEASE_MS), Noted::Fit, "one that does not count");
+    }
+
+    #[test]
+    fn silence_is_measured_by_the_lease_that_is_set() {
+        let mut table = Table::new(6_000);
+        table.note(&presence(&[]), 1_000);
+        assert!(!table.workers["w"].is_silent(7_000) && table.workers["w"].is_silent(7_001));
     }
 }

@@ -11,7 +11,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use longhaul_proto::{Audited, Plan};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::core::{Input, Millis, Request, State, WorkerView};
 use crate::driver::{Message, Query};
@@ -23,19 +23,55 @@ pub const ASKERS_MAX: usize = 1_024;
 /// The last word of each worker that the driver has not looked at yet.
 pub type WaitingPresences = Arc<Mutex<BTreeMap<String, WorkerView>>>;
 
+/// What a driver and its handles tell each other beside the channel, where a driver that cannot
+/// commit reads nothing.
+#[derive(Clone)]
+pub struct Signals {
+    stop_asked: Arc<AtomicBool>,
+    trouble: Arc<watch::Sender<Option<String>>>,
+}
+
+impl Signals {
+    /// Whether the driver is to end.
+    pub fn stop_is_asked(&self) -> bool {
+        self.stop_asked.load(Ordering::Acquire)
+    }
+
+    /// Truth cannot be written, or can be again: nobody waits for an answer meanwhile.
+    pub fn tell_trouble(&self, trouble: Option<String>) {
+        self.trouble.send_if_modified(|known| {
+            let changed = *known != trouble;
+            *known = trouble;
+            changed
+        });
+    }
+}
+
 /// To talk to a driver; clones talk to the same one.
 #[derive(Clone)]
 pub struct Handle {
     sender: Sender<Message>,
     stop_asked: Arc<AtomicBool>,
+    /// Why the journal cannot be written at the moment.
+    trouble: Arc<watch::Sender<Option<String>>>,
     presences: WaitingPresences,
     askers: Arc<Semaphore>,
 }
 
-/// The driver is gone: it ended or failed, and said why to whoever started it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the coordinator of this job has ended")]
-pub struct Gone;
+/// Why the driver does not answer.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Gone {
+    /// It is gone: it ended or failed, and said why to whoever started it.
+    #[error("the coordinator of this job has ended")]
+    Ended,
+    /// Truth cannot be written. Nothing is lost and everything waits; what was asked before may
+    /// still be done once it can be.
+    #[error("the journal cannot be written, everything waits and nothing is lost: {cause}")]
+    Unwritten {
+        /// The disk's word.
+        cause: String,
+    },
+}
 
 impl Handle {
     /// Over the channel a driver reads.
@@ -43,14 +79,39 @@ impl Handle {
         Self {
             sender,
             stop_asked: Arc::default(),
+            trouble: Arc::new(watch::Sender::new(None)),
             presences: Arc::default(),
             askers: Arc::new(Semaphore::new(ASKERS_MAX)),
         }
     }
 
     /// For the driver of this handle.
-    pub fn stop_flag(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.stop_asked)
+    pub fn signals(&self) -> Signals {
+        Signals { stop_asked: Arc::clone(&self.stop_asked), trouble: Arc::clone(&self.trouble) }
+    }
+
+    /// Whether truth can be written; otherwise why not.
+    pub fn writable(&self) -> Result<(), Gone> {
+        self.trouble.borrow().clone().map_or(Ok(()), |cause| Err(Gone::Unwritten { cause }))
+    }
+
+    /// Returns once truth can be written.
+    pub async fn wait_writable(&self) {
+        // The sender lives as long as this handle.
+        drop(self.trouble.subscribe().wait_for(Option::is_none).await);
+    }
+
+    /// The answer, or why there is none at the moment.
+    async fn answered<T>(&self, answer: oneshot::Receiver<T>) -> Result<T, Gone> {
+        let mut trouble = self.trouble.subscribe();
+        tokio::select! {
+            biased;
+            answer = answer => answer.map_err(|_| Gone::Ended),
+            cause = trouble.wait_for(Option::is_some) => {
+                let cause = cause.ok().and_then(|cause| cause.clone()).unwrap_or_default();
+                Err(Gone::Unwritten { cause })
+            }
+        }
     }
 
     /// Sends an outcome; a driver that is gone does not miss it, it is derived anew at restart.
@@ -72,9 +133,10 @@ impl Handle {
 
     /// Delivers a durable result and waits for its durable record.
     pub async fn deliver(&self, input: Input) -> Result<Disposition, Gone> {
+        self.writable()?;
         let (reply, answer) = oneshot::channel();
-        self.sender.send(Message::Deliver(input, reply)).map_err(|_| Gone)?;
-        answer.await.map_err(|_| Gone)
+        self.sender.send(Message::Deliver(input, reply)).map_err(|_| Gone::Ended)?;
+        self.answered(answer).await
     }
 
     /// Makes a request and waits for its durable record; gives the number of events it led to, or
@@ -106,10 +168,11 @@ impl Handle {
     }
 
     async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, Gone> {
-        let _place = self.askers.acquire().await.map_err(|_| Gone)?;
+        let _place = self.askers.acquire().await.map_err(|_| Gone::Ended)?;
+        self.writable()?;
         let (reply, answer) = oneshot::channel();
-        self.sender.send(message(reply)).map_err(|_| Gone)?;
-        answer.await.map_err(|_| Gone)
+        self.sender.send(message(reply)).map_err(|_| Gone::Ended)?;
+        self.answered(answer).await
     }
 
     /// Asks the state something from a thread; the question sends its own answer.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use longhaul_common::bus::Bus;
-use longhaul_common::git::StoreError;
+use longhaul_common::git::{Store as GitStore, StoreError};
 use longhaul_common::layout::{JobLayout, Layout};
 use longhaul_common::{JobId, Oid};
 use longhaul_proto::{Audited, Plan, Repo};
@@ -53,6 +53,19 @@ pub enum OpenError {
     /// A plan without a base.
     #[error(transparent)]
     Oid(#[from] longhaul_common::id::BadOid),
+}
+
+impl OpenError {
+    /// Whether the disk is full, which more space mends.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => source.kind() == std::io::ErrorKind::StorageFull,
+            Self::Checkpoint(error) => error.is_disk_full(),
+            Self::Repo(error) => error.is_disk_full(),
+            Self::Store(error) => crate::hub::says_full(&error.to_string()),
+            _ => false,
+        }
+    }
 }
 
 impl From<crate::core::ApplyError> for OpenError {
@@ -108,6 +121,12 @@ impl Job {
         let (recovered, store) = recover(&job)?;
         let summary = RecoverySummary::from(&recovered);
         let mut engine = Engine::new(recovered.state, store);
+        let root = layout.clone();
+        let repo = engine.state().plan().repo.clone().unwrap_or_default();
+        engine.set_lacks(Box::new(move |commit| {
+            // A store that cannot be read is no reason to do everything again.
+            GitStore::open_own(&store_of(&root, &repo)).is_ok_and(|store| !store.has(commit))
+        }));
         let now = SystemClock.now_ms();
         let downtime = u64::try_from(now - engine.state().now_ms()).unwrap_or(0);
         engine.tell_time(now)?;

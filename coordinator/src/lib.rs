@@ -22,6 +22,7 @@ pub mod plan;
 pub mod repos;
 pub mod results;
 pub mod select;
+pub mod upkeep;
 pub mod vet;
 pub mod view;
 pub mod web;

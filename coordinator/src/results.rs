@@ -79,10 +79,12 @@ impl Results {
             // Another job's store answers for its attempts.
             return Err(DeliverError::Store(format!("it is a result of the job {:?}", delivery.report.job)));
         }
-        let _place = self.places.acquire().await.map_err(|_| Gone)?;
+        let _place = self.places.acquire().await.map_err(|_| Gone::Ended)?;
+        // Sooner than after its pack and logs were taken in.
+        self.handle.writable()?;
         let (reply, imported) = oneshot::channel();
-        self.imports.send(Waiting { delivery, reply }).map_err(|_| Gone)?;
-        let input = imported.await.map_err(|_| Gone)??;
+        self.imports.send(Waiting { delivery, reply }).map_err(|_| Gone::Ended)?;
+        let input = imported.await.map_err(|_| Gone::Ended)??;
         let disposition = self.handle.deliver(input).await?;
         Ok(Ack { disposition: disposition.as_str().to_owned() })
     }

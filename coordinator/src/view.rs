@@ -10,12 +10,12 @@ use longhaul_proto as pb;
 use longhaul_proto::{FailureClass, GatePurpose, JobOutcome, ParkReason};
 
 use crate::checkpoint::Index;
-use crate::core::{BaseGate, JobPhase, Millis, Phase, State};
+use crate::core::{BaseGate, JobPhase, Millis, Phase, Shortage, State, shortages};
 use crate::landing::{Refs, read_receipts};
 
 mod event;
 
-pub use event::watch_event;
+pub use event::{retired_event, watch_event};
 
 /// Parks listed one by one; the counts say how many there are.
 const PARKS_MAX: usize = 200;
@@ -102,7 +102,7 @@ pub fn job_status(state: &State, now: Millis, progress: &ProgressMap, live: bool
         usd_micros: spent.usd_micros,
         gates_run: state.landing.gates_run,
         seq: state.seq(),
-        warnings: warnings(state),
+        warnings: warnings(state, now, live),
         live,
         source_path: plan.source_path.clone(),
         retries: state.retries(),
@@ -112,6 +112,7 @@ pub fn job_status(state: &State, now: Millis, progress: &ProgressMap, live: bool
         base_gate_green: state.landing.base_gate == BaseGate::Green,
         budget: Some(*state.limits()),
         failures: failures(state),
+        bytes: None,
     }
 }
 
@@ -213,8 +214,11 @@ fn eta(state: &State, elapsed_ms: u64) -> u64 {
     if done == 0 || open == 0 || state.closed_ms() > 0 { 0 } else { elapsed_ms * open / done }
 }
 
-fn warnings(state: &State) -> Vec<String> {
+fn warnings(state: &State, now: Millis, live: bool) -> Vec<String> {
     let mut lines = Vec::new();
+    if live {
+        lines.extend(shortages(state, now).iter().map(Shortage::sentence));
+    }
     let pilots =
         state.nodes().filter(|&node| state.subtask(node).phase().park_reason() == Some(ParkReason::Pilot)).count();
     if pilots > 0 {

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -39,6 +40,8 @@ pub(crate) struct Worker {
     pub room: watch::Sender<bool>,
     pub bytes: Mutex<WorkerBytes>,
     incarnation: u64,
+    /// Announcements so far.
+    announced: AtomicU64,
     tell: mpsc::UnboundedSender<Input>,
     /// Held (flock) as long as the folder is used.
     _lock: File,
@@ -77,6 +80,7 @@ impl Worker {
             room: watch::Sender::new(true),
             bytes: Mutex::default(),
             incarnation: incarnation(),
+            announced: AtomicU64::new(0),
             config,
             bus,
             sink,
@@ -117,6 +121,7 @@ impl Worker {
             warm: self.mirrors.warm(),
             bytes: Some(*self.bytes.lock().unwrap_or_else(PoisonError::into_inner)),
             incarnation: self.incarnation,
+            sequence: self.announced.fetch_add(1, Ordering::Relaxed) + 1,
         };
         self.config.live.announced(&presence);
         publish(&*self.bus, &Subject::presence(&self.config.name), from_worker::Message::Presence(presence));

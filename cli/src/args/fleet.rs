@@ -40,6 +40,14 @@ pub struct NatsArgs {
     pub nats_replicas: Option<u32>,
 }
 
+/// A time, or "0" and "off" for none.
+fn keep_time(text: &str) -> Result<Period, String> {
+    match text {
+        "0" | "off" => Ok(Period(0)),
+        other => other.parse().map_err(|error| format!("{error}")),
+    }
+}
+
 #[derive(Args, Debug)]
 pub struct ServeArgs {
     /// Where to listen for gRPC and git. Beyond this machine only with TLS and --access.
@@ -62,6 +70,10 @@ pub struct ServeArgs {
     /// Silence after which a worker has lost its leases, at least 5s: its work is given to others.
     #[arg(long, value_name = "TIME", default_value = "30s")]
     pub lease: Period,
+    /// Attempts of a closed job are forgotten after this time: their commits, logs and capsules. Receipts
+    /// and branches stay for ever. 0 keeps everything.
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = keep_time)]
+    pub keep_attempts: Period,
     /// File with the token that workers' own services ask for (live traces, steering).
     #[arg(long, value_name = "FILE")]
     pub service_token_file: Option<PathBuf>,

@@ -21,6 +21,10 @@ pub fn said(url: &str, status: Status) -> anyhow::Error {
         Code::PermissionDenied => {
             (Exit::Credentials, format!("not allowed: {cause}. The server's access file says who may do what"))
         }
+        // What the server says itself has no cause of the transport's.
+        Code::Unavailable if !url.is_empty() && std::error::Error::source(&status).is_none() => {
+            (Exit::Infrastructure, format!("the server {url} cannot do it at the moment: {cause}"))
+        }
         Code::Unavailable if !url.is_empty() => (
             Exit::Infrastructure,
             format!(

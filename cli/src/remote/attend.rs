@@ -83,6 +83,7 @@ async fn watch(client: &Client, output: &mut Output, after: u64) -> anyhow::Resu
                 Some(Heard::Over) | None => return Ok(Ending::Over),
             },
             Some(status) = looks.recv() => {
+                output.warn(&status.warnings);
                 output.draw(&status, now_ms());
                 still = if stands_still(&status) { still + 1 } else { 0 };
                 if still >= STILL_LOOKS {
@@ -94,7 +95,7 @@ async fn watch(client: &Client, output: &mut Output, after: u64) -> anyhow::Resu
 }
 
 /// Asks where the job stands, from a task of its own: a slow answer holds up no event.
-fn look(client: Client) -> mpsc::Receiver<JobStatus> {
+pub fn look(client: Client) -> mpsc::Receiver<JobStatus> {
     let (sender, statuses) = mpsc::channel(1);
     tokio::spawn(async move {
         let mut every = tokio::time::interval(LOOK_EVERY);

@@ -10,7 +10,7 @@ mod pack;
 mod plan;
 mod submit;
 
-pub use attend::attend;
+pub use attend::{attend, look};
 pub use events::{Heard, follow};
 pub use fetch::fetch_branch;
 pub use plan::{Drawn, draw};

@@ -12,6 +12,8 @@ pub struct Output {
     mode: Mode,
     after: u64,
     trouble: String,
+    /// Warnings of the last look, with whether each was said.
+    warnings: Vec<(String, bool)>,
 }
 
 enum Mode {
@@ -30,7 +32,7 @@ impl Output {
         } else {
             Mode::Plain
         };
-        Self { mode, after, trouble: String::new() }
+        Self { mode, after, trouble: String::new(), warnings: Vec::new() }
     }
 
     /// Whether frames are drawn.
@@ -83,6 +85,19 @@ impl Output {
             if !trouble.is_empty() {
                 self.say("Waiting", &format!("{trouble}; nothing is lost, it goes on when this is mended"));
             }
+        }
+    }
+
+    /// Says what keeps a job waiting, once it was so at two looks in a row: between two of its steps
+    /// it can look so for a moment.
+    pub fn warn(&mut self, warnings: &[String]) {
+        let before = std::mem::take(&mut self.warnings);
+        for warning in warnings {
+            let known = before.iter().find(|(text, _)| text == warning);
+            if let Some((text, false)) = known {
+                self.say("Waiting", text);
+            }
+            self.warnings.push((warning.clone(), known.is_some()));
         }
     }
 

@@ -10,6 +10,7 @@ use longhaul_coordinator::control::{Control, prepare};
 use longhaul_coordinator::coordinator::{Coordinator, Job};
 use longhaul_coordinator::core::{JobPhase, State};
 use longhaul_coordinator::landing::{Refs, export};
+use longhaul_coordinator::upkeep::{self, UpkeepSettings};
 use longhaul_coordinator::{jobs, view};
 use longhaul_proto::{ApproveRequest, JobOutcome, ResumeRequest, SubtasksRequest};
 use longhaul_worker::{Scope, Shutdown, WorkerConfig};
@@ -85,7 +86,17 @@ pub async fn run(context: &Context, mut job: Job, options: Options) -> anyhow::R
     // A client that does not let go does not keep the job's lock.
     drop(tokio::time::timeout(SERVER_END_MAX, server).await);
     let state = coordinator.stop().await?;
+    tend(context, end).await;
     finish(context, &state, &mut output, end, options.export)
+}
+
+/// Keeps the disk bounded, now that nothing runs. A person who interrupts does not wait for it.
+async fn tend(context: &Context, end: End) {
+    if end == End::Closed {
+        let layout = context.layout.clone();
+        // Whatever fails was logged, and is done by the next run.
+        drop(tokio::task::spawn_blocking(move || upkeep::once(&layout, &UpkeepSettings::default())).await);
+    }
 }
 
 /// Requests that come with the command line, before the driver runs.

@@ -68,6 +68,7 @@ fn jobs_there(context: &Context, url: &str, rows: Vec<JobRow>) -> Exit {
         started_ms: row.started_ms,
         source_path: row.source_path,
         live: row.live,
+        bytes: row.bytes,
         ..JobStatus::default()
     };
     if context.json {

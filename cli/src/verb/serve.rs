@@ -13,6 +13,7 @@ use longhaul_common::bus::{Bus, Link};
 use longhaul_common::server::ServerAccess;
 use longhaul_coordinator::core::LEASE_MS_MIN;
 use longhaul_coordinator::hub::{Hub, HubSettings};
+use longhaul_coordinator::upkeep::UpkeepSettings;
 use longhaul_coordinator::web::{self, SpoolLimits, TlsFiles, Web, WebConfig, WebError};
 use rustix::fs::{FlockOperation, flock};
 use tokio_util::sync::CancellationToken;
@@ -52,7 +53,9 @@ pub async fn serve(context: &Context, args: ServeArgs) -> anyhow::Result<Exit> {
     let fleet = nats.fleet.clone();
     let bus: Arc<dyn Bus> = Arc::new(NatsBus::connect(nats).await.map_err(Stop::usage)?);
     let workers = ServerAccess { token: settings.secret("worker.service_token_file")?, ..ServerAccess::default() };
-    let hub_settings = HubSettings { workers, lease_ms: lease_of(&args)?, ..HubSettings::default() };
+    let keep_attempts_ms = i64::try_from(args.keep_attempts.0).unwrap_or(i64::MAX);
+    let upkeep = UpkeepSettings { keep_attempts_ms, ..UpkeepSettings::default() };
+    let hub_settings = HubSettings { workers, lease_ms: lease_of(&args)?, upkeep, ..HubSettings::default() };
     let hub = Hub::open(context.layout.clone(), Arc::clone(&bus), hub_settings).await?;
     let stop = CancellationToken::new();
     let secure = args.tls_cert.is_some();

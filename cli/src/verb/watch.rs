@@ -1,6 +1,6 @@
 //! `longhaul watch`: a running job's events as they become durable.
 
-use longhaul_coordinator::checkpoint::{read_records, recover_read_only};
+use longhaul_coordinator::checkpoint::{oldest_record, read_records, recover_read_only};
 use longhaul_coordinator::view;
 use longhaul_proto::{JobStatus, WatchEvent, WatchRequest};
 
@@ -8,8 +8,8 @@ use crate::args::WatchArgs;
 use crate::client::Client;
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::remote::{Heard, follow};
-use crate::run::json_line;
+use crate::remote::{Heard, follow, look};
+use crate::run::{Output, json_line};
 use crate::view::{events, style};
 
 /// Follows the job until it closes; of one that nobody runs, shows what happened.
@@ -21,7 +21,10 @@ pub async fn watch(context: &Context, args: &WatchArgs) -> anyhow::Result<Exit> 
         None => {
             let layout = client.layout();
             let state = recover_read_only(&layout)?.state;
-            let records = read_records(&layout, args.after.unwrap_or(0))?;
+            let after = args.after.unwrap_or(0);
+            let first = oldest_record(&layout)?.unwrap_or(1);
+            view::retired_event(after, first).iter().for_each(|event| print(context, event));
+            let records = read_records(&layout, after)?;
             records
                 .iter()
                 .filter_map(|record| view::watch_event(&state, record))
@@ -50,7 +53,17 @@ async fn listen(context: &Context, client: &Client, after: u64) -> anyhow::Resul
     }
     let say = |verb: &str, text: &str| eprintln!("{}", style::verb_line(&style::stderr(), verb, text));
     let mut heard = follow(client, after);
-    while let Some(next) = heard.recv().await {
+    let mut looks = look(client.clone());
+    let mut output = Output::new(context, after);
+    loop {
+        let next = tokio::select! {
+            next = heard.recv() => next,
+            Some(status) = looks.recv() => {
+                output.warn(&status.warnings);
+                continue;
+            }
+        };
+        let Some(next) = next else { break };
         match next {
             Heard::Event(event) => print(context, &event),
             Heard::Lost { cause, again_in } => {

@@ -36,6 +36,7 @@ fn verb(event: &WatchEvent) -> (Tone, &str) {
         ("node_closed", _) => (Tone::Bad, "Closed"),
         ("job_paused", _) => (Tone::Warn, "Paused"),
         ("job_resumed", _) => (Tone::Active, "Resumed"),
+        ("retired", _) => (Tone::Warn, "Retired"),
         ("retried", _) => (Tone::Active, "Retried"),
         ("job_closed", _) => (Tone::Strong, "Finished"),
         ("exported", _) => (Tone::Good, "Exported"),

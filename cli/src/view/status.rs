@@ -1,7 +1,7 @@
 //! The status of a job, the list of jobs and the list of subtasks, for a person at a terminal.
 
 use longhaul_common::spec::PARALLEL_MAX;
-use longhaul_proto::{JobStatus, SubtaskList, SubtaskRow};
+use longhaul_proto::{JobBytes, JobStatus, SubtaskList, SubtaskRow};
 
 pub use super::detail::{explanation, subtask};
 use super::{
@@ -10,6 +10,7 @@ use super::{
     live::Live,
     style::Tone,
     table::{self, Cell},
+    workers::size,
 };
 use crate::report::{format, group::Outcome, plain};
 
@@ -68,6 +69,7 @@ pub fn status(status: &JobStatus, canvas: &Canvas) -> String {
         ("Branch", branch),
         ("Gate", gate),
         ("Limits", limits(status)),
+        ("Disk", status.bytes.as_ref().map(disk).unwrap_or_default()),
         ("Failures", failures.join(", ")),
         ("Generation", generation),
         ("Started", time(status.started_ms, canvas)),
@@ -85,6 +87,20 @@ pub fn status(status: &JobStatus, canvas: &Canvas) -> String {
 
 fn time(ms: i64, canvas: &Canvas) -> String {
     if ms > 0 { format::local(ms, &canvas.zone) } else { String::new() }
+}
+
+/// What the job takes at its coordinator, and the bounds of it.
+fn disk(bytes: &JobBytes) -> String {
+    format!(
+        "journal {} of {}, snapshots {}, logs {} of {}, store {}; {} free",
+        size(bytes.journal),
+        size(bytes.journal_max),
+        size(bytes.snapshots),
+        size(bytes.logs),
+        size(bytes.logs_max),
+        size(bytes.store),
+        size(bytes.free)
+    )
 }
 
 fn limits(status: &JobStatus) -> String {
@@ -109,6 +125,11 @@ fn limits(status: &JobStatus) -> String {
     parts.join(", ")
 }
 
+/// What is the job's alone: without the store, which jobs of one repository share.
+fn own(bytes: &JobBytes) -> u64 {
+    bytes.journal + bytes.snapshots + bytes.logs + bytes.capsules + bytes.index
+}
+
 /// Lines as one text that ends with a line break.
 pub fn joined(lines: &[String]) -> String {
     lines.iter().map(|line| format!("{line}\n")).collect()
@@ -119,8 +140,15 @@ pub fn jobs(jobs: &[JobStatus], canvas: &Canvas) -> String {
     if jobs.is_empty() {
         return "No jobs here. `longhaul init` writes a job file; `longhaul run` runs it.\n".to_owned();
     }
-    let headings =
-        [("Job", false), ("Phase", false), ("Landed", true), ("Time", true), ("Cost", true), ("Goal", false)];
+    let headings = [
+        ("Job", false),
+        ("Phase", false),
+        ("Landed", true),
+        ("Time", true),
+        ("Cost", true),
+        ("Disk", true),
+        ("Goal", false),
+    ];
     let row = |job: &JobStatus| {
         let counts = job.counts.unwrap_or_default();
         let landed = format!("{}/{}", counts.landed + counts.unchanged, counts.total);
@@ -130,6 +158,7 @@ pub fn jobs(jobs: &[JobStatus], canvas: &Canvas) -> String {
             Cell::new(Tone::Text, &landed),
             Cell::new(Tone::Text, &format::duration(job.elapsed_ms)),
             Cell::new(Tone::Text, &format::cost(job.usd_micros, job.tokens)),
+            Cell::new(Tone::Text, &job.bytes.as_ref().map(|bytes| size(own(bytes))).unwrap_or_default()),
             Cell::new(Tone::Soft, &job.goal),
         ]
     };

@@ -29,6 +29,10 @@ pub fn workers(list: &WorkerList, canvas: &Canvas) -> String {
     ];
     let rows: Vec<Vec<Cell>> = list.workers.iter().map(|row| cells(row, canvas)).collect();
     let mut lines = table::table(&headings, &rows, canvas);
+    for (row, bytes) in list.workers.iter().filter_map(|row| Some((row, row.bytes.as_ref()?))) {
+        let line = Line::default().foreign(Tone::Strong, &row.worker).text(Tone::Soft, format!(": {}", parts(bytes)));
+        lines.push(line.render(canvas.width, canvas.style()));
+    }
     for row in list.workers.iter().filter(|row| !row.reason.is_empty()) {
         let line = Line::default().foreign(Tone::Strong, &row.worker).text(Tone::Soft, ": ");
         lines.push(line.foreign(Tone::Text, &plain::line(&row.reason)).render(canvas.width, canvas.style()));
@@ -52,13 +56,30 @@ fn cells(row: &WorkerRow, canvas: &Canvas) -> Vec<Cell> {
     ]
 }
 
+/// Where its bytes are, and their bounds.
+fn parts(bytes: &WorkerBytes) -> String {
+    let of = |used: u64, max: u64| match max {
+        0 => size(used),
+        max => format!("{} of {}", size(used), size(max)),
+    };
+    format!(
+        "slots {}, mirrors {}, outbox {}, free {} ({} kept)",
+        of(bytes.slots, bytes.slots_max),
+        of(bytes.mirrors, bytes.mirrors_max),
+        size(bytes.outbox),
+        size(bytes.free),
+        size(bytes.free_min)
+    )
+}
+
 /// What it has taken, and what is free.
 fn disk(bytes: &WorkerBytes) -> String {
     let used = bytes.slots + bytes.mirrors + bytes.outbox;
     format!("{} used, {} free", size(used), size(bytes.free))
 }
 
-fn size(bytes: u64) -> String {
+/// A number of bytes for people.
+pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KB", "MB", "GB", "TB"];
     let mut amount = bytes as f64;
     let mut unit = 0;
@@ -96,7 +117,13 @@ mod tests {
             gate_slots: 1,
             running: 2,
             seen_ms: 1_772_337_900_000,
-            bytes: Some(WorkerBytes { slots: 1_500_000_000, free: 42_000_000_000, ..WorkerBytes::default() }),
+            bytes: Some(WorkerBytes {
+                slots: 1_500_000_000,
+                slots_max: 64_000_000_000,
+                free: 42_000_000_000,
+                free_min: 256_000_000,
+                ..WorkerBytes::default()
+            }),
             ..WorkerRow::default()
         };
         WorkerList {
@@ -116,7 +143,11 @@ mod tests {
         let text = workers(&list(), &Canvas::plain(200, 1_772_337_906_000));
         assert!(text.contains("w1") && text.contains("2/4") && text.contains("1.5 GB used, 42 GB free"), "{text}");
         assert!(text.contains("quarantined") && text.contains("everything failed on it"), "{text}");
-        assert_eq!(text.lines().count(), 4, "{text}");
+        assert!(
+            text.contains("w1: slots 1.5 GB of 64 GB, mirrors 0 B, outbox 0 B, free 42 GB (256 MB kept)"),
+            "{text}"
+        );
+        assert_eq!(text.lines().count(), 6, "{text}");
     }
 
     #[test]

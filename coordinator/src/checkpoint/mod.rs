@@ -15,7 +15,7 @@ mod store;
 pub use index::{Index, IndexError};
 pub use journal::{Journal, JournalLimits};
 pub use record::{RecordError, decode_frame, encode_frame};
-pub use recover::{Recovered, each_record, read_records, recover, recover_read_only, recover_within};
+pub use recover::{Recovered, each_record, oldest_record, read_records, recover, recover_read_only, recover_within};
 pub use snapshot::{SNAPSHOTS_KEPT, decode_snapshot, encode_snapshot, list_snapshots, read_snapshot, write_snapshot};
 pub use store::{FileStore, Store};
 

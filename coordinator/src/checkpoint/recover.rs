@@ -51,6 +51,11 @@ pub fn each_record(
     journal::read(&layout.journal(), after_seq, visit).map(|_| ())
 }
 
+/// Number of the oldest record that is kept; `None` without a journal.
+pub fn oldest_record(layout: &JobLayout) -> Result<Option<u64>, CheckpointError> {
+    journal::first_seq(&layout.journal())
+}
+
 /// All whole records after a sequence number.
 pub fn read_records(layout: &JobLayout, after_seq: u64) -> Result<Vec<Record>, CheckpointError> {
     let mut records = Vec::new();

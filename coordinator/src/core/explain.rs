@@ -5,6 +5,7 @@ use longhaul_proto::{Explanation, ParkReason};
 
 use super::footprint::Footprint;
 use super::landing::{BaseGate, Step};
+use super::shortage::{self, Shortage};
 use super::{JobPhase, Millis, Phase, State};
 
 /// How many names a list of causes gives.
@@ -29,7 +30,7 @@ pub fn explain(state: &State, node: NodeId, now: Millis) -> Explanation {
             out.next.push(format!("longhaul logs {id}"));
         }
         Phase::Delivered { .. } => delivered(state, node, &mut out),
-        Phase::Landing { batch, .. } => landing(state, *batch, &mut out),
+        Phase::Landing { batch, .. } => landing(state, *batch, now, &mut out),
         Phase::Parked { park, text, .. } => {
             out.causes.push(text.clone());
             failure(state, node, &mut out);
@@ -89,8 +90,9 @@ fn waiting(state: &State, node: NodeId, out: &mut Explanation) {
 fn ready(state: &State, node: NodeId, now: Millis, out: &mut Explanation) {
     if state.landing.base_gate != BaseGate::Green {
         out.causes.push("the gate has not been seen green on the base yet".to_owned());
-        // Whoever may not work may not gate either.
-        workers(state, node, now, out);
+        if state.landing.gates.is_empty() {
+            told(shortage::of_gate(state, now), out);
+        }
         return;
     }
     let blockers = state.held().blockers(&Footprint::of(state.plan(), node), 100);
@@ -101,39 +103,17 @@ fn ready(state: &State, node: NodeId, now: Millis, out: &mut Explanation) {
     if live >= most as usize {
         out.causes.push(format!("{live} attempts are running, which is the limit (budget.parallel = {most})"));
     }
-    workers(state, node, now, out);
+    told(shortage::of_work(state, &state.task(node).labels, now), out);
     if out.causes.is_empty() {
         out.causes.push("it is next in line: subtasks on a longer way to the end go first".to_owned());
     }
 }
 
 /// Why nobody takes it, if that is so.
-fn workers(state: &State, node: NodeId, now: Millis, out: &mut Explanation) {
-    let present: Vec<_> = state.fleet.present(now).collect();
-    if present.is_empty() {
-        out.causes.push("no worker has been heard of".to_owned());
-        out.next.push("longhaul workers".to_owned());
-        return;
-    }
-    let labels = &state.task(node).labels;
-    let mut fit = present.iter().filter(|(_, view)| labels.iter().all(|label| view.labels.contains(label))).peekable();
-    if fit.peek().is_none() {
-        out.causes.push(format!("none of the {} workers there has the labels {}", present.len(), labels.join(", ")));
-        out.next.push(format!("longhaul worker --label {} …", labels.join(" --label ")));
-        return;
-    }
-    let reason = |(name, view): &(&str, &super::WorkerView)| {
-        let quarantined = state.infirmary.of(name).filter(|health| health.until_ms > now);
-        match quarantined {
-            Some(health) => Some(format!("{name} is in quarantine: {}", health.reason)),
-            None if !view.unavailable.is_empty() => Some(format!("{name} takes nothing new: {}", view.unavailable)),
-            None => None,
-        }
-    };
-    let reasons: Vec<Option<String>> = fit.map(reason).collect();
-    if reasons.iter().all(Option::is_some) {
-        out.causes.extend(reasons.into_iter().flatten().take(NAMES_MAX));
-        out.next.push("longhaul workers".to_owned());
+fn told(shortage: Option<Shortage>, out: &mut Explanation) {
+    if let Some(shortage) = shortage {
+        out.causes.extend(shortage.causes);
+        out.next.push(shortage.next);
     }
 }
 
@@ -156,7 +136,7 @@ fn delivered(state: &State, node: NodeId, out: &mut Explanation) {
     }
 }
 
-fn landing(state: &State, id: longhaul_common::BatchId, out: &mut Explanation) {
+fn landing(state: &State, id: longhaul_common::BatchId, now: Millis, out: &mut Explanation) {
     let Some(batch) = state.batch(id) else { return };
     let what = match batch.step {
         Step::Merging => "is being merged",
@@ -168,6 +148,9 @@ fn landing(state: &State, id: longhaul_common::BatchId, out: &mut Explanation) {
         Step::Green | Step::Moving => "is green and moves the branch",
     };
     out.causes.push(format!("its batch of {} {what}", batch.members.len()));
+    if matches!(batch.step, Step::NeedsGate { .. } | Step::Red) && state.landing.gates.is_empty() {
+        told(shortage::of_gate(state, now), out);
+    }
 }
 
 fn failure(state: &State, node: NodeId, out: &mut Explanation) {

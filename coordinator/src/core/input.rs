@@ -168,6 +168,11 @@ pub enum Input {
         /// How long.
         ms: u64,
     },
+    /// The bus was down: nobody could be heard, while whoever works went on.
+    Deaf {
+        /// How long.
+        ms: u64,
+    },
     /// A person's request.
     Request(Request),
 }

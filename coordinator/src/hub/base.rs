@@ -8,7 +8,7 @@ use std::process::Stdio;
 use longhaul_common::Oid;
 use longhaul_common::git::{Git, GitError, Store, StoreError, sync_objects};
 
-use crate::repos::{RepoError, ensure_store};
+use crate::repos::{RepoError, StoreLock, ensure_store};
 
 /// Largest pack of a submission in bytes.
 pub const PACK_BYTES_MAX: u64 = 8 << 30;
@@ -47,6 +47,17 @@ pub enum BaseError {
     Git(#[from] GitError),
 }
 
+impl BaseError {
+    /// Whether the disk is full, which more space mends.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => source.kind() == std::io::ErrorKind::StorageFull,
+            Self::Repo(error) => error.is_disk_full(),
+            other => super::says_full(&other.to_string()),
+        }
+    }
+}
+
 fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> BaseError {
     let path = path.to_owned();
     move |source| BaseError::Io { action, path, source }
@@ -56,6 +67,7 @@ fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> BaseE
 /// and that the ref `name` keeps it. Durable when it returns.
 pub(super) fn take_base(store: &Path, pack: Option<&Path>, base: Oid, name: &str) -> Result<(), BaseError> {
     ensure_store(store)?;
+    let _nothing_goes_away_meanwhile = StoreLock::shared(store)?;
     if !Store::open_own(store)?.has(base) {
         let missing = |cause: String| BaseError::Missing { base, cause };
         let pack = pack.ok_or_else(|| missing("no pack came".to_owned()))?;

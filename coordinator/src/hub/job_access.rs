@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
 use longhaul_common::JobId;
+use longhaul_common::bus::Link;
 use longhaul_common::git::{Store as GitStore, StoreError};
 use longhaul_common::layout::{JobLayout, Layout};
 use longhaul_proto as pb;
@@ -63,6 +64,23 @@ impl From<ControlError> for AccessError {
             ControlError::Store(error) => Self::Store(error),
         }
     }
+}
+
+impl AccessError {
+    /// Whether the disk is full, which more space mends: asking again may help.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Checkpoint(error) => error.is_disk_full(),
+            Self::Open(error) => error.is_disk_full(),
+            Self::Store(error) => says_full(&error.to_string()),
+            _ => false,
+        }
+    }
+}
+
+/// What git and the system say of a full disk.
+pub(crate) fn says_full(words: &str) -> bool {
+    words.contains("No space left") || words.contains("quota exceeded")
 }
 
 /// A job that this process does not run, as its files were when it was read.
@@ -198,14 +216,30 @@ impl JobAccess {
         }
     }
 
-    /// Where it stands.
+    /// Where it stands. While the journal cannot be written, that is what it says so far.
     pub async fn status(&self) -> Result<pb::JobStatus, AccessError> {
         let words = match self {
             Self::Running(running) => running.progress.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             Self::Files(_) => ProgressMap::new(),
         };
-        let live = self.is_running();
-        self.ask(move |state, now| view::job_status(state, now, &words, live)).await
+        let (live, told) = (self.is_running(), words.clone());
+        let asked = self.ask(move |state, now| view::job_status(state, now, &told, live)).await;
+        let mut status = match (asked, self) {
+            (Err(AccessError::Gone(trouble @ Gone::Unwritten { .. })), Self::Running(running)) => {
+                let (layout, id) = (running.site.layout.clone(), running.id.clone());
+                let durable = off_runtime(move || FileJob::read(&layout, &id)).await?.state;
+                let mut status = view::job_status(&durable, durable.now_ms(), &words, live);
+                status.warnings.insert(0, format!("{trouble}. Make room: it goes on by itself"));
+                status
+            }
+            (asked, _) => asked?,
+        };
+        if let Self::Running(running) = self
+            && let Link::Down { cause } = running.site.bus.link()
+        {
+            status.warnings.insert(0, format!("NATS does not answer ({cause}): nothing is handed out until it does"));
+        }
+        Ok(status)
     }
 
     /// Subtasks that match.
@@ -309,7 +343,7 @@ pub(crate) async fn off_runtime<T: Send + 'static>(
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => Err(AccessError::Gone(Gone)),
+        Err(_) => Err(AccessError::Gone(Gone::Ended)),
     }
 }
 

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -15,7 +15,7 @@ use longhaul_common::JobId;
 use longhaul_common::bus::{Bus, Link, Message, Subject};
 use longhaul_common::layout::Layout;
 use longhaul_common::server::ServerAccess;
-use longhaul_proto::{Hello, PROTOCOL, PROTOCOL_MIN, ToWorker, to_worker};
+use longhaul_proto::{Hello, JobBytes, PROTOCOL, PROTOCOL_MIN, ToWorker, to_worker};
 use prost::Message as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -24,12 +24,18 @@ use super::JobCard;
 use super::job_access::{AccessError, FileJob, JobAccess, off_runtime};
 use crate::clock::SystemClock;
 use crate::coordinator::{Coordinator, Job, OpenError, Running, Site};
-use crate::core::{JobPhase, LEASE_MS, Millis};
+use crate::core::{Input, JobPhase, LEASE_MS, LEASE_MS_MIN, Millis, Outage};
 use crate::driver::Clock as _;
+use crate::engine::GAP_MS;
 use crate::fleet::FleetTable;
+use crate::upkeep::{UpkeepSettings, measure};
 
-/// How often the bus is looked at: workers are called when it comes back.
+/// How often the bus is looked at: no lease runs while it is down, and workers are called when it
+/// comes back.
 const LINK_LOOK: Duration = Duration::from_millis(500);
+
+/// Age at which what a job takes on the disk is measured again: folders are walked for it.
+const BYTES_AGE_MAX: Duration = Duration::from_secs(30);
 
 /// Settings of a hub.
 #[derive(Clone, Debug)]
@@ -40,11 +46,18 @@ pub struct HubSettings {
     pub closed_cached_max: usize,
     /// Silence after which a worker has lost its leases.
     pub lease_ms: Millis,
+    /// How the disk is kept bounded.
+    pub upkeep: UpkeepSettings,
 }
 
 impl Default for HubSettings {
     fn default() -> Self {
-        Self { workers: ServerAccess::default(), closed_cached_max: 8, lease_ms: LEASE_MS }
+        Self {
+            workers: ServerAccess::default(),
+            closed_cached_max: 8,
+            lease_ms: LEASE_MS,
+            upkeep: UpkeepSettings::default(),
+        }
     }
 }
 
@@ -63,6 +76,8 @@ pub(crate) struct Inner {
     closed: Mutex<Vec<Arc<FileJob>>>,
     /// Jobs whose driver ended by itself, and why.
     failed: Mutex<BTreeMap<JobId, String>>,
+    /// What jobs take on the disk, and when that was measured.
+    bytes: Mutex<BTreeMap<JobId, (Instant, JobBytes)>>,
     /// Held while a job is opened, ended or given a plan.
     pub opening: tokio::sync::Mutex<()>,
     pub stop: CancellationToken,
@@ -91,8 +106,8 @@ impl Hub {
             path: jobs.clone(),
             source,
         })?;
-        let fleet = FleetTable::listen(Arc::clone(&bus));
-        let lease_ms = settings.lease_ms;
+        let lease_ms = settings.lease_ms.max(LEASE_MS_MIN);
+        let fleet = FleetTable::listen(Arc::clone(&bus), lease_ms);
         let hub = Self::new(Site { layout, bus, fleet, remote: true, lease_ms }, settings, None);
         for card in JobCard::all(&hub.inner.site.layout) {
             let Ok(id) = card.job.parse::<JobId>() else { continue };
@@ -109,7 +124,9 @@ impl Hub {
         }
         hub.say_hello();
         let caller = hub.clone();
-        hub.inner.tasks.spawn(async move { caller.call_when_back().await });
+        hub.inner.tasks.spawn(async move { caller.watch_link().await });
+        let keeper = hub.clone();
+        hub.inner.tasks.spawn(async move { keeper.keep_up(keeper.inner.settings.upkeep).await });
         Ok(hub)
     }
 
@@ -132,6 +149,7 @@ impl Hub {
             jobs: Mutex::default(),
             closed: Mutex::default(),
             failed: Mutex::default(),
+            bytes: Mutex::default(),
             opening: tokio::sync::Mutex::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -259,6 +277,19 @@ impl Hub {
         off_runtime(move || hub.find_blocking(&id)).await
     }
 
+    /// What a job takes on the disk, as lately measured.
+    pub(crate) async fn bytes_of(&self, access: &JobAccess) -> Option<JobBytes> {
+        let id = access.id().clone();
+        let known = lock(&self.inner.bytes).get(&id).copied();
+        if let Some((_, bytes)) = known.filter(|(at, _)| at.elapsed() < BYTES_AGE_MAX) {
+            return Some(bytes);
+        }
+        let (layout, store) = (access.layout(), access.store());
+        let bytes = off_runtime(move || Ok(measure(&layout, &store))).await.ok()?;
+        lock(&self.inner.bytes).insert(id, (Instant::now(), bytes));
+        Some(bytes)
+    }
+
     /// Forgets what was read of a job's files, so that it can be opened.
     pub(crate) fn forget_files(&self, id: &JobId) {
         lock(&self.inner.closed).retain(|files| files.state().job() != id.as_str());
@@ -330,8 +361,11 @@ impl Hub {
         }
     }
 
-    async fn call_when_back(&self) {
+    /// Forgives leases the time in which nobody could be heard, and calls the workers when the bus
+    /// is back.
+    async fn watch_link(&self) {
         let mut was_up = true;
+        let (mut outage, mut last) = (Outage::default(), Instant::now());
         let mut look = tokio::time::interval(LINK_LOOK);
         loop {
             tokio::select! {
@@ -339,6 +373,15 @@ impl Hub {
                 () = self.inner.stop.cancelled() => return,
             }
             let up = self.inner.site.bus.link() == Link::Up;
+            let passed = Millis::try_from(std::mem::replace(&mut last, Instant::now()).elapsed().as_millis());
+            // A longer time is one in which this process did not run: the engine sees that itself.
+            let passed = passed.ok().filter(|&ms| ms < GAP_MS).unwrap_or(0);
+            match u64::try_from(outage.pass(passed, up)) {
+                Ok(ms) if ms > 0 => {
+                    self.running_jobs().iter().for_each(|running| running.handle.input(Input::Deaf { ms }));
+                }
+                _ => {}
+            }
             if up && !was_up {
                 self.say_hello();
             }

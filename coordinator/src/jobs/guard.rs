@@ -41,9 +41,17 @@ pub(super) fn job_id(job: &str) -> Result<JobId, Status> {
     job.parse().map_err(|error: longhaul_common::id::BadJobId| Status::invalid_argument(error.to_string()))
 }
 
+/// What people read when the server's disk is full.
+pub(super) fn full(cause: &str) -> String {
+    format!("the server's disk is full, nothing was changed: {cause}. Make room there and try again")
+}
+
 impl From<AccessError> for Status {
     fn from(error: AccessError) -> Self {
         let text = error.to_string();
+        if error.is_disk_full() {
+            return Self::unavailable(full(&text));
+        }
         match error {
             AccessError::Unknown(_) | AccessError::Select(_) => Self::not_found(text),
             AccessError::Gone(_) => Self::unavailable(text),
@@ -64,6 +72,7 @@ impl From<SubmitError> for Status {
         match error {
             SubmitError::Admit(_) => Self::invalid_argument(text),
             SubmitError::Exists(_) => Self::already_exists(text),
+            SubmitError::Base(error) if error.is_disk_full() => Self::unavailable(full(&text)),
             SubmitError::Base(crate::hub::BaseError::Missing { .. })
             | SubmitError::OtherRepository { .. }
             | SubmitError::NotServed => Self::failed_precondition(text),

@@ -92,7 +92,9 @@ impl Jobs for JobsService {
 
     async fn get(&self, request: Request<pb::GetRequest>) -> Reply<pb::JobStatus> {
         allow(request.extensions(), Role::Read)?;
-        Ok(Response::new(self.access(&request.get_ref().job).await?.status().await?))
+        let access = self.access(&request.get_ref().job).await?;
+        let bytes = self.hub.bytes_of(&access).await;
+        Ok(Response::new(pb::JobStatus { bytes, ..access.status().await? }))
     }
 
     async fn subtasks(&self, request: Request<pb::SubtasksRequest>) -> Reply<pb::SubtaskList> {

@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt as _;
 use tonic::{Status, Streaming};
 
 use super::JobsService;
-use super::guard::audited;
+use super::guard::{audited, full};
 use crate::hub::{Identity, PACK_BYTES_MAX, Role, Submission};
 
 impl JobsService {
@@ -77,7 +77,7 @@ impl JobsService {
 
 fn not_written(error: std::io::Error) -> Status {
     match error.kind() {
-        std::io::ErrorKind::StorageFull => Status::resource_exhausted("the server's disk is full"),
+        std::io::ErrorKind::StorageFull => Status::unavailable(full(&error.to_string())),
         _ => Status::internal(format!("the pack cannot be kept: {error}")),
     }
 }

@@ -13,9 +13,10 @@ use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use crate::checkpoint::{CheckpointError, each_record};
+use crate::checkpoint::{CheckpointError, each_record, oldest_record};
+use crate::driver::Gone;
 use crate::effects::Records;
-use crate::hub::{AccessError, Hub, JobAccess};
+use crate::hub::{AccessError, Hub, JobAccess, off_runtime};
 use crate::view;
 
 /// Events a watcher may be behind before its reading of the journal waits for it.
@@ -67,7 +68,19 @@ impl Watcher {
                 JobAccess::Running(running) => Some((running.records.subscribe(), running.ended.clone())),
                 JobAccess::Files(_) => None,
             };
-            self.read_journal(&access).await?;
+            self.say_retired(&access).await?;
+            match (self.read_journal(&access).await, &live) {
+                // The driver ended under it: its files have the rest.
+                (Err(End::Said(status)), Some((_, ended))) if status.code() == tonic::Code::Unavailable => {
+                    let stop = self.hub.stopping();
+                    tokio::select! {
+                        () = ended.cancelled() => {}
+                        () = stop.cancelled() => return self.ending(),
+                    }
+                    continue;
+                }
+                (read, _) => read?,
+            }
             match live {
                 Some((live, ended)) => {
                     let stop = self.hub.stopping();
@@ -80,6 +93,17 @@ impl Watcher {
                 None => return Ok(()),
             }
         }
+    }
+
+    /// Events whose records are retired cannot be told any more; that is said instead.
+    async fn say_retired(&mut self, access: &JobAccess) -> Result<(), End> {
+        let layout = access.layout();
+        let first = off_runtime(move || Ok(oldest_record(&layout)?)).await?;
+        if let Some(event) = first.and_then(|first| view::retired_event(self.seen, first)) {
+            self.seen = event.seq;
+            self.events.send(Ok(event)).await.map_err(|_| End::Left)?;
+        }
+        Ok(())
     }
 
     /// A server that ends says where to go on; a process of one job ends with it.
@@ -160,11 +184,25 @@ impl Watcher {
     async fn tell(&mut self, access: &JobAccess, batch: &Records) -> Result<(), End> {
         let (from, batch) = (self.seen, Arc::clone(batch));
         let last = batch.last().map_or(from, |record| record.seq).max(from);
-        let described = access.ask(move |state, _| {
-            let fresh = batch.iter().filter(|record| record.seq > from);
-            fresh.filter_map(|record| view::watch_event(state, record)).collect::<Vec<_>>()
-        });
-        for event in described.await? {
+        let describe = || {
+            let batch = Arc::clone(&batch);
+            access.ask(move |state, _| {
+                let fresh = batch.iter().filter(|record| record.seq > from);
+                fresh.filter_map(|record| view::watch_event(state, record)).collect::<Vec<_>>()
+            })
+        };
+        let described = loop {
+            match (describe().await, access) {
+                // What is durable is told later: nothing happens meanwhile.
+                (Err(AccessError::Gone(Gone::Unwritten { .. })), JobAccess::Running(running)) => tokio::select! {
+                    () = running.handle.wait_writable() => {}
+                    () = self.events.closed() => return Err(End::Left),
+                    () = running.ended.cancelled() => return Err(AccessError::Gone(Gone::Ended).into()),
+                },
+                (described, _) => break described?,
+            }
+        };
+        for event in described {
             self.events.send(Ok(event)).await.map_err(|_| End::Left)?;
         }
         self.seen = last;

@@ -127,7 +127,10 @@ impl JobsService {
         let mut jobs = Vec::with_capacity(ids.len());
         for id in ids {
             match self.hub.find(&id).await {
-                Ok(access) => jobs.push(job_row(access.status().await?)),
+                Ok(access) => {
+                    let bytes = self.hub.bytes_of(&access).await;
+                    jobs.push(pb::JobRow { bytes, ..job_row(access.status().await?) });
+                }
                 Err(error) => tracing::warn!(job = %id, %error, "a job cannot be listed"),
             }
         }
@@ -144,5 +147,6 @@ fn job_row(status: pb::JobStatus) -> pb::JobRow {
         started_ms: status.started_ms,
         source_path: status.source_path,
         live: status.live,
+        bytes: None,
     }
 }

@@ -46,6 +46,14 @@ pub enum RepoError {
 }
 
 impl RepoError {
+    /// Whether the disk is full, which more space mends.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => source.kind() == std::io::ErrorKind::StorageFull,
+            other => crate::hub::says_full(&other.to_string()),
+        }
+    }
+
     /// Whether the result itself is at fault. Everything else (disk, a killed or missing git) may
     /// be better next time, and the result must be kept for then.
     pub fn blames_result(&self) -> bool {

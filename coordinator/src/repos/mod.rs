@@ -20,4 +20,5 @@ pub use import::{Incoming, PACK_BYTES_MAX, UNPACK_BYTES_MAX, UNPACK_OBJECTS_MAX,
 pub use lock::{GIVE_WAY_MAX, StoreLock};
 pub use maintenance::{MaintenanceReport, maintain};
 pub use prune::{Prune, PruneReport, prune};
+pub use recent::note;
 pub use store::{clear_leftovers, ensure_store, prepare_store};

@@ -20,7 +20,7 @@ fn today() -> u64 {
 }
 
 /// Writes down that a commit is coming in. Called under the store's shared lock.
-pub(super) fn note(store: &Path, commit: Oid) -> Result<(), RepoError> {
+pub fn note(store: &Path, commit: Oid) -> Result<(), RepoError> {
     let path = store.join(format!("{PREFIX}{}", today()));
     let file = OpenOptions::new().create(true).append(true).open(&path);
     // One write: lines of two processes do not mix.

@@ -14,6 +14,20 @@ pub fn watch_event(state: &State, record: &Record) -> Option<WatchEvent> {
     Some(out)
 }
 
+/// What stands for the records after `after_seq` that are retired, where the oldest kept one is
+/// `first`. `None` when none is missing.
+pub fn retired_event(after_seq: u64, first: u64) -> Option<WatchEvent> {
+    let (from, to) = (after_seq + 1, first.saturating_sub(1));
+    (from <= to).then(|| WatchEvent {
+        seq: to,
+        event: "retired".to_owned(),
+        text: format!(
+            "events {from} to {to} are no longer kept: snapshots stand for them; `longhaul report` shows everything"
+        ),
+        ..WatchEvent::default()
+    })
+}
+
 fn describe(state: &State, event: &Event, out: &mut WatchEvent) {
     let name = |node: u32| {
         let plan = state.plan();

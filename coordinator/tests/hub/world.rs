@@ -122,7 +122,11 @@ impl Server {
     }
 
     pub async fn over(place: &Place, bus: Arc<dyn Bus>) -> Self {
-        let hub = Hub::open(place.layout(), Arc::clone(&bus), HubSettings::default()).await.expect("opens");
+        Self::with(place, bus, HubSettings::default()).await
+    }
+
+    pub async fn with(place: &Place, bus: Arc<dyn Bus>, settings: HubSettings) -> Self {
+        let hub = Hub::open(place.layout(), Arc::clone(&bus), settings).await.expect("opens");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
         let stop = CancellationToken::new();

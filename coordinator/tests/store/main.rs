@@ -2,6 +2,7 @@
 //! 100,000 attempts cost.
 
 mod cost;
+mod expire;
 mod import;
 mod maintenance;
 mod prune;

@@ -1,5 +1,6 @@
 //! Truth on disk: torn, damaged, deleted, newer, full, and cut from power.
 
+mod golden;
 mod power_cut;
 mod samples;
 

@@ -6,3 +6,4 @@ mod permissions;
 mod proxy;
 mod rig;
 mod speed;
+mod versions;

@@ -1,8 +1,8 @@
 //! A simulated coordinator process: the product's engine over a simulated disk, turned as the
 //! driver turns it, with a death between any two steps of a turn.
 
-use longhaul_coordinator::core::{Command, Input, JobPhase, Request, State, open_generation};
-use longhaul_coordinator::engine::{Disposition, Engine, FeedError};
+use longhaul_coordinator::core::{Command, Input, JobPhase, Outage, Request, State, open_generation};
+use longhaul_coordinator::engine::{Disposition, Engine, FeedError, GAP_MS};
 use longhaul_proto::{JobOpened, Plan, record::Event};
 
 use crate::disk::Disk;
@@ -58,6 +58,9 @@ pub struct Coordinator {
     pub skew_ms: i64,
     pub wake_at: i64,
     pub death: Option<Death>,
+    outage: Outage,
+    /// When it last looked whether the broker answers.
+    looked_ms: i64,
     inbox: Vec<Letter>,
     answers: Vec<Answer>,
     uncommitted: bool,
@@ -81,6 +84,8 @@ impl Coordinator {
             skew_ms: 0,
             wake_at: 0,
             death: None,
+            outage: Outage::default(),
+            looked_ms: 0,
             inbox: Vec::new(),
             answers: Vec::new(),
             uncommitted: false,
@@ -116,6 +121,15 @@ impl Coordinator {
         match self.engine.feed(&Input::Request(request.clone())) {
             Ok(_) | Err(FeedError::Refused(_)) => {}
             Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Looks at the link, as the product does: no lease runs while nobody can be heard.
+    pub fn look(&mut self, world_ms: i64, up: bool) {
+        let passed = world_ms - std::mem::replace(&mut self.looked_ms, world_ms);
+        let forgiven = self.outage.pass(if passed < GAP_MS { passed } else { 0 }, up);
+        if let Ok(ms @ 1..) = u64::try_from(forgiven) {
+            self.take(Letter::Input(Input::Deaf { ms }));
         }
     }
 

@@ -213,6 +213,7 @@ impl World {
         }
         let commits = self.coordinator.commits;
         self.coordinator.wake_at = 0;
+        self.coordinator.look(self.now, !self.network.down);
         let (outgoing, died) = self.coordinator.turn(self.now);
         let waits = self.coordinator.wake_at;
         for outgoing in outgoing {

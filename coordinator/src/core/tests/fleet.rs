@@ -25,7 +25,7 @@ fn work_goes_to_a_worker_with_its_labels_and_explain_says_which_are_missing() {
     let mut bench = Bench::fleet(labelled(&[("a", &[])], &["rust", "gpu"]), "plain", &["rust"]);
     bench.nothing_more();
     let why = explain(&bench.state, NodeId(0), bench.now);
-    assert_eq!(why.causes, ["none of the 1 workers there has the labels rust, gpu"]);
+    assert_eq!(why.causes, ["the only worker there has not the labels rust, gpu"]);
     assert_eq!(why.next, ["longhaul worker --label rust --label gpu …"]);
     bench.hear("able", &["gpu", "rust", "big"], "");
     assert_eq!(worker_of(bench.expect("assigned")), "able");
