@@ -25,6 +25,7 @@ mod live;
 mod presence;
 mod request;
 mod retry;
+mod roster;
 mod schedule;
 mod spend;
 mod state;
