@@ -2,7 +2,7 @@
 //! its next process hands out something new. Real processes, real commands.
 
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use longhaul_common::layout::{JobLayout, Layout};
@@ -11,11 +11,12 @@ use longhaul_proto as pb;
 use longhaul_tests::World;
 use longhaul_tests::fleet::{Fleet, FleetSpec};
 
+use super::noop_worker::now_micros;
 use super::submit;
 use super::table::Row;
 
-/// Leases that are looked at: the shortest sensible one, and the usual one.
-const LEASES: [u64; 2] = [6, 30];
+/// Leases that are looked at, in seconds, side by side: the usual one, and a short one.
+const LEASES: [u64; 2] = [30, 6];
 
 /// Open subtasks of the coordinator that is killed.
 const OPEN: usize = 10_000;
@@ -32,8 +33,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 const JOB: &str = "killed";
 
 struct Site {
-    world: World,
+    // Ended before its folder goes.
     fleet: Fleet,
+    world: World,
     job: JobLayout,
 }
 
@@ -57,13 +59,12 @@ impl Site {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(submit::submit(&fleet.url(), plan, &pack))?;
         let job = Layout::new(&fleet.server.root).job(&JOB.parse()?);
-        Ok(Self { world, fleet, job })
+        Ok(Self { fleet, world, job })
     }
 }
 
 fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    i64::try_from(now_micros() / 1_000).unwrap_or(i64::MAX)
 }
 
 /// From a worker's SIGKILL until the command of its subtask runs on another.
@@ -72,8 +73,8 @@ pub fn worker() -> anyhow::Result<Vec<Row>> {
     let mut sites = Vec::new();
     for lease in LEASES {
         let spec = FleetSpec { workers: 2, slots: 2, lease: format!("{lease}s"), ..FleetSpec::default() };
-        // Each start of the command leaves a line.
-        let script = |folder: &Path| format!("echo x >> {}; sleep 100", folder.join("starts").display());
+        // Each start of the command leaves its time, in nanoseconds.
+        let script = |folder: &Path| format!("date +%s%N >> {}; sleep 100", folder.join("starts").display());
         let mut site = Site::start(&spec, 1, script)?;
         let starts = site.world.folder().join("starts");
         wait_starts(&starts, 1)?;
@@ -84,12 +85,12 @@ pub fn worker() -> anyhow::Result<Vec<Row>> {
         let (name, ..) = submit::wait_for(&site.job, 0, WAIT_MAX, assigned)?;
         let victim = site.fleet.workers.iter_mut().find(|worker| worker.name == name).context("a worker of ours")?;
         victim.process.as_mut().context("it runs")?.kill()?;
-        sites.push((lease, site, starts, Instant::now()));
+        sites.push((lease, site, starts, now_micros()));
     }
     let mut rows = Vec::new();
     for (lease, site, starts, killed) in sites {
-        wait_starts(&starts, 2)?;
-        let took = killed.elapsed().as_secs_f64();
+        let started = wait_starts(&starts, 2)?;
+        let took = (started as f64 - killed as f64) / 1e6;
         rows.push(Row::figure(
             &format!("worker's SIGKILL to its work running elsewhere, lease {lease} s"),
             format!("{took:.1} s (lease {:+.1} s)", took - lease as f64),
@@ -100,13 +101,17 @@ pub fn worker() -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn wait_starts(file: &Path, count: usize) -> anyhow::Result<()> {
+/// Waits for so many starts; gives the time of the last, in microseconds.
+fn wait_starts(file: &Path, count: usize) -> anyhow::Result<u64> {
     let begun = Instant::now();
-    while std::fs::read_to_string(file).unwrap_or_default().lines().count() < count {
+    loop {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        if let Some(line) = text.lines().nth(count - 1).filter(|_| text.ends_with('\n')) {
+            return Ok(line.parse::<u64>()? / 1_000);
+        }
         anyhow::ensure!(begun.elapsed() < WAIT_MAX, "the command was not started in time");
         std::thread::sleep(LOOK_EVERY);
     }
-    Ok(())
 }
 
 /// What one restart took, in milliseconds from the start of the new process.

@@ -66,11 +66,6 @@ impl NoopWorkers {
         Ok(Self(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?))
     }
 
-    /// Its process.
-    pub fn id(&self) -> u32 {
-        self.0.id()
-    }
-
     /// Ends it; gives when it took which assignment, of each job.
     pub fn end(mut self) -> anyhow::Result<BTreeMap<(String, u64), u64>> {
         drop(self.0.stdin.take());

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use futures::StreamExt as _;
 use longhaul_common::JobId;
 use longhaul_common::bus::nats::{NatsBus, NatsRole};
@@ -133,8 +134,8 @@ impl Rig {
             .collect::<anyhow::Result<_>>()?;
         let mut missing: Vec<String> = (0..WORKERS).map(|n| format!("p{n}-0")).collect();
         while !missing.is_empty() {
-            let heard = tokio::time::timeout(ROUND_MAX, presences.next()).await?;
-            missing.retain(|name| heard.as_ref().is_none_or(|said| said.subject.worker_name() != Some(name.as_str())));
+            let heard = tokio::time::timeout(ROUND_MAX, presences.next()).await?.context("the bus ended")?;
+            missing.retain(|name| heard.subject.worker_name() != Some(name.as_str()));
         }
         let bare = Bare::start(&nats.url(), WORKERS).await?;
         Ok(Self { folder, pack, base, layout, bus, hub, web, stop, bare, workers, _nats: nats })
