@@ -30,8 +30,9 @@ chaos: setup-nats ## Rounds of chaos: SEEDS=N of SUBTASKS=200, or one again with
 fleet: ## The demo on NATS, a coordinator and three workers; one of them is killed
 	@examples/fleet.sh
 
-bench: ## Measurements, as ratios (docs/benchmarks.md)
-	cargo run --release -p longhaul-tests --bin bench -- $(ARGS)
+bench: setup-nats ## Measurements, as ratios (docs/benchmarks.md)
+	cargo build --release -p longhaul-tests --bin bench -p longhaul --bin longhaul
+	target/release/bench $(ARGS)
 
 .PHONY: setup-nextest setup-deny setup-nats
 setup-nextest:

@@ -20,16 +20,18 @@ use crate::capsule::{capsule, instructions};
 use crate::core::{Input, State};
 use crate::effects::{IndexWork, Performer, write_capsule};
 
-/// What this process sent and is still live.
+/// What ended and may be remembered, at least.
+const PAST_MIN: usize = 256;
+
+/// What this process sent and is still live, or was lately.
 pub(crate) struct Sent {
     epoch: u64,
     live: BTreeMap<u64, (String, u64)>,
-    looked_at: u64,
 }
 
 impl Sent {
     pub fn new(epoch: u64) -> Self {
-        Self { epoch, live: BTreeMap::new(), looked_at: epoch }
+        Self { epoch, live: BTreeMap::new() }
     }
 
     /// The id of the next message about an assignment.
@@ -40,10 +42,10 @@ impl Sent {
         format!("{job}.{id}.{}.{times}", self.epoch)
     }
 
-    /// Forgets what ended.
+    /// Forgets what ended, once it is as much as what lives: each is looked at a few times only.
     pub fn keep_live(&mut self, state: &State) {
-        if self.looked_at != state.seq() {
-            self.looked_at = state.seq();
+        let live = state.attempts().len() + state.landing.gates.len();
+        if self.live.len() > PAST_MIN + 2 * live {
             self.live.retain(|&id, _| state.live_worker(id).is_some());
         }
     }

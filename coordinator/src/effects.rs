@@ -24,7 +24,7 @@ use crate::coordinator::{FilesCommits, Running};
 use crate::core::{Command, Input, JobPhase, Millis, MoveResult, Phase, State};
 use crate::dispatch::Sent;
 use crate::driver::{Effects, Handle};
-use crate::fleet::{FleetTable, Share};
+use crate::fleet::FleetTable;
 use crate::landing::{Member, MergeJob, Refs, merge_batch, receipt, seal, stage, write_receipt};
 use crate::repos::{StoreLock, note};
 
@@ -121,14 +121,6 @@ impl Performer {
             records: running.records.clone(),
             pulse,
         }
-    }
-
-    /// What is live is known to the process before any of it is sent.
-    fn note_shares(&self, state: &State) {
-        let attempts = state.attempts().iter().map(|(id, live)| (id.0, &live.worker, false));
-        let gates = state.landing.gates.iter().map(|(id, run)| (id.0, &run.worker, true));
-        let share = |(id, worker, gate): (u64, &String, bool)| (id, Share { worker: worker.clone(), gate });
-        self.fleet.note_shares(&self.job, attempts.chain(gates).map(share).collect());
     }
 
     fn on_git(&self, work: GitWork) {
@@ -275,7 +267,8 @@ impl Effects for Performer {
     }
 
     fn committed(&mut self, records: Vec<Record>, state: &State) {
-        self.note_shares(state);
+        // What is live is known to the process before any of it is sent.
+        self.fleet.note_shares(&self.job, state);
         let records = Arc::new(records);
         if let Some(index) = &self.index {
             drop(index.send(IndexWork::Records(Arc::clone(&records))));

@@ -6,9 +6,10 @@
 
 use std::collections::BTreeSet;
 
-use longhaul_common::Oid;
+use longhaul_common::{AttemptId, GateId, Oid};
 use longhaul_proto::{Audited, JobOpened, Patch, Plan, Record, carried};
 
+use crate::changes::differences;
 use crate::checkpoint::{CheckpointError, Store};
 use crate::core::{
     Command, Event, Graph, Input, JobPhase, Millis, Refusal, Request, State, advance, decide, open_generation,
@@ -44,6 +45,10 @@ pub struct Engine<S> {
     state: State,
     store: S,
     uncommitted: Vec<Record>,
+    /// Commands to workers, and the record at which they were compared with the state.
+    assigned: BTreeSet<Command>,
+    compared: u64,
+    /// Commands of the landing side.
     issued: BTreeSet<Command>,
     /// Commands whose outcome arrived as a report: nothing is left to stop.
     reported: BTreeSet<u64>,
@@ -65,6 +70,8 @@ impl<S: Store> Engine<S> {
             state,
             store,
             uncommitted: Vec::new(),
+            assigned: BTreeSet::new(),
+            compared: 0,
             issued: BTreeSet::new(),
             reported: BTreeSet::new(),
             now,
@@ -132,7 +139,7 @@ impl<S: Store> Engine<S> {
         let live: Vec<u64> =
             self.state.attempts().keys().map(|id| id.0).chain(self.state.landing.gates.keys().map(|id| id.0)).collect();
         self.state.fleet.expect_back(live.iter().copied(), self.now);
-        self.issued = self.state.pending().into_iter().filter(is_assignment).collect();
+        self.assigned = self.state.assignments().collect();
         let open = !matches!(self.state.job_phase(), JobPhase::Closed { .. } | JobPhase::Empty);
         if open && self.state.seq() > 0 {
             self.record(Event::Recovered(longhaul_proto::Recovered {
@@ -215,7 +222,7 @@ impl<S: Store> Engine<S> {
         view.seen_ms = self.now;
         for id in self.state.fleet.hear(worker, view, &theirs) {
             let why = format!("{worker} came back without it");
-            let attempt = self.state.attempts().get(&longhaul_common::AttemptId(id)).map(|live| live.node);
+            let attempt = self.state.attempts().get(&AttemptId(id)).map(|live| live.node);
             self.record(match attempt {
                 Some(node) => Event::LeaseExpired(longhaul_proto::LeaseExpired { attempt: id, node: node.0, why }),
                 None => Event::GateLost(longhaul_proto::GateLost { gate: id, why }),
@@ -262,36 +269,39 @@ impl<S: Store> Engine<S> {
 
     /// Commands to perform now: new ones, and assignments their worker has not heard of.
     pub fn take_commands(&mut self) -> Vec<Command> {
-        let pending: BTreeSet<Command> = self.state.pending().into_iter().collect();
         let mut commands: Vec<Command> = Vec::new();
-        for gone in self.issued.difference(&pending) {
-            if let Some(id) = assignment_id(gone).filter(|id| !self.reported.contains(id)) {
-                commands.push(Command::Stop(id));
+        let mut due: Vec<Command> = Vec::new();
+        // Only an event changes what is live; most turns of a large fleet only hear presences.
+        if self.compared != self.state.seq() {
+            self.compared = self.state.seq();
+            let (gone, fresh) = differences(self.assigned.iter().cloned(), self.state.assignments());
+            for gone in &gone {
+                self.assigned.remove(gone);
+                let stopped = assignment_id(gone).filter(|id| !self.reported.contains(id));
+                commands.extend(stopped.map(Command::Stop));
             }
+            self.assigned.extend(fresh.iter().cloned());
+            due = fresh;
         }
         self.reported.clear();
-        for command in &pending {
-            let fresh = !self.issued.contains(command);
-            let unheard = || {
-                assignment_id(command).is_some_and(|id| {
-                    let worker = self.state.live_worker(id).unwrap_or_default();
-                    self.state.fleet.unheard(worker, id, self.now)
-                })
-            };
-            if fresh || unheard() {
-                commands.push(command.clone());
-            }
-        }
-        for id in commands.iter().filter_map(assignment_id) {
+        due.extend(self.state.fleet.unheard(self.now).filter_map(|id| self.assignment(id)));
+        due.sort();
+        due.dedup();
+        for id in due.iter().filter_map(assignment_id) {
             self.state.fleet.sent(id, self.now);
         }
-        self.issued = pending;
+        commands.extend(due);
+        let landing: BTreeSet<Command> = self.state.landing_commands().into_iter().collect();
+        commands.extend(landing.difference(&self.issued).cloned());
+        self.issued = landing;
         commands
     }
-}
 
-fn is_assignment(command: &Command) -> bool {
-    assignment_id(command).is_some()
+    /// The command that gave an id to its worker, while it has no outcome.
+    fn assignment(&self, id: u64) -> Option<Command> {
+        let both = [Command::Assign(AttemptId(id)), Command::Gate(GateId(id))];
+        both.into_iter().find(|command| self.assigned.contains(command))
+    }
 }
 
 fn assignment_id(command: &Command) -> Option<u64> {

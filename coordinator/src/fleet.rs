@@ -20,8 +20,9 @@ use prost::Message as _;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::clock::SystemClock;
-use crate::core::{Millis, WorkerView};
+use crate::core::{Millis, State, WorkerView};
 use crate::driver::{Clock as _, Handle};
+use crate::shares::Shares;
 use crate::view::ProgressMap;
 
 /// Workers remembered at most; silent ones make place for new ones.
@@ -62,19 +63,20 @@ impl Seen {
     }
 }
 
-/// Something live of one job on one worker.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Share {
-    /// Where.
-    pub worker: String,
-    /// It takes a gate's slot, not one for work.
-    pub gate: bool,
+/// Words kept beyond two for each live assignment before the late ones are looked for.
+const LATE_WORDS_MAX: usize = 256;
+
+/// What anybody said of an id that is over.
+fn forget(words: &mut ProgressMap, id: u64) {
+    let said: Vec<_> =
+        words.range((id, String::new())..(id.saturating_add(1), String::new())).map(|(key, _)| key.clone()).collect();
+    said.iter().for_each(|key| drop(words.remove(key)));
 }
 
 struct Member {
     handle: Handle,
     progress: Arc<Mutex<ProgressMap>>,
-    shares: BTreeMap<u64, Share>,
+    shares: Shares,
 }
 
 struct Table {
@@ -107,7 +109,7 @@ impl FleetTable {
     pub(crate) fn join(&self, job: &JobId, handle: Handle, progress: Arc<Mutex<ProgressMap>>) {
         let now = SystemClock.now_ms();
         let mut table = self.table();
-        table.jobs.insert(job.clone(), Member { handle, progress, shares: BTreeMap::new() });
+        table.jobs.insert(job.clone(), Member { handle, progress, shares: Shares::default() });
         let known = table.workers.values().filter(|seen| seen.refused.is_empty() && !seen.is_silent(now));
         for seen in known {
             table.tell(job, &seen.presence);
@@ -120,15 +122,17 @@ impl FleetTable {
     }
 
     /// What is live of a job, kept up before any of it is sent.
-    pub(crate) fn note_shares(&self, job: &JobId, shares: BTreeMap<u64, Share>) {
+    pub(crate) fn note_shares(&self, job: &JobId, state: &State) {
         if let Some(member) = self.table().jobs.get_mut(job) {
-            member.shares = shares;
+            let over = member.shares.follow(state);
+            let mut words = member.progress.lock().unwrap_or_else(PoisonError::into_inner);
+            over.iter().for_each(|&id| forget(&mut words, id));
         }
     }
 
     /// Whether something of the job is live on the worker.
     pub fn has_share(&self, job: &JobId, worker: &str) -> bool {
-        self.table().jobs.get(job).is_some_and(|member| member.shares.values().any(|share| share.worker == worker))
+        self.table().jobs.get(job).is_some_and(|member| member.shares.on(worker).next().is_some())
     }
 
     /// Every worker heard of, by name.
@@ -195,9 +199,13 @@ impl Table {
     fn tell(&self, job: &JobId, presence: &Presence) {
         let Some(member) = self.jobs.get(job) else { return };
         let view = self.view(job, presence);
-        let lives = |share: &Share, id: &u64| share.worker != presence.worker || view.holding.contains(id);
         let mut words = member.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        words.retain(|(id, by), _| member.shares.get(id).is_some_and(|share| share.worker == *by && lives(share, id)));
+        let dropped = member.shares.on(&presence.worker).filter(|(id, _)| !view.holding.contains(id));
+        dropped.for_each(|(id, _)| forget(&mut words, id));
+        if words.len() > 2 * member.shares.len() + LATE_WORDS_MAX {
+            // Words that came after the end, or of what was never theirs.
+            words.retain(|(id, by), _| member.shares.is_on(*id, by));
+        }
         drop(words);
         member.handle.presence(presence.worker.clone(), view);
     }
@@ -215,8 +223,8 @@ impl Table {
             }
         }
         for (other, member) in self.jobs.iter().filter(|(other, _)| *other != job) {
-            let theirs = member.shares.iter().filter(|(_, share)| share.worker == presence.worker);
-            elsewhere.extend(theirs.map(|(&id, share)| ((other.as_str(), id), share.gate)));
+            let theirs = member.shares.on(&presence.worker);
+            elsewhere.extend(theirs.map(|(id, gate)| ((other.as_str(), id), gate)));
         }
         let taken = |gate| u32::try_from(elsewhere.values().filter(|&&is| is == gate).count()).unwrap_or(u32::MAX);
         WorkerView {
@@ -303,8 +311,9 @@ mod tests {
 
     fn member(shares: &[(u64, &str, bool)]) -> Member {
         let (sender, _) = std::sync::mpsc::channel();
-        let share = |&(id, worker, gate): &(u64, &str, bool)| (id, Share { worker: worker.to_owned(), gate });
-        Member { handle: Handle::new(sender), progress: Arc::default(), shares: shares.iter().map(share).collect() }
+        let mut all = Shares::default();
+        shares.iter().for_each(|&(id, worker, gate)| all.put(id, worker, gate));
+        Member { handle: Handle::new(sender), progress: Arc::default(), shares: all }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 pub mod capsule;
 pub mod carried;
+mod changes;
 pub mod checkpoint;
 pub mod clock;
 pub mod control;
@@ -22,6 +23,7 @@ pub mod plan;
 pub mod repos;
 pub mod results;
 pub mod select;
+mod shares;
 pub mod upkeep;
 pub mod vet;
 pub mod view;

@@ -280,11 +280,15 @@ impl Worker {
                 Delivered::Later => pause.limit(PAUSE_MAX),
                 Delivered::MuchLater => pause = Backoff::new(REFUSED_PAUSE, REFUSED_PAUSE),
             }
-            let again = tokio::select! {
-                again = self.wait(&mut pause) => again,
-                () = carried.again.notified() => true,
+            let goes_on = tokio::select! {
+                waited = self.wait(&mut pause) => waited,
+                () = carried.again.notified() => {
+                    // Somebody is there again, perhaps not yet for results: short pauses at first.
+                    pause = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
+                    true
+                }
             };
-            if !again {
+            if !goes_on {
                 return false;
             }
         }

@@ -29,13 +29,23 @@ pub enum Command {
 impl State {
     /// Every command without an outcome yet, in order.
     pub fn pending(&self) -> Vec<Command> {
-        let mut commands: Vec<Command> = self.attempts().keys().map(|&id| Command::Assign(id)).collect();
-        if matches!(self.job_phase(), JobPhase::Closed { .. }) {
-            return Vec::new();
-        }
-        commands.extend(self.landing.gates.keys().map(|&id| Command::Gate(id)));
-        if self.landing.blocked {
-            // Issued again when a person says that what failed is mended.
+        let mut commands: Vec<Command> = self.assignments().collect();
+        commands.extend(self.landing_commands());
+        commands
+    }
+
+    /// Commands to workers that have no outcome yet, in order.
+    pub fn assignments(&self) -> impl Iterator<Item = Command> + '_ {
+        let open = !matches!(self.job_phase(), JobPhase::Closed { .. });
+        let work = self.attempts().keys().map(|&id| Command::Assign(id));
+        work.chain(self.landing.gates.keys().map(|&id| Command::Gate(id))).take_while(move |_| open)
+    }
+
+    /// Commands of the landing side that have no outcome yet, in order.
+    pub fn landing_commands(&self) -> Vec<Command> {
+        let mut commands = Vec::new();
+        if self.landing.blocked || matches!(self.job_phase(), JobPhase::Closed { .. }) {
+            // What is blocked is issued again when a person says that what failed is mended.
             return commands;
         }
         commands.extend(self.landing.batch.as_ref().and_then(|batch| match batch.step {

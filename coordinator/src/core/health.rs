@@ -49,69 +49,105 @@ pub struct Health {
 
 /// All workers that executed anything of this job.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
-pub struct Infirmary(BTreeMap<String, Health>);
+#[serde(from = "BTreeMap<String, Health>", into = "BTreeMap<String, Health>")]
+pub struct Infirmary {
+    all: BTreeMap<String, Health>,
+    /// Those with a streak, so that nobody walks a large fleet of healthy ones.
+    sick: BTreeSet<String>,
+}
+
+impl From<BTreeMap<String, Health>> for Infirmary {
+    fn from(all: BTreeMap<String, Health>) -> Self {
+        let sick = all.iter().filter(|(_, health)| health.is_sick()).map(|(name, _)| name.clone()).collect();
+        Self { all, sick }
+    }
+}
+
+impl From<Infirmary> for BTreeMap<String, Health> {
+    fn from(infirmary: Infirmary) -> Self {
+        infirmary.all
+    }
+}
+
+impl Health {
+    fn is_sick(&self) -> bool {
+        self.streak >= STREAK_MAX && self.failed.len() >= SPREAD_MIN
+    }
+}
 
 impl Infirmary {
     /// A worker as it fared.
     pub fn of(&self, worker: &str) -> Option<&Health> {
-        self.0.get(worker)
+        self.all.get(worker)
     }
 
     /// Whether a worker is in quarantine.
     pub fn is_quarantined(&self, worker: &str, now: Millis) -> bool {
-        self.0.get(worker).is_some_and(|health| health.until_ms > now)
+        self.all.get(worker).is_some_and(|health| health.until_ms > now)
     }
 
     /// Those in quarantine, with the reason.
     pub fn quarantined(&self, now: Millis) -> impl Iterator<Item = (&str, &Health)> {
-        self.0.iter().filter(move |(_, health)| health.until_ms > now).map(|(name, health)| (name.as_str(), health))
+        self.all.iter().filter(move |(_, health)| health.until_ms > now).map(|(name, health)| (name.as_str(), health))
+    }
+
+    fn change(&mut self, worker: &str, change: impl FnOnce(&mut Health)) {
+        let health = self.all.entry(worker.to_owned()).or_default();
+        change(health);
+        match health.is_sick() {
+            true => _ = self.sick.insert(worker.to_owned()),
+            false => _ = self.sick.remove(worker),
+        }
     }
 
     pub(super) fn succeeded(&mut self, worker: &str) {
-        let health = self.0.entry(worker.to_owned()).or_default();
-        health.streak = 0;
-        health.failed.clear();
-        health.successes += 1;
-        health.cause.clear();
+        self.change(worker, |health| {
+            health.streak = 0;
+            health.failed.clear();
+            health.successes += 1;
+            health.cause.clear();
+        });
     }
 
     /// `what` is the subtask, or `u32::MAX` for a gate.
     pub(super) fn failed(&mut self, worker: &str, what: u32, cause: &str) {
-        let health = self.0.entry(worker.to_owned()).or_default();
-        health.streak = health.streak.saturating_add(1);
-        if health.failed.len() < SPREAD_MIN {
-            health.failed.insert(what);
-        }
-        clip_head(cause, CAUSE_BYTES_MAX).clone_into(&mut health.cause);
+        self.change(worker, |health| {
+            health.streak = health.streak.saturating_add(1);
+            if health.failed.len() < SPREAD_MIN {
+                health.failed.insert(what);
+            }
+            clip_head(cause, CAUSE_BYTES_MAX).clone_into(&mut health.cause);
+        });
     }
 
     pub(super) fn quarantine(&mut self, event: &WorkerQuarantined) {
-        let health = self.0.entry(event.worker.clone()).or_default();
-        health.quarantines += 1;
-        health.until_ms = event.until_ms;
-        health.reason.clone_from(&event.reason);
-        // One more failure after the quarantine brings the next.
-        health.streak = STREAK_MAX - 1;
+        self.change(&event.worker, |health| {
+            health.quarantines += 1;
+            health.until_ms = event.until_ms;
+            health.reason.clone_from(&event.reason);
+            // One more failure after the quarantine brings the next.
+            health.streak = STREAK_MAX - 1;
+        });
     }
 
     pub(super) fn release(&mut self, worker: &str) {
-        if let Some(health) = self.0.get_mut(worker) {
-            (health.until_ms, health.streak, health.quarantines) = (0, 0, 0);
-            health.reason.clear();
-            health.failed.clear();
+        if self.all.contains_key(worker) {
+            self.change(worker, |health| {
+                (health.until_ms, health.streak, health.quarantines) = (0, 0, 0);
+                health.reason.clear();
+                health.failed.clear();
+            });
         }
     }
 
     /// The quarantine that is due, if one is. `present` says whether a worker is there.
     pub(super) fn due(&self, now: Millis, present: impl Fn(&str) -> bool) -> Option<WorkerQuarantined> {
-        let sick = |health: &Health| {
-            health.streak >= STREAK_MAX && health.failed.len() >= SPREAD_MIN && health.until_ms <= now
-        };
-        let (worker, health) = self.0.iter().find(|(_, health)| sick(health))?;
+        let mut sick = self.sick.iter().filter_map(|name| Some((name, self.all.get(name)?)));
+        let (worker, health) = sick.find(|(_, health)| health.until_ms <= now)?;
         let well = |(name, other): (&String, &Health)| {
             name != worker && other.streak == 0 && other.successes > 0 && other.until_ms <= now && present(name)
         };
-        self.0.iter().any(well).then(|| WorkerQuarantined {
+        self.all.iter().any(well).then(|| WorkerQuarantined {
             worker: worker.clone(),
             reason: format!("the last {} executions on it failed, others succeed: {}", health.streak, health.cause),
             until_ms: now + (QUARANTINE_MS << health.quarantines.min(8)).min(QUARANTINE_MS_MAX),

@@ -70,6 +70,7 @@ impl State {
         assert_eq!(copy.derived.counts, self.derived.counts, "counts");
         assert!(copy.derived.held.holders().eq(self.derived.held.holders()), "held footprints");
         assert_eq!(copy.derived.doomed, self.derived.doomed, "doomed");
+        assert_eq!(copy.fleet.roster, self.fleet.roster, "free slots");
     }
 
     /// Nothing runs or lands before what it depends on.

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::roster::Roster;
 use super::{Millis, WorkerView};
 
 /// A worker not heard from for this long has lost its leases.
@@ -13,6 +14,9 @@ pub const LEASE_MS: Millis = 30_000;
 
 /// An assignment its worker does not mention is sent again after this long.
 pub const RESEND_MS: Millis = 5_000;
+
+/// Stands for a time before all others: to be sent at once.
+const NEVER: Millis = Millis::MIN;
 
 /// Shortest lease that may be set: workers announce themselves every two seconds.
 pub const LEASE_MS_MIN: Millis = 5_000;
@@ -28,6 +32,10 @@ pub struct Fleet {
     by_time: BTreeSet<(Millis, u64)>,
     /// When it was last sent. Sending again renews no lease.
     sent: BTreeMap<u64, Millis>,
+    /// Those their worker does not mention, by when they were sent.
+    unmentioned: BTreeSet<(Millis, u64)>,
+    /// Who has free slots.
+    pub(super) roster: Roster,
     /// Live before the restart: their worker has not yet said whether it still holds them.
     reattach: BTreeSet<u64>,
 }
@@ -40,6 +48,8 @@ impl Default for Fleet {
             touched: BTreeMap::new(),
             by_time: BTreeSet::new(),
             sent: BTreeMap::new(),
+            unmentioned: BTreeSet::new(),
+            roster: Roster::default(),
             reattach: BTreeSet::new(),
         }
     }
@@ -66,14 +76,25 @@ impl Fleet {
         let gone: Vec<u64> =
             theirs.iter().copied().filter(|id| self.reattach.remove(id) && !view.holding.contains(id)).collect();
         view.seen_ms = now;
-        let before = self.workers.insert(worker.to_owned(), view.clone());
-        if before.is_some_and(|before| before.incarnation != view.incarnation) {
-            // A new process does not know what the one before it was sent.
-            for id in theirs.iter().filter(|id| !view.holding.contains(id)) {
-                self.sent.remove(id);
+        self.roster.heard(worker, &view);
+        // A new process does not know what the one before it was sent.
+        let anew = self.workers.get(worker).is_some_and(|before| before.incarnation != view.incarnation);
+        for &id in theirs {
+            self.unmentioned.remove(&self.last_sent(id));
+            if view.holding.contains(&id) {
+                continue;
             }
+            if anew {
+                self.sent.remove(&id);
+            }
+            self.unmentioned.insert(self.last_sent(id));
         }
+        self.workers.insert(worker.to_owned(), view);
         gone
+    }
+
+    fn last_sent(&self, id: u64) -> (Millis, u64) {
+        (self.sent.get(&id).copied().unwrap_or(NEVER), id)
     }
 
     fn touch(&mut self, id: u64, now: Millis) {
@@ -88,7 +109,9 @@ impl Fleet {
         if !self.touched.contains_key(&id) {
             self.touch(id, now);
         }
+        self.unmentioned.remove(&self.last_sent(id));
         self.sent.insert(id, now);
+        self.unmentioned.insert((now, id));
     }
 
     /// Forgets an id that ended.
@@ -96,6 +119,7 @@ impl Fleet {
         if let Some(at) = self.touched.remove(&id) {
             self.by_time.remove(&(at, id));
         }
+        self.unmentioned.remove(&self.last_sent(id));
         self.sent.remove(&id);
         self.reattach.remove(&id);
     }
@@ -114,15 +138,23 @@ impl Fleet {
             *at += gap;
         }
         self.by_time = self.touched.iter().map(|(id, at)| (*at, *id)).collect();
+        let unmentioned = std::mem::take(&mut self.unmentioned);
+        self.unmentioned = unmentioned.into_iter().map(|(_, id)| self.last_sent(id)).collect();
         for worker in self.workers.values_mut() {
             worker.seen_ms += gap;
         }
     }
 
-    /// Whether an id should be sent (again): never sent, or sent and not mentioned since.
-    pub fn unheard(&self, worker: &str, id: u64, now: Millis) -> bool {
-        let held = self.workers.get(worker).is_some_and(|view| view.holding.contains(&id));
-        !held && !self.reattach.contains(&id) && self.sent.get(&id).is_none_or(|&at| now - at > RESEND_MS)
+    /// Ids that should be sent again: sent a while ago, or to a process that is gone, and not
+    /// mentioned by their worker since.
+    pub fn unheard(&self, now: Millis) -> impl Iterator<Item = u64> + '_ {
+        let late = self.unmentioned.iter().take_while(move |(at, _)| *at < now - RESEND_MS);
+        late.map(|(_, id)| *id).filter(|id| !self.reattach.contains(id))
+    }
+
+    /// Those that take work and have a free slot, best first; some may be silent.
+    pub(super) fn free(&self) -> impl Iterator<Item = (&str, &WorkerView)> {
+        self.roster.free().filter_map(|name| Some((name, self.workers.get(name)?)))
     }
 
     /// Every worker ever heard of, by name.
@@ -168,6 +200,10 @@ mod tests {
         }
     }
 
+    fn unheard(fleet: &Fleet, id: u64, now: Millis) -> bool {
+        fleet.unheard(now).any(|unheard| unheard == id)
+    }
+
     fn expired(fleet: &Fleet, now: Millis) -> bool {
         fleet.overdue(now).any(|id| id == 1)
     }
@@ -197,7 +233,7 @@ mod tests {
     fn after_a_restart_the_worker_says_what_is_left() {
         let mut fleet = Fleet::default();
         fleet.expect_back([1, 2], 0);
-        assert!(!fleet.unheard("w", 1, RESEND_MS * 2), "not sent again before its worker spoke");
+        assert!(!unheard(&fleet, 1, RESEND_MS * 2), "not sent again before its worker spoke");
         assert_eq!(fleet.hear("w", view(&[2], 10), &[1, 2]), [1]);
         assert_eq!(fleet.hear("w", view(&[], 20), &[2]), [0_u64; 0]);
     }
@@ -208,18 +244,21 @@ mod tests {
         fleet.hear("w", view(&[], 0), &[]);
         fleet.sent(9, 0);
         fleet.hear("w", view(&[9], 1), &[9]);
-        assert!(!fleet.unheard("w", 9, 2));
+        assert!(!unheard(&fleet, 9, 2));
         fleet.hear("w", WorkerView { incarnation: 2, ..view(&[], 3) }, &[9]);
-        assert!(fleet.unheard("w", 9, 3));
+        assert!(unheard(&fleet, 9, 3));
     }
 
     #[test]
     fn a_lost_assignment_is_sent_again() {
         let mut fleet = Fleet::default();
-        assert!(fleet.unheard("w", 9, 0));
         fleet.sent(9, 0);
-        assert!(!fleet.unheard("w", 9, RESEND_MS) && fleet.unheard("w", 9, RESEND_MS + 1));
+        assert!(!unheard(&fleet, 9, RESEND_MS) && unheard(&fleet, 9, RESEND_MS + 1));
         fleet.hear("w", view(&[9], RESEND_MS), &[9]);
-        assert!(!fleet.unheard("w", 9, RESEND_MS * 9));
+        assert!(!unheard(&fleet, 9, RESEND_MS * 9));
+        fleet.hear("w", view(&[], RESEND_MS * 9), &[9]);
+        assert!(unheard(&fleet, 9, RESEND_MS * 9), "it held it, and does no longer");
+        fleet.forget(9);
+        assert!(!unheard(&fleet, 9, RESEND_MS * 20));
     }
 }

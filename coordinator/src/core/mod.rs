@@ -26,6 +26,7 @@ mod outage;
 mod presence;
 mod request;
 mod retry;
+mod roster;
 mod schedule;
 mod shortage;
 mod spend;

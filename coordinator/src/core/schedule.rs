@@ -25,11 +25,11 @@ pub(super) fn next(state: &State, now: Millis) -> Option<Event> {
     if state.attempts.len() >= parallel {
         return None;
     }
-    let mut credit = Credit::of(state, now);
+    let mut credit = Credit { state, now, best: BTreeMap::new() };
     if !credit.any() {
         return None;
     }
-    let (node, worker) = pick(state, now, &mut credit)?;
+    let (node, worker) = pick(&mut credit)?;
     if let Some(spare) = state.subtask(node).spares.first() {
         // A later result of a lost lease is as good as a new attempt, and costs nothing.
         return Some(Event::Delivered(Delivered {
@@ -57,41 +57,38 @@ pub(super) fn reservation(_state: &State) -> Amount {
 
 /// Free slots of the workers that take new work, and who is best for which labels.
 struct Credit<'a> {
-    free: Vec<(usize, &'a str, &'a WorkerView)>,
+    state: &'a State,
+    now: Millis,
     /// By index of the plan's task: all its nodes ask for the same labels.
     best: BTreeMap<u32, Option<&'a str>>,
 }
 
 impl<'a> Credit<'a> {
-    fn of(state: &'a State, now: Millis) -> Self {
-        let free = state.fleet.present(now).filter(|(name, view)| {
-            view.unavailable.is_empty() && view.work_slots > 0 && !state.infirmary.is_quarantined(name, now)
-        });
-        let free = free.filter_map(|(name, view)| {
-            let left = (view.work_slots as usize).saturating_sub(state.attempts.count_on(name));
-            (left > 0).then_some((left, name, view))
-        });
-        Self { free: free.collect(), best: BTreeMap::new() }
+    /// Best first.
+    fn free(&self) -> impl Iterator<Item = (&'a str, &'a WorkerView)> + use<'a> {
+        let (state, now) = (self.state, self.now);
+        let there = move |name: &str| state.fleet.is_present(name, now) && !state.infirmary.is_quarantined(name, now);
+        state.fleet.free().filter(move |(name, _)| there(name))
     }
 
     fn any(&self) -> bool {
-        !self.free.is_empty()
+        self.free().next().is_some()
     }
 
-    /// Among those with all labels: one whose last execution did not fail, a warm one, the most free
-    /// slots, the first by name.
-    fn best(&mut self, state: &State, node: NodeId) -> Option<&'a str> {
-        let task = state.node(node).task;
-        let free = &self.free;
-        *self.best.entry(task).or_insert_with(|| {
-            let labels = &state.task(node).labels;
-            let fit = free.iter().filter(|(_, _, view)| view.takes(labels));
-            let well = |name: &str| state.infirmary.of(name).is_none_or(|health| health.streak == 0);
-            let rank = |&&(left, name, view): &&(usize, &'a str, &'a WorkerView)| {
-                (well(name), view.warm, left, std::cmp::Reverse(name))
-            };
-            fit.max_by_key(rank).map(|(_, name, _)| *name)
-        })
+    /// Among those with all labels: one whose last execution did not fail, then a warm one, then the
+    /// most free slots, then the first by name.
+    fn best(&mut self, node: NodeId) -> Option<&'a str> {
+        let task = self.state.node(node).task;
+        if let Some(known) = self.best.get(&task) {
+            return *known;
+        }
+        let labels = &self.state.task(node).labels;
+        let infirmary = &self.state.infirmary;
+        let well = |name: &str| infirmary.of(name).is_none_or(|health| health.streak == 0);
+        let fit = || self.free().filter(|(_, view)| view.takes(labels)).map(|(name, _)| name);
+        let best = fit().find(|name| well(name)).or_else(|| fit().next());
+        self.best.insert(task, best);
+        best
     }
 }
 
@@ -118,8 +115,9 @@ pub(super) fn gate_worker(state: &State, batch: BatchId, now: Millis) -> Option<
     free.min_by_key(|(name, view)| (streak(name), busy(name), !view.warm, *name)).map(|(name, _)| name.to_owned())
 }
 
-fn pick(state: &State, now: Millis, credit: &mut Credit<'_>) -> Option<(NodeId, String)> {
-    let mut with = |node: NodeId| credit.best(state, node).map(|worker| (node, worker.to_owned()));
+fn pick(credit: &mut Credit<'_>) -> Option<(NodeId, String)> {
+    let (state, now) = (credit.state, credit.now);
+    let mut with = |node: NodeId| credit.best(node).map(|worker| (node, worker.to_owned()));
     // Footprints serve speed; when only results that wait for others hold them, they must not
     // hold up those others. Landing catches what then overlaps.
     if state.attempts.is_empty() && state.landing_idle() {

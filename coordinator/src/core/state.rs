@@ -392,6 +392,7 @@ impl State {
     pub fn rebuild(&mut self) -> Result<(), GraphError> {
         self.graph = Graph::of(&self.plan)?;
         self.derived = Derived::default();
+        self.fleet.roster.recount(self.attempts.values().map(|live| live.worker.as_str()));
         for index in 0..self.subtasks.len() {
             let node = NodeId::at(index);
             let phase = self.subtasks[index].phase().clone();

@@ -3,15 +3,22 @@
 //! Rounds of ours and theirs are interleaved and medians compared, because machines are shared and
 //! noisy: read the ratios, not the times.
 
+mod bare;
 mod chain;
 mod fanout;
+mod fleet;
+mod kills;
 mod landings;
 mod noop;
+mod noop_worker;
+mod over_nats;
 mod real;
 mod resume;
 mod slots;
+mod submit;
 mod table;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use table::Row;
@@ -19,13 +26,18 @@ use table::Row;
 /// A measurement by its name.
 type Bench = (&'static str, fn() -> anyhow::Result<Vec<Row>>);
 
-const BENCHES: [Bench; 6] = [
+const BENCHES: [Bench; 11] = [
     ("fanout", fanout::run),
     ("chain", chain::run),
     ("landings", landings::run),
     ("resume", resume::run),
     ("slots", slots::run),
     ("real", real::run),
+    ("nats-fanout", over_nats::fanout),
+    ("nats-chain", over_nats::chain),
+    ("fleet-1000", fleet::run),
+    ("worker-kill", kills::worker),
+    ("coordinator-kill", kills::coordinator),
 ];
 
 fn main() -> ExitCode {
@@ -43,9 +55,12 @@ fn main() -> ExitCode {
 }
 
 fn measure() -> anyhow::Result<()> {
-    let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_some_and(|first| first == "__resume") {
-        return resume::child(arguments.next());
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    match arguments.first().and_then(|first| first.to_str()) {
+        Some("__resume") => return resume::child(arguments.get(1).cloned()),
+        Some(noop_worker::ARGUMENT) => return noop_worker::child(&arguments[1..]),
+        Some(bare::ARGUMENT) => return bare::child(&arguments[1..]),
+        _ => {}
     }
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let mut rows = Vec::new();

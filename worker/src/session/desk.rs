@@ -173,7 +173,7 @@ impl Desk {
                 Some(held) if held.stage != Stage::Sealed => vec![Output::CancelIt(key, reason)],
                 _ => Vec::new(),
             },
-            Input::Hello => vec![Output::Announce],
+            Input::Hello => self.called(),
             Input::Refusal(reason) => vec![Output::End(Leave::Refused(reason))],
             Input::Drain => self.drain(),
             Input::Overdue => self.hand_back(|_| true),
@@ -262,6 +262,14 @@ impl Desk {
         };
         // The announcement shows that it is not held.
         vec![Output::Refuse(key, why), Output::Announce]
+    }
+
+    /// A coordinator looks who is there: it is told, and what waits for one is delivered now
+    /// instead of after a pause that grew while there was none.
+    fn called(&self) -> Vec<Output> {
+        let sealed = self.held.iter().filter(|(_, held)| held.stage == Stage::Sealed);
+        let again = sealed.map(|(key, _)| Output::DeliverAgain(key.clone()));
+        [Output::Announce].into_iter().chain(again).collect()
     }
 
     fn drain(&mut self) -> Vec<Output> {
@@ -410,6 +418,12 @@ mod tests {
     fn hello_announces_and_a_refusal_ends() {
         let mut desk = Desk::new(None);
         assert_eq!(desk.take(Input::Hello), [Output::Announce]);
+        let (mut holding, _) = Desk::resume(None, [key(7)]);
+        assert_eq!(
+            holding.take(Input::Hello),
+            [Output::Announce, Output::DeliverAgain(key(7))],
+            "a coordinator that comes up is given what waits for one"
+        );
         let refusal = Input::Refusal("too old".into());
         assert_eq!(desk.take(refusal), [Output::End(Leave::Refused("too old".into()))]);
     }

@@ -153,6 +153,7 @@ impl State {
     pub(super) fn keep_attempts(&mut self, old_plan: &pb::Plan) {
         let plan = Arc::clone(&self.plan);
         for (id, mut live) in BTreeMap::from(std::mem::take(&mut self.attempts)) {
+            self.fleet.roster.gave_back(&live.worker);
             let old = &old_plan.nodes[live.node.index()];
             let same = plan.nodes.iter().position(|node| node.id == old.id && node.key == old.key).map(NodeId::at);
             let ready = |node: &NodeId| matches!(self.subtask(*node).phase(), Phase::Ready);
@@ -165,7 +166,7 @@ impl State {
             };
             live.node = node;
             if self.shift(node, Move::Assign, Phase::Running { attempt: id }).is_ok() {
-                self.attempts.insert(id, live);
+                self.begin_live(id, live);
             }
         }
     }

@@ -39,8 +39,21 @@ impl State {
         }
         self.spend.reserve(attempt, Amount { tokens: event.reserved_tokens, usd_micros: event.reserved_usd_micros });
         let base = Oid::from_bytes(&event.base)?;
-        self.attempts.insert(attempt, LiveAttempt { node, worker: event.worker.clone(), base, since_ms: now });
+        self.begin_live(attempt, LiveAttempt { node, worker: event.worker.clone(), base, since_ms: now });
         Ok(())
+    }
+
+    /// Notes a lease, and the slot it takes.
+    pub(super) fn begin_live(&mut self, attempt: AttemptId, live: LiveAttempt) {
+        self.fleet.roster.took(&live.worker);
+        self.attempts.insert(attempt, live);
+    }
+
+    /// Takes a lease out, and gives its slot back.
+    fn end_live(&mut self, attempt: AttemptId) -> Option<LiveAttempt> {
+        let live = self.attempts.remove(&attempt)?;
+        self.fleet.roster.gave_back(&live.worker);
+        Some(live)
     }
 
     /// Ends an attempt's lease and books its time and cost; gives the worker, if it is known.
@@ -50,7 +63,7 @@ impl State {
         let now = self.now_ms;
         let amount = usage.copied().map(Amount::from).unwrap_or_default();
         let lost = self.lost.remove(&attempt).map(|lost| lost.worker);
-        let (worker, since) = match self.attempts.remove(&attempt) {
+        let (worker, since) = match self.end_live(attempt) {
             Some(live) => (live.worker, live.since_ms),
             None => (lost.unwrap_or_default(), now),
         };
@@ -68,7 +81,7 @@ impl State {
         let attempt = AttemptId(event.attempt);
         self.shift(node, Move::Lose, Phase::Ready)?;
         self.spend.doubt(attempt);
-        if let Some(live) = self.attempts.remove(&attempt) {
+        if let Some(live) = self.end_live(attempt) {
             self.lost.insert(attempt, LostAttempt { node, worker: live.worker, base: live.base });
         }
         self.fleet.forget(event.attempt);
@@ -255,7 +268,7 @@ impl State {
         let left = self.shift(node, Move::Close, to)?;
         if let Phase::Running { attempt } = left {
             self.spend.doubt(attempt);
-            self.attempts.remove(&attempt);
+            self.end_live(attempt);
             self.fleet.forget(attempt.0);
         }
         self.drop_from_queues(node);
