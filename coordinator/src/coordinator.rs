@@ -103,7 +103,7 @@ pub struct Coordinator {
     listeners: Vec<tokio::task::JoinHandle<()>>,
     index_sender: Option<(SyncSender<IndexWork>, JoinHandle<()>)>,
     /// Held as long as the job runs.
-    _lock: File,
+    _stop: StopOnDrop,
 }
 
 impl Coordinator {
@@ -145,13 +145,18 @@ impl Coordinator {
         let listeners = running.listen(heard);
         let index = index_sender.as_ref().map(|(sender, _)| sender.clone());
         let performer = Performer::new(&running, git, index, pulse_sender, epoch);
+        let lock = job.lock;
         let driver = Driver::new(job.engine, performer, SystemClock, handle.signals());
         let driver = std::thread::Builder::new()
             .name("longhaul-driver".to_owned())
-            .spawn(move || driver.run(&messages))
+            .spawn(move || {
+                // Whoever may write the journal holds the job's lock, however this value goes.
+                let _held = lock;
+                driver.run(&messages)
+            })
             .map_err(thread_error)?;
         Ok(Self {
-            handle,
+            handle: handle.clone(),
             results: running.results.clone(),
             records: running.records.clone(),
             pulse: running.pulse.clone(),
@@ -160,7 +165,7 @@ impl Coordinator {
             driver,
             listeners,
             index_sender,
-            _lock: job.lock,
+            _stop: StopOnDrop(handle),
         })
     }
 
@@ -179,7 +184,7 @@ impl Coordinator {
         self.running.ended.cancel();
         let state = match joined {
             Ok(Ok(result)) => result?,
-            _ => std::panic::resume_unwind(Box::new("the driver's thread panicked")),
+            _ => return Err(DriverError::Panicked),
         };
         if let Some((sender, thread)) = self.index_sender {
             drop(sender.send(IndexWork::Snapshot(Box::new(state.clone()))));
@@ -192,6 +197,15 @@ impl Coordinator {
     /// Whether the driver's thread has ended by itself: a defect or a lost disk.
     pub fn has_ended(&self) -> bool {
         self.driver.is_finished()
+    }
+}
+
+/// A coordinator that is let go without being stopped must not go on writing unseen.
+struct StopOnDrop(Handle);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.stop();
     }
 }
 

@@ -82,6 +82,9 @@ pub enum DriverError {
     /// Truth could not be written and the end was asked for.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// A defect; the journal holds everything decided before.
+    #[error("the coordinator's own thread panicked; its log says where, and nothing durable is lost")]
+    Panicked,
 }
 
 /// The engine, its clock and its effects.

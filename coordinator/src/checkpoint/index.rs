@@ -39,6 +39,11 @@ pub struct Index {
     nodes: sled::Tree,
 }
 
+/// Whether the folder is locked by another: sled 0.34 says so in words only.
+fn is_held(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::WouldBlock || error.to_string().contains("could not acquire lock")
+}
+
 impl Index {
     /// Opens the index and brings it up to the journal; a damaged or foreign one is thrown away.
     pub fn open(layout: &JobLayout) -> Result<Self, IndexError> {
@@ -50,7 +55,7 @@ impl Index {
                 Self::start_anew(&path)?
             }
             // Another process holds it: not damage.
-            Err(IndexError::Sled(sled::Error::Io(error))) if error.kind() == std::io::ErrorKind::WouldBlock => {
+            Err(IndexError::Sled(sled::Error::Io(error))) if is_held(&error) => {
                 return Err(IndexError::Sled(sled::Error::Io(error)));
             }
             Err(_) => Self::start_anew(&path)?,

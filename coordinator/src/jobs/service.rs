@@ -35,7 +35,12 @@ impl JobsService {
 
     /// As a tonic service, with room for large plans and answers.
     pub fn server(self) -> JobsServer<Self> {
-        JobsServer::new(self).max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX)
+        self.server_taking(MESSAGE_BYTES_MAX)
+    }
+
+    /// As [`JobsService::server`], for callers who may send so many bytes in one request.
+    pub fn server_taking(self, request_bytes_max: usize) -> JobsServer<Self> {
+        JobsServer::new(self).max_decoding_message_size(request_bytes_max).max_encoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     /// The job a request names; a process of one job may be asked without a name.

@@ -48,7 +48,14 @@ impl Door {
         if self.access.is_open() && !asks_for_loopback(request) {
             return Some(Refusal::ForeignHost);
         }
+        if self.access.is_open() && request.headers().keys().any(|name| is_of_a_page(name.as_str())) {
+            return Some(Refusal::Page);
+        }
         let path = request.uri().path();
+        let grpc = path.starts_with("/longhaul.") || path.starts_with("/grpc.");
+        if grpc && !says_grpc(request) {
+            return Some(Refusal::NoGrpc);
+        }
         if matches!(path, "/healthz" | "/readyz") {
             return None;
         }
@@ -85,8 +92,7 @@ pub(super) async fn pass(State(door): State<Arc<Door>>, mut request: Request, ne
     match door.refusal(&mut request) {
         None => next.run(request).await,
         Some(refusal) => {
-            let grpc = request.headers().get(header::CONTENT_TYPE);
-            let grpc = grpc.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+            let grpc = says_grpc(&request);
             let mut response = refusal.answer(grpc);
             response.extensions_mut().insert(Refused);
             response
@@ -99,6 +105,8 @@ enum Refusal {
     NoReader,
     TooMany { wait_s: u64 },
     ForeignHost,
+    Page,
+    NoGrpc,
 }
 
 impl Refusal {
@@ -107,7 +115,8 @@ impl Refusal {
         if grpc {
             return match self {
                 Self::Unknown => Status::unauthenticated(words),
-                Self::NoReader | Self::ForeignHost => Status::permission_denied(words),
+                Self::NoReader | Self::ForeignHost | Self::Page => Status::permission_denied(words),
+                Self::NoGrpc => Status::invalid_argument(words),
                 Self::TooMany { .. } => Status::resource_exhausted(words),
             }
             .into_http::<Body>();
@@ -115,7 +124,8 @@ impl Refusal {
         let words = format!("{words}\n");
         match self {
             Self::Unknown => (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], words).into_response(),
-            Self::NoReader | Self::ForeignHost => (StatusCode::FORBIDDEN, words).into_response(),
+            Self::NoReader | Self::ForeignHost | Self::Page => (StatusCode::FORBIDDEN, words).into_response(),
+            Self::NoGrpc => (StatusCode::UNSUPPORTED_MEDIA_TYPE, words).into_response(),
             Self::TooMany { wait_s } => {
                 (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, wait_s.to_string())], words).into_response()
             }
@@ -133,9 +143,22 @@ impl std::fmt::Display for Refusal {
             Self::TooMany { wait_s } => {
                 write!(f, "too many failed attempts from this address: try again in {wait_s} s")
             }
+            Self::Page => f.write_str("this server takes no requests of web pages"),
+            Self::NoGrpc => f.write_str("gRPC is spoken here (content-type application/grpc)"),
             Self::ForeignHost => f.write_str("this server answers to 127.0.0.1, [::1] and localhost only"),
         }
     }
+}
+
+/// Headers only a browser sets, and sets whatever a page asks for: an open server would do what any
+/// page says, with this user's rights.
+fn is_of_a_page(header: &str) -> bool {
+    header == "origin" || header.starts_with("sec-fetch-")
+}
+
+fn says_grpc(request: &Request) -> bool {
+    let kind = request.headers().get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// Whether the name the caller used for this server is a loopback one. None at all is no browser.

@@ -16,7 +16,6 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use longhaul_proto::jobs_server::JobsServer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -60,6 +59,9 @@ const HEADER_BYTES_MAX: u32 = 32 << 10;
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 
+/// Largest request over the network: the plan of 100,000 subtasks with the files it carries.
+const REQUEST_BYTES_MAX: usize = 64 << 20;
+
 /// Wait after the system refused to accept (too many open files), so as not to spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -74,7 +76,7 @@ pub struct Web {
 
 /// Serves a hub until `stop` is cancelled.
 pub async fn start(config: WebConfig, hub: Hub, stop: CancellationToken) -> Result<Web, WebError> {
-    let jobs = JobsServer::new(JobsService::new(hub.clone()));
+    let jobs = JobsService::new(hub.clone()).server_taking(REQUEST_BYTES_MAX);
     start_with(config, Arc::new(hub), Routes::new(jobs), stop).await
 }
 

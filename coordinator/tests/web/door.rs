@@ -152,6 +152,18 @@ async fn an_open_server_does_not_answer_to_a_web_page_s_name() {
         world.http("GET /git/one.git/info/refs?service=git-upload-pack HTTP/1.1\r\nHost: evil.example:7117").await;
     assert_eq!(status(&rebound), 403);
     assert_eq!(status(&world.http("GET /x HTTP/1.1\r\nHost: localhost:7117").await), 404);
+    // A page of any site may send such a request to this machine; what it cannot do is hide that it is one.
+    let page = "POST /longhaul.v1.Jobs/Submit HTTP/1.1\r\nHost: localhost:7117\r\nContent-Length: 0\r\n";
+    let sent = [
+        (format!("{page}Content-Type: application/grpc\r\nOrigin: http://evil.example"), 403),
+        (format!("{page}Content-Type: application/grpc\r\nSec-Fetch-Mode: no-cors"), 403),
+        (format!("{page}Content-Type: text/plain"), 415),
+    ];
+    for (request, expected) in sent {
+        let answer = world.http(&request).await;
+        let refused = status(&answer) == expected || answer.contains("grpc-status: 7");
+        assert!(refused, "{request}: {answer}");
+    }
 }
 
 #[tokio::test]
