@@ -92,6 +92,26 @@ async fn a_damaged_or_missing_mirror_is_made_anew() {
 }
 
 #[tokio::test]
+async fn leftovers_of_a_killed_fetch_are_not_in_the_way() {
+    let mut world = World::new(&[("a", "1\n")]);
+    world.as_fleet(|_| {}).await;
+    world.remote_patch("echo 2 > a").await;
+    world.stop().await;
+    let base = world.commit(&[("a", "new\n")]);
+    let reference = world.mirror().join(format!("refs/longhaul/{}/{base}", job()));
+    std::fs::create_dir_all(reference.parent().expect("has one")).expect("made");
+    for left in [reference.clone(), reference.with_extension("lock"), world.mirror().join("packed-refs.lock")] {
+        std::fs::write(left, "").expect("written");
+    }
+    let gone = world.root().join("mirrors/.gone-x");
+    std::fs::create_dir(&gone).expect("made");
+    world.start();
+    let patch = world.remote_patch("cat a > b").await;
+    assert_eq!(world.show(&patch.commit, "b"), "new");
+    assert!(!reference.with_extension("lock").exists() && !gone.exists());
+}
+
+#[tokio::test]
 async fn idle_mirrors_go_when_all_are_over_the_limit() {
     let mut world = World::new(&[("a", "1\n")]);
     world.as_fleet(|config| config.disk = DiskLimits { mirrors_bytes_max: 1, ..DiskLimits::default() }).await;
