@@ -133,6 +133,7 @@ async fn attempt(
         reporter,
         sink: Arc::clone(&worker.sink),
         store: sources.store.clone(),
+        files: sources.files.clone(),
         config: Arc::clone(&worker.config),
     };
     let pack = staging.pack();

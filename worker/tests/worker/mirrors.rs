@@ -4,10 +4,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use longhaul_common::layout::repo_key;
-use longhaul_proto::{Assignment, FailureClass, Patch, finished};
+use longhaul_proto::{Assignment, FailureClass, Gate, Patch, RepoEnv, Verdict, assignment, finished};
 use longhaul_worker::DiskLimits;
 
-use crate::world::{World, command, git, job};
+use crate::world::{World, command, git, job, sh};
 
 fn remote(mut assignment: Assignment) -> Assignment {
     assignment.store = "store.git".into();
@@ -155,6 +155,28 @@ async fn the_jobs_files_are_checked_out_once_and_old_ones_go() {
         folders.push(folder);
         world.present(|found| found.holding.is_empty()).await;
     }
+    // Whatever changed them meanwhile, they are the job's when they are used.
+    let script = folders[1].join("bin/run.sh");
+    std::fs::remove_file(&script).expect("removed");
+    std::fs::write(&script, "#!/bin/sh\necho evil > a\n").expect("written");
+    std::fs::write(folders[1].join("more"), "").expect("written");
+    let of_files = |world: &World, mut assignment: Assignment| {
+        let files = git(&world.user(), &["rev-parse", "HEAD"]);
+        assignment.files_commit = files.parse::<longhaul_common::Oid>().expect("an id").to_vec();
+        remote(assignment)
+    };
+    let work = world.work(vec![command("{job_dir}/bin/run.sh")]);
+    world.assign(of_files(&world, work)).await;
+    let Some(finished::Outcome::Patch(patch)) = world.result().await.outcome else { panic!("no patch") };
+    assert_eq!(world.show(&patch.commit, "a"), "two");
+    assert!(!folders[1].join("more").exists());
+    // A gate has its own, and looks again before it runs.
+    world.repo.env = Some(RepoEnv { setup: Some(sh("rm -f {job_dir}/bin/run.sh")), ..RepoEnv::default() });
+    let gate = world.assignment(assignment::Kind::Gate(Gate { run: Some(sh("true")), ..Gate::default() }));
+    world.assign(of_files(&world, gate)).await;
+    let Some(finished::Outcome::Gate(result)) = world.result().await.outcome else { panic!("no verdict") };
+    assert!(result.verdict() == Verdict::Inconclusive && result.reason.contains("were changed"), "{result:?}");
+    assert!(script.exists());
     assert!(!folders[0].exists() && folders[1].exists());
 }
 
