@@ -25,6 +25,9 @@ const PAUSE_FIRST: Duration = Duration::from_millis(100);
 /// Longest pause between two tries.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
+/// Tries on a full disk after which a result's logs are given up: about ten seconds.
+const FULL_TRIES_MAX: u32 = 7;
+
 /// Pause after a coordinator said that it will not take a result from this worker.
 const REFUSED_PAUSE: Duration = Duration::from_secs(60);
 
@@ -196,33 +199,41 @@ async fn stage(worker: &Worker, key: &Key) -> Option<Staging> {
     }
 }
 
-/// Makes a result durable. When its logs and pack do not fit on the disk, a failure that says so
-/// takes its place; false when the worker ends first.
-async fn seal(worker: &Worker, staging: Staging, key: &Key, finished: Finished) -> bool {
+/// Makes a result durable, however long the disk takes: it was work. On a disk that stays full its
+/// logs go, its pack never. False when the worker ends first.
+async fn seal(worker: &Worker, mut staging: Staging, key: &Key, finished: Finished) -> bool {
     let id = key.id;
-    let report = |finished| Report {
+    let mut whole = Report {
         job: key.job.to_string(),
         id,
         worker: worker.config.name.clone(),
         body: Some(report::Body::Finished(finished)),
     };
-    let mut next = Some((staging, report(finished)));
     let mut pause = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
+    let mut full_tries = 0;
     loop {
-        let (staging, whole) = match next.take() {
-            Some(first) => first,
-            None => {
-                let Some(staging) = stage(worker, key).await else { return false };
-                let full = failure(FailureClass::DiskFull, "the result could not be kept: the disk is full");
-                (staging, report(Finished { outcome: Some(finished::Outcome::Failure(full)), ..Finished::default() }))
+        let tried = tokio::task::spawn_blocking(move || {
+            let sealed = staging.seal(&whole);
+            (staging, whole, sealed)
+        });
+        let Ok((kept, report, sealed)) = tried.await else { return false };
+        (staging, whole) = (kept, report);
+        match sealed {
+            Ok(()) => return true,
+            Err(error) => {
+                tracing::error!(id, %error, "a result could not be kept; trying again");
+                full_tries += u32::from(is_full(&error));
             }
-        };
-        match tokio::task::spawn_blocking(move || staging.seal(&whole)).await {
-            Ok(Ok(())) => return true,
-            Ok(Err(error)) => {
-                tracing::error!(id, %error, full = is_full(&error), "a result could not be kept; trying again without its files");
+        }
+        if full_tries == FULL_TRIES_MAX
+            && let Some(report::Body::Finished(finished)) = &mut whole.body
+            && !finished.logs.is_empty()
+        {
+            finished.logs.clear();
+            match staging.drop_logs() {
+                Ok(()) => tracing::error!(id, "the disk stays full: the logs of a result are given up"),
+                Err(error) => tracing::error!(id, %error, "the logs of a result could not be given up"),
             }
-            Err(_) => return false,
         }
         if !worker.wait(&mut pause).await {
             return false;

@@ -35,6 +35,23 @@ async fn an_unacknowledged_result_survives_the_worker_and_comes_first() {
 }
 
 #[tokio::test]
+async fn a_result_that_cannot_be_kept_yet_is_kept_later() {
+    let mut world = World::new(&[("a", "1\n")]);
+    let in_the_way = world.root().join("outbox/.staging-job-1-1/report.pb");
+    let assignment = world.work(vec![command(&format!("mkdir {}; echo 2 > a", in_the_way.display()))]);
+    world.assign(assignment).await;
+    let pack = in_the_way.with_file_name("result.pack");
+    while !pack.exists() {
+        world.present(|_| true).await;
+    }
+    world.present(|found| !found.holding.is_empty()).await;
+    assert!(world.no_result() && pack.exists());
+    std::fs::remove_dir(&in_the_way).expect("it is still there");
+    let Some(finished::Outcome::Patch(patch)) = world.result().await.outcome else { panic!("the work is lost") };
+    assert_eq!(world.show(&patch.commit, "a"), "2");
+}
+
+#[tokio::test]
 async fn a_drain_ends_though_no_result_is_taken() {
     let mut world = World::new(&[("a", "1\n")]);
     world.stop().await;
