@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longhaul_proto::{Assignment, Failure, FailureClass, Finished, Report, Verdict, assignment, finished, report};
+use prost::Message as _;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::backoff::Backoff;
@@ -25,8 +26,11 @@ const PAUSE_FIRST: Duration = Duration::from_millis(100);
 /// Longest pause between two tries.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
-/// Tries on a full disk after which a result's logs are given up: about ten seconds.
+/// Tries on a full disk after which a result's logs are given up: a few seconds.
 const FULL_TRIES_MAX: u32 = 7;
+
+/// Largest report of a result: what a coordinator takes as one piece.
+const REPORT_BYTES_MAX: usize = 1 << 20;
 
 /// Pause after a coordinator said that it will not take a result from this worker.
 const REFUSED_PAUSE: Duration = Duration::from_secs(60);
@@ -209,6 +213,9 @@ async fn seal(worker: &Worker, mut staging: Staging, key: &Key, finished: Finish
         worker: worker.config.name.clone(),
         body: Some(report::Body::Finished(finished)),
     };
+    if let Some(fitting) = fitting(&whole) {
+        whole.body = Some(report::Body::Finished(fitting));
+    }
     let mut pause = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
     let mut full_tries = 0;
     loop {
@@ -239,6 +246,25 @@ async fn seal(worker: &Worker, mut staging: Staging, key: &Key, finished: Finish
             return false;
         }
     }
+}
+
+/// What takes the place of a result that no coordinator would take, for it is too large.
+fn fitting(whole: &Report) -> Option<Finished> {
+    let bytes = whole.encoded_len();
+    let Some(report::Body::Finished(finished)) = whole.body.as_ref().filter(|_| bytes > REPORT_BYTES_MAX) else {
+        return None;
+    };
+    let files = match &finished.outcome {
+        Some(finished::Outcome::Patch(patch)) => patch.files.len(),
+        Some(finished::Outcome::Gate(gate)) => gate.derived_files.len(),
+        _ => 0,
+    };
+    let message = format!(
+        "the result is too large to report: {bytes} bytes with the names of {files} files, \
+         at most {REPORT_BYTES_MAX} are possible"
+    );
+    let outcome = Some(finished::Outcome::Failure(failure(FailureClass::Result, message)));
+    Some(Finished { outcome, ..finished.clone() })
 }
 
 /// What became of one delivery.
@@ -313,5 +339,28 @@ impl Worker {
             tracing::warn!(job = %key.job, id, %error, "an acknowledged entry cannot be removed");
         }
         Delivered::Acknowledged
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_too_large_to_report_fails_and_says_so() {
+        let report = |files: usize| {
+            let files = (0..files).map(|n| format!("{n:0>100}")).collect();
+            let patch = longhaul_proto::Patch { files, ..Default::default() };
+            let finished = Finished { outcome: Some(finished::Outcome::Patch(patch)), ..Finished::default() };
+            Report { body: Some(report::Body::Finished(finished)), ..Report::default() }
+        };
+        assert_eq!(fitting(&report(5_000)), None);
+        match fitting(&report(20_000)).and_then(|finished| finished.outcome) {
+            Some(finished::Outcome::Failure(failure)) => {
+                assert_eq!(failure.class(), FailureClass::Result);
+                assert!(failure.message.contains("20000 files"), "{}", failure.message);
+            }
+            other => panic!("{other:?}"),
+        }
     }
 }
