@@ -52,28 +52,44 @@ impl Mirrors {
     }
 
     fn evict_now(&self, keep: &str) -> Result<(), MirrorError> {
-        let mut known: Vec<_> =
-            self.all().into_iter().map(|(key, path)| (used(&path), tree_bytes(&path), key, path)).collect();
-        let mut bytes: u64 = known.iter().map(|(_, bytes, ..)| bytes).sum();
-        known.sort();
-        for (_, own, key, path) in known {
-            if bytes <= self.bytes_max {
+        let known: Vec<_> = self.all().into_iter().map(|(key, path)| (tree_bytes(&path), key, path)).collect();
+        let bytes: u64 = known.iter().map(|(bytes, ..)| bytes).sum();
+        let others = known.into_iter().filter(|(_, key, _)| key != keep).collect();
+        self.remove_idle(others, bytes.saturating_sub(self.bytes_max)).map(|_| ())
+    }
+
+    /// Removes idle mirrors, the least recently used first, for so many bytes; how many it were.
+    /// Nothing where other processes may use them. Blocks.
+    pub fn reclaim(&self, wanted: u64) -> Result<u64, MirrorError> {
+        if !self.exclusive {
+            return Ok(0);
+        }
+        let mut idle = self.all();
+        idle.retain(|(key, _)| !self.shared().uses.contains_key(key));
+        self.remove_idle(idle.into_iter().map(|(key, path)| (tree_bytes(&path), key, path)).collect(), wanted)
+    }
+
+    fn remove_idle(&self, mut known: Vec<(u64, String, PathBuf)>, wanted: u64) -> Result<u64, MirrorError> {
+        let mut freed = 0;
+        known.sort_by_cached_key(|(_, _, path)| used(path));
+        for (bytes, key, path) in known {
+            if freed >= wanted {
                 break;
             }
             // A name of its own: two may be removing at once.
             let gone = tempfile::Builder::new().prefix(GONE).tempdir_in(&self.root).map_err(io("use", &self.root))?;
             // Under the lock: nobody begins to use it between the look and the rename.
             let shared = self.shared();
-            if key == keep || shared.uses.contains_key(&key) {
+            if shared.uses.contains_key(&key) {
                 continue;
             }
             fs::rename(&path, gone.path().join("mirror")).map_err(io("rename", &path))?;
             drop(shared);
-            tracing::info!(mirror = key, bytes = own, "mirror removed to stay within the limit");
+            tracing::info!(mirror = key, bytes, "idle mirror removed to make room");
             remove_tree(gone.path()).map_err(io("remove", gone.path()))?;
-            bytes -= own;
+            freed += bytes;
         }
-        Ok(())
+        Ok(freed)
     }
 }
 

@@ -117,7 +117,7 @@ pub struct Mirrors {
     shim: Vec<OsString>,
     pub(super) bytes_max: u64,
     /// No other process uses the folder.
-    exclusive: bool,
+    pub(super) exclusive: bool,
     shared: Arc<Mutex<Shared>>,
 }
 

@@ -128,6 +128,19 @@ async fn idle_mirrors_go_when_all_are_over_the_limit() {
 }
 
 #[tokio::test]
+async fn a_full_disk_takes_idle_slots_and_mirrors_first() {
+    let mut world = World::new(&[("a", "1\n")]);
+    world.as_fleet(|_| {}).await;
+    world.remote_patch("echo 2 > a").await;
+    world.present(|found| found.holding.is_empty()).await;
+    assert!(world.slot("work-0").join("ws/a").exists() && world.mirror().exists());
+    world.as_fleet(|config| config.disk = DiskLimits { free_min_bytes: u64::MAX, ..DiskLimits::default() }).await;
+    world.present(|found| !found.disk_low.is_empty()).await;
+    assert!(!world.slot("work-0").join("ws").exists());
+    assert!(!world.mirror().exists());
+}
+
+#[tokio::test]
 async fn the_jobs_files_are_checked_out_once_and_old_ones_go() {
     let mut world = World::new(&[("a", "1\n")]);
     world.as_fleet(|_| {}).await;
