@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longhaul_proto::{Assignment, Failure, FailureClass, Finished, Report, Verdict, assignment, finished, report};
+use prost::Message as _;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::backoff::Backoff;
@@ -25,6 +26,12 @@ const PAUSE_FIRST: Duration = Duration::from_millis(100);
 
 /// Longest pause between two tries.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// Tries on a full disk after which a result's logs are given up: a few seconds.
+const FULL_TRIES_MAX: u32 = 7;
+
+/// Largest report of a result: what a coordinator takes as one piece.
+const REPORT_BYTES_MAX: usize = 1 << 20;
 
 /// Pause after a coordinator said that it will not take a result from this worker.
 const REFUSED_PAUSE: Duration = Duration::from_secs(60);
@@ -136,6 +143,7 @@ async fn attempt(
         reporter,
         sink: Arc::clone(&worker.sink),
         store: sources.store.clone(),
+        files: sources.files.clone(),
         config: Arc::clone(&worker.config),
     };
     let pack = staging.pack();
@@ -215,38 +223,68 @@ async fn stage(worker: &Worker, key: &Key) -> Option<Staging> {
     }
 }
 
-/// Makes a result durable. When its logs and pack do not fit on the disk, a failure that says so
-/// takes its place; false when the worker ends first.
-async fn seal(worker: &Worker, staging: Staging, key: &Key, finished: Finished) -> bool {
+/// Makes a result durable, however long the disk takes: it was work. On a disk that stays full its
+/// logs go, its pack never. False when the worker ends first.
+async fn seal(worker: &Worker, mut staging: Staging, key: &Key, finished: Finished) -> bool {
     let id = key.id;
-    let report = |finished| Report {
+    let mut whole = Report {
         job: key.job.to_string(),
         id,
         worker: worker.config.name.clone(),
         body: Some(report::Body::Finished(finished)),
     };
-    let mut next = Some((staging, report(finished)));
+    if let Some(fitting) = fitting(&whole) {
+        whole.body = Some(report::Body::Finished(fitting));
+    }
     let mut pause = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
+    let mut full_tries = 0;
     loop {
-        let (staging, whole) = match next.take() {
-            Some(first) => first,
-            None => {
-                let Some(staging) = stage(worker, key).await else { return false };
-                let full = failure(FailureClass::DiskFull, "the result could not be kept: the disk is full");
-                (staging, report(Finished { outcome: Some(finished::Outcome::Failure(full)), ..Finished::default() }))
+        let tried = tokio::task::spawn_blocking(move || {
+            let sealed = staging.seal(&whole);
+            (staging, whole, sealed)
+        });
+        let Ok((kept, report, sealed)) = tried.await else { return false };
+        (staging, whole) = (kept, report);
+        match sealed {
+            Ok(()) => return true,
+            Err(error) => {
+                tracing::error!(id, %error, "a result could not be kept; trying again");
+                full_tries += u32::from(is_full(&error));
             }
-        };
-        match tokio::task::spawn_blocking(move || staging.seal(&whole)).await {
-            Ok(Ok(())) => return true,
-            Ok(Err(error)) => {
-                tracing::error!(id, %error, full = is_full(&error), "a result could not be kept; trying again without its files");
+        }
+        if full_tries == FULL_TRIES_MAX
+            && let Some(report::Body::Finished(finished)) = &mut whole.body
+            && !finished.logs.is_empty()
+        {
+            finished.logs.clear();
+            match staging.drop_logs() {
+                Ok(()) => tracing::error!(id, "the disk stays full: the logs of a result are given up"),
+                Err(error) => tracing::error!(id, %error, "the logs of a result could not be given up"),
             }
-            Err(_) => return false,
         }
         if !worker.wait(&mut pause).await {
             return false;
         }
     }
+}
+
+/// What takes the place of a result that no coordinator would take, for it is too large.
+fn fitting(whole: &Report) -> Option<Finished> {
+    let bytes = whole.encoded_len();
+    let Some(report::Body::Finished(finished)) = whole.body.as_ref().filter(|_| bytes > REPORT_BYTES_MAX) else {
+        return None;
+    };
+    let files = match &finished.outcome {
+        Some(finished::Outcome::Patch(patch)) => patch.files.len(),
+        Some(finished::Outcome::Gate(gate)) => gate.derived_files.len(),
+        _ => 0,
+    };
+    let message = format!(
+        "the result is too large to report: {bytes} bytes with the names of {files} files, \
+         at most {REPORT_BYTES_MAX} are possible"
+    );
+    let outcome = Some(finished::Outcome::Failure(failure(FailureClass::Result, message)));
+    Some(Finished { outcome, ..finished.clone() })
 }
 
 /// What became of one delivery.
@@ -325,5 +363,28 @@ impl Worker {
             tracing::warn!(job = %key.job, id, %error, "an acknowledged entry cannot be removed");
         }
         Delivered::Acknowledged
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_too_large_to_report_fails_and_says_so() {
+        let report = |files: usize| {
+            let files = (0..files).map(|n| format!("{n:0>100}")).collect();
+            let patch = longhaul_proto::Patch { files, ..Default::default() };
+            let finished = Finished { outcome: Some(finished::Outcome::Patch(patch)), ..Finished::default() };
+            Report { body: Some(report::Body::Finished(finished)), ..Report::default() }
+        };
+        assert_eq!(fitting(&report(5_000)), None);
+        match fitting(&report(20_000)).and_then(|finished| finished.outcome) {
+            Some(finished::Outcome::Failure(failure)) => {
+                assert_eq!(failure.class(), FailureClass::Result);
+                assert!(failure.message.contains("20000 files"), "{}", failure.message);
+            }
+            other => panic!("{other:?}"),
+        }
     }
 }

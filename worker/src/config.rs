@@ -66,6 +66,9 @@ impl Default for DiskLimits {
 /// How long running assignments may go on after a drain began, unless it is set otherwise.
 pub const DRAIN_MS_DEFAULT: u64 = 10 * 60 * 1_000;
 
+/// How long handing back and delivering may take after that, unless it is set otherwise.
+pub const HAND_BACK_MS_DEFAULT: u64 = 60 * 1_000;
+
 /// Bytes of slots, unless it is set otherwise.
 const SLOT_BYTES_DEFAULT: u64 = 64 << 30;
 
@@ -87,6 +90,9 @@ pub struct WorkerConfig {
     pub labels: Vec<String>,
     /// How long running assignments may go on after a drain began, in milliseconds.
     pub drain_ms: u64,
+    /// How long handing them back then, and delivering what is sealed, may take, in milliseconds.
+    /// What is left after that stays in the outbox.
+    pub hand_back_ms: u64,
     /// Bytes of all slots together, as last measured; beyond it the least recently used idle ones
     /// are emptied. 0 means no limit.
     pub slot_bytes_max: u64,
@@ -117,6 +123,7 @@ impl WorkerConfig {
             weights: Weights::default(),
             labels: Vec::new(),
             drain_ms: DRAIN_MS_DEFAULT,
+            hand_back_ms: HAND_BACK_MS_DEFAULT,
             slot_bytes_max: SLOT_BYTES_DEFAULT,
             disk: DiskLimits::default(),
             server: None,
@@ -199,6 +206,14 @@ pub enum WorkerError {
     Refused {
         /// Why, in the coordinator's words.
         reason: String,
+    },
+    /// It drained, but the coordinator did not take all results in time.
+    #[error("not everything was delivered: results wait in {} for the next start ({results})", outbox.display())]
+    Undelivered {
+        /// How many.
+        results: usize,
+        /// Where they are.
+        outbox: PathBuf,
     },
     /// The bus ended the subscription.
     #[error("the subscription on {subject} ended")]

@@ -15,6 +15,7 @@ use crate::commit::Exclusions;
 use crate::config::{ResultSink, WorkerConfig};
 use crate::environment::{SETUP_MAX, needs_setup, present_caches, setup_digest};
 use crate::failure::{failure, infrastructure, of_run};
+use crate::job_files::JobFolder;
 use crate::paths::PathSet;
 use crate::process::{
     OnLine, Placeholders, ProcessEnd, ProcessError, ProcessOutcome, ProcessSpec, Purpose, Secrets, argv_of, variables,
@@ -39,6 +40,7 @@ pub struct Execution {
     /// Where work in progress goes.
     pub sink: Arc<dyn ResultSink>,
     store: PathBuf,
+    files: Option<Arc<JobFolder>>,
     secrets: Secrets,
     config: Arc<WorkerConfig>,
     repo_env: RepoEnv,
@@ -66,6 +68,8 @@ pub struct ExecutionParts {
     pub sink: Arc<dyn ResultSink>,
     /// The repository to read objects from.
     pub store: PathBuf,
+    /// The job's own files, where they are a checkout of this worker.
+    pub files: Option<Arc<JobFolder>>,
     /// The worker's settings.
     pub config: Arc<WorkerConfig>,
 }
@@ -88,9 +92,15 @@ pub struct Program {
 }
 
 impl Execution {
+    /// Whether the job's own files are still what the job says.
+    pub async fn has_its_files(&self) -> bool {
+        let Some(files) = self.files.clone() else { return true };
+        tokio::task::spawn_blocking(move || files.is_whole()).await.unwrap_or_default()
+    }
+
     /// Reads the assignment's fixed parts.
     pub fn new(parts: ExecutionParts) -> Result<Self, Box<Failure>> {
-        let ExecutionParts { assignment, slot, logs_dir, cancel, leave, reporter, sink, store, config } = parts;
+        let ExecutionParts { assignment, slot, logs_dir, cancel, leave, reporter, sink, store, files, config } = parts;
         let bad =
             |error: &dyn std::fmt::Display| Box::new(infrastructure(format!("the assignment cannot be read: {error}")));
         let base = Oid::from_bytes(&assignment.base).map_err(|error| bad(&error))?;
@@ -107,6 +117,7 @@ impl Execution {
             reporter,
             sink,
             store,
+            files,
             secrets: Secrets::of(&repo_env, config.held_secrets()),
             config,
             repo_env,

@@ -10,6 +10,7 @@ use longhaul_proto::{Derived, Failure, FailureClass, Finished, Gate, GateResult,
 
 use crate::commit::{Exclusions, NewResult, StageError, changes, commit, set_entries, without_secrets, write_pack};
 use crate::execution::{Execution, Program, is_inconclusive, limit_of, ms_since};
+use crate::failure::infrastructure;
 use crate::process::{Placeholders, ProcessEnd, ProcessOutcome, Purpose, Secrets, argv_of};
 use crate::services::Services;
 use crate::workspace::{Slot, WorkspaceError};
@@ -130,6 +131,11 @@ async fn run(execution: &Execution, gate: &Gate, services: &Services, result: &m
         result.reason = "the gate has no command".into();
         return Ok(());
     };
+    // Set-up, services and regeneration ran since they were compared.
+    if !execution.has_its_files().await {
+        let changed = "the job's own files were changed on this worker before the gate ran";
+        return Err(Stop::Inconclusive(Box::new(infrastructure(changed))));
+    }
     execution.reporter.step("gate");
     let program = Program {
         name: "gate".into(),

@@ -28,10 +28,6 @@ const PRESENCE_EVERY: Duration = Duration::from_secs(2);
 /// How long the end waits for running assignments: their processes have two seconds.
 const END_MAX: Duration = Duration::from_secs(3);
 
-/// After the time a drain gives to running assignments: how long handing them back, and delivering
-/// what is sealed, may take. What is left then stays in the outbox.
-const HAND_BACK_MAX: Duration = Duration::from_secs(60);
-
 /// An assignment that is waiting, executing, or in the outbox.
 #[derive(Clone)]
 pub(crate) struct Carried {
@@ -43,7 +39,8 @@ pub(crate) struct Carried {
 }
 
 /// Runs a worker until it is told to end, drained, or refused. Results that are not acknowledged by
-/// then stay in the outbox for the next process.
+/// then stay in the outbox for the next process; a drain that ends so says it
+/// ([`WorkerError::Undelivered`]).
 pub async fn run(
     config: WorkerConfig,
     scope: Scope,
@@ -60,6 +57,7 @@ pub async fn run(
     let (desk, first) = Desk::resume(scope.job().cloned(), sealed);
     let mut inbox = Inbox {
         drain_ms: worker.config.drain_ms,
+        hand_back: Duration::from_millis(worker.config.hand_back_ms),
         worker: Arc::clone(&worker),
         desk,
         carried: BTreeMap::new(),
@@ -68,7 +66,7 @@ pub async fn run(
     };
     let watching = tokio::spawn(room::watch(Arc::clone(&worker)));
     let ended = match inbox.perform(first) {
-        Some(leave) => Ok(leave),
+        Some(leave) => Ok(Ended::Left(leave)),
         None => {
             inbox.turn(Sources { messages: Box::pin(messages), requests, told, drain: shutdown.drain, subject }).await
         }
@@ -83,9 +81,21 @@ pub async fn run(
         tracing::warn!("assignments still running at the end are dropped; their processes are killed");
     }
     match ended? {
-        Leave::Drained => Ok(()),
-        Leave::Refused(reason) => Err(WorkerError::Refused { reason }),
+        Ended::Left(Leave::Drained) => Ok(()),
+        Ended::Left(Leave::Refused(reason)) => Err(WorkerError::Refused { reason }),
+        Ended::Late => match worker.sealed(&scope).await?.len() {
+            0 => Ok(()),
+            results => Err(WorkerError::Undelivered { results, outbox: worker.config.root.join("outbox") }),
+        },
     }
+}
+
+/// How the loop ended.
+enum Ended {
+    /// As the desk says.
+    Left(Leave),
+    /// The time to hand back and deliver was over before all of it was done.
+    Late,
 }
 
 /// Where inputs come from.
@@ -105,19 +115,21 @@ struct Inbox {
     /// The assignment whose input the desk is taking.
     arriving: Option<Box<Assignment>>,
     drain_ms: u64,
+    hand_back: Duration,
 }
 
 impl Inbox {
-    async fn turn(&mut self, sources: Sources) -> Result<Leave, WorkerError> {
+    async fn turn(&mut self, sources: Sources) -> Result<Ended, WorkerError> {
         let Sources { mut messages, mut requests, mut told, drain, subject } = sources;
         let stop = self.worker.stop.clone();
         let mut presence = tokio::time::interval(PRESENCE_EVERY);
         presence.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut drained_at = None;
+        let mut overdue = false;
         loop {
             let leave = tokio::select! {
                 biased;
-                () = stop.cancelled() => return Ok(Leave::Drained),
+                () = stop.cancelled() => return Ok(Ended::Left(Leave::Drained)),
                 () = drain.cancelled(), if !self.desk.is_draining() => self.feed(Input::Drain),
                 Some(input) = told.recv() => self.feed(input),
                 Some(request) = next(&mut requests) => self.request(request),
@@ -125,11 +137,12 @@ impl Inbox {
                     Some(incoming) => self.take(incoming),
                     None => return Err(WorkerError::BusEnded { subject: subject.to_string() }),
                 },
-                () = due(drained_at, self.drain_ms, Duration::ZERO) => self.feed(Input::Overdue),
-                () = due(drained_at, self.drain_ms, HAND_BACK_MAX) => {
-                    tracing::warn!("results that the coordinator did not take stay in the outbox for the next start");
-                    Some(Leave::Drained)
+                // Once: it stays due, and would be all that is ever done from then on.
+                () = due(drained_at, self.drain_ms, Duration::ZERO), if !overdue => {
+                    overdue = true;
+                    self.feed(Input::Overdue)
                 }
+                () = due(drained_at, self.drain_ms, self.hand_back) => return Ok(Ended::Late),
                 _ = presence.tick() => {
                     self.announce();
                     None
@@ -137,7 +150,7 @@ impl Inbox {
                 Some(_) = self.tasks.join_next(), if !self.tasks.is_empty() => None,
             };
             if let Some(leave) = leave {
-                return Ok(leave);
+                return Ok(Ended::Left(leave));
             }
             if self.desk.is_draining() && drained_at.is_none() {
                 drained_at = Some(tokio::time::Instant::now());

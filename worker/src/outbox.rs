@@ -123,12 +123,22 @@ impl Staging {
         self.path.join("result.pack")
     }
 
-    /// Makes the entry durable and visible. Blocks on the disk.
-    pub fn seal(mut self, report: &Report) -> io::Result<()> {
+    /// Gives up the logs, to make room for what matters more.
+    pub fn drop_logs(&self) -> io::Result<()> {
+        crate::workspace::remove_tree(&self.logs())?;
+        fs::create_dir(self.logs())
+    }
+
+    /// Makes the entry durable and visible. Where that fails nothing of it is lost, and it can be
+    /// tried again. Blocks on the disk.
+    pub fn seal(&mut self, report: &Report) -> io::Result<()> {
+        let root = self.path.parent().unwrap_or(Path::new("/")).to_owned();
+        if self.sealed {
+            return File::open(root)?.sync_all();
+        }
         let mut file = File::create(self.path.join("report.pb"))?;
         file.write_all(&report.encode_to_vec())?;
         sync_below(&self.path)?;
-        let root = self.path.parent().unwrap_or(Path::new("/")).to_owned();
         let sealed = root.join(&self.name);
         // A result of the same id is the same result; the later one replaces it.
         crate::workspace::remove_tree(&sealed)?;
@@ -184,10 +194,16 @@ mod tests {
         std::mem::forget(staging);
         assert_eq!(outbox.sealed(&job).expect("listed"), none);
 
-        let staging = outbox.stage("a", 7).expect("staged");
+        let mut staging = outbox.stage("a", 7).expect("staged");
         fs::write(staging.pack(), "pack").expect("written");
         fs::write(staging.logs().join("01-check"), "log").expect("written");
+        let in_the_way = dir.path().join("outbox/.staging-a-7/report.pb");
+        fs::create_dir(&in_the_way).expect("made");
+        staging.seal(&report).expect_err("not now");
+        fs::remove_dir(&in_the_way).expect("removed");
         staging.seal(&report).expect("sealed");
+        staging.seal(&report).expect("once more changes nothing");
+        drop(staging);
 
         // Another job in the same folder is left alone, also one whose name starts the same.
         let staging = outbox.stage("a-1", 7).expect("staged");

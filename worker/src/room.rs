@@ -1,6 +1,7 @@
 //! Whether there is room for anything new: free space, and what waits in the outbox.
 //!
-//! A full disk parks new work and never touches what runs. What is measured is announced. Free
+//! On a disk that gets full idle slots and mirrors go, which are only caches. Where that is not
+//! enough new work is parked; what runs is never touched. What is measured is announced. Free
 //! space is looked at every few seconds; walking folders is slower and done more rarely.
 
 use std::path::Path;
@@ -34,6 +35,15 @@ struct Gauge {
 }
 
 impl Gauge {
+    /// Bytes to make free before anything is refused.
+    fn missing(self, limits: &DiskLimits, free_bytes: u64) -> u64 {
+        let wanted = limits.free_min_bytes.saturating_add(limits.free_min_bytes / 10);
+        match self.low || free_bytes < limits.free_min_bytes {
+            true => wanted.saturating_sub(free_bytes),
+            false => 0,
+        }
+    }
+
     /// Why nothing new is taken, in words, if so.
     fn read(&mut self, limits: &DiskLimits, found: Found) -> Option<String> {
         let free_min = limits.free_min_bytes;
@@ -72,13 +82,37 @@ pub(crate) async fn watch(worker: Arc<Worker>) {
         }
         let full = measured.is_none_or(|last| last.elapsed() >= MEASURE_EVERY);
         let looking = Arc::clone(&worker);
-        let Ok(found) = tokio::task::spawn_blocking(move || look(&looking, full)).await else { return };
+        let looked = tokio::task::spawn_blocking(move || {
+            let mut found = look(&looking, full);
+            match gauge.missing(&looking.config.disk, found.free_bytes) {
+                0 => {}
+                missing => {
+                    reclaim(&looking, missing);
+                    found.free_bytes = free_bytes(&looking.config.root);
+                }
+            }
+            found
+        });
+        let Ok(found) = looked.await else { return };
         if full {
             measured = Some(Instant::now());
         }
         let why = gauge.read(&worker.config.disk, found);
         worker.room.send_replace(why.is_none());
         worker.tell(Input::Room(why));
+    }
+}
+
+/// Makes room from caches that nobody uses: slots, then mirrors.
+fn reclaim(worker: &Worker, missing: u64) {
+    let slots = worker.pool.reclaim(missing).unwrap_or_else(|error| {
+        tracing::warn!(%error, "an idle slot could not be emptied to make room");
+        0
+    });
+    if slots < missing
+        && let Err(error) = worker.mirrors.reclaim(missing - slots)
+    {
+        tracing::warn!(%error, "an idle mirror could not be removed to make room");
     }
 }
 

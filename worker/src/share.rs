@@ -62,22 +62,27 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Weights for a machine: without gates every work slot can run, at one core each or less; all
-    /// gates together take half of the machine. `None` takes what this machine has.
+    /// Weights for a machine: all gates together take half of it, which is theirs, so that none
+    /// waits for long attempts; the work slots share the rest, at one core each or less. Without
+    /// gates they share all of it. `None` takes what this machine has.
     pub fn of_machine(cpus: Option<u32>, memory_bytes: Option<u64>, work_slots: u32, gate_slots: u32) -> Self {
         let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
         let total = Weight {
             cpu_millis: cpus.map_or_else(cores, u64::from).max(1) * MILLIS_PER_CPU,
             memory_bytes: memory_bytes.or_else(machine_memory_bytes).unwrap_or_default(),
         };
-        let (work, gate) = (u64::from(work_slots.max(1)), u64::from(gate_slots.max(1)));
+        let (work, gates) = (u64::from(work_slots.max(1)), u64::from(gate_slots.max(1)));
+        let gate = Weight { cpu_millis: total.cpu_millis / 2 / gates, memory_bytes: total.memory_bytes / 2 / gates };
+        let of_gates = u64::from(gate_slots);
+        let rest =
+            total.minus(Weight { cpu_millis: gate.cpu_millis * of_gates, memory_bytes: gate.memory_bytes * of_gates });
         Self {
             total,
             work: Weight {
-                cpu_millis: (total.cpu_millis / work).min(MILLIS_PER_CPU),
-                memory_bytes: total.memory_bytes / work,
+                cpu_millis: (rest.cpu_millis / work).min(MILLIS_PER_CPU),
+                memory_bytes: rest.memory_bytes / work,
             },
-            gate: Weight { cpu_millis: total.cpu_millis / 2 / gate, memory_bytes: total.memory_bytes / 2 / gate },
+            gate,
         }
     }
 }
@@ -218,11 +223,17 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_runs_all_its_work_slots_and_halves_them_beside_gates() {
+    fn a_machine_runs_all_its_slots_of_both_kinds_at_once() {
+        for (cpus, work, gates) in [(8, 8, 1), (2, 8, 1), (16, 3, 4), (1, 1, 1)] {
+            let weights = Weights::of_machine(Some(cpus), Some(16 << 30), work, gates);
+            let all = (0..work).map(|_| weights.work).chain((0..gates).map(|_| weights.gate));
+            assert!(all.fold(Weight::default(), Weight::plus).fits(weights.total), "{weights:?}");
+        }
         let weights = Weights::of_machine(Some(8), Some(16 << 30), 8, 1);
-        assert_eq!((weights.work.cpu_millis, weights.gate.cpu_millis), (1_000, 4_000));
-        assert_eq!(weights.work.memory_bytes * 8, weights.total.memory_bytes);
-        assert_eq!(Weights::of_machine(Some(2), Some(0), 8, 1).work.cpu_millis, 250);
+        assert_eq!((weights.work.cpu_millis, weights.gate.cpu_millis), (500, 4_000));
+        assert_eq!(weights.work.memory_bytes, 1 << 30);
+        let weights = Weights::of_machine(Some(8), Some(16 << 30), 8, 0);
+        assert_eq!((weights.work.cpu_millis, weights.work.memory_bytes), (1_000, 2 << 30));
         assert!(Weights::of_machine(None, None, 1, 1).total.memory_bytes > 0);
     }
 }

@@ -1,6 +1,7 @@
 //! Where an assignment's objects and files are: on this machine, or fetched from the coordinator.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use longhaul_common::Oid;
 use longhaul_common::git::Store;
@@ -10,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::execution::cancelled;
 use crate::failure::{failure, infrastructure};
-use crate::job_files::{JobFilesError, JobFolder};
+use crate::job_files::{FilesFor, JobFilesError, JobFolder};
 use crate::mirror::{MirrorError, MirrorUse, Need};
 use crate::session::desk::Key;
 use crate::worker::Worker;
@@ -22,7 +23,8 @@ pub(crate) struct Sources {
     /// The bare repository with its objects.
     pub store: PathBuf,
     mirror: Option<MirrorUse>,
-    _files: Option<JobFolder>,
+    /// The job's own files, where they were brought here.
+    pub files: Option<Arc<JobFolder>>,
 }
 
 impl Sources {
@@ -81,13 +83,17 @@ pub(crate) async fn prepare(
     let mut folder = None;
     if let Some(commit) = files {
         let (job_files, job, from) = (worker.job_files.clone(), key.job.clone(), store.clone());
-        let made = tokio::task::spawn_blocking(move || job_files.checkout(&job, commit, &Store::open_own(&from)?));
+        let of = match assignment.kind {
+            Some(assignment::Kind::Gate(_)) => FilesFor::Gate,
+            _ => FilesFor::Work,
+        };
+        let made = tokio::task::spawn_blocking(move || job_files.checkout(&job, commit, of, &Store::open_own(&from)?));
         let made = made.await.map_err(|_| Box::new(infrastructure("the worker is shutting down")))?;
         let made = made.map_err(|error| Box::new(of_files(&error)))?;
         assignment.job_dir = made.path().display().to_string();
-        folder = Some(made);
+        folder = Some(Arc::new(made));
     }
-    Ok(Sources { key, store, mirror, _files: folder })
+    Ok(Sources { key, store, mirror, files: folder })
 }
 
 fn of_mirror(error: MirrorError) -> Box<Failure> {

@@ -63,8 +63,13 @@ impl Worker {
         let Links { bus, sink, stop, tell } = links;
         let (root, of) = (config.root.clone(), scope.clone());
         let broken = |source| WorkerError::Root { path: config.root.clone(), source };
+        let mirrors = Mirrors::new(&config, scope);
+        let old = mirrors.clone();
         let opened = tokio::task::spawn_blocking(move || {
             let lock = lock(&root, &of)?;
+            if of == Scope::All {
+                old.remove_leftovers();
+            }
             let outbox = Outbox::open(&root, &of);
             outbox.map(|outbox| (lock, outbox)).map_err(|source| WorkerError::Root { path: root, source })
         });
@@ -72,7 +77,7 @@ impl Worker {
         let config = Arc::new(config);
         Ok(Self {
             pool: Pool::new(config.root.join("slots"), PoolLimits { slot_bytes_max: config.slot_bytes_max }),
-            mirrors: Mirrors::new(&config),
+            mirrors,
             job_files: JobFiles::new(config.root.join("jobs")),
             share: Share::new(config.weights.total),
             work: Arc::new(Semaphore::new(config.work_slots as usize)),

@@ -27,6 +27,10 @@ const SILENT_MAX: Duration = Duration::from_secs(120);
 /// Bytes kept of git's own words.
 const LOG_BYTES_MAX: u64 = 64 << 10;
 
+/// Words by which git says that the other side went away in the middle. They outweigh those of
+/// damage: what came in until then is a damaged pack.
+const CUT: &[&str] = &["early EOF", "unexpected disconnect", "hung up", "RPC failed", "expected 'packfile'"];
+
 /// Words by which git says that its own repository is damaged, and not the network.
 const DAMAGED: &[&str] = &[
     "is corrupt",
@@ -36,10 +40,11 @@ const DAMAGED: &[&str] = &[
     "missing tree",
     "unable to read",
     "unable to parse",
-    "packfile",
+    "not a GIT packfile",
+    "too short to be a packfile",
+    "does not match index",
     "index file",
     "differ in contents",
-    "invalid index-pack output",
     "not a git repository",
     "bad config",
     "remote did not send all necessary objects",
@@ -99,16 +104,20 @@ async fn once(wanted: &Fetch<'_>, cancel: &CancellationToken) -> Result<Option<S
     match outcome.end {
         ProcessEnd::Exited(0) => Ok(None),
         ProcessEnd::Cancelled => Err(MirrorError::Cancelled),
-        ProcessEnd::Exited(_) if DAMAGED.iter().any(|words| said.contains(words)) => {
-            Err(MirrorError::Git(GitError::Output {
-                args: "fetch".to_owned(),
-                output: said,
-                expected: "a whole mirror",
-            }))
-        }
+        ProcessEnd::Exited(_) if is_damage(&said) => Err(MirrorError::Git(GitError::Output {
+            args: "fetch".to_owned(),
+            output: said,
+            expected: "a whole mirror",
+        })),
         ProcessEnd::Silent(limit) => Ok(Some(format!("no progress for {limit:?}: {said}"))),
         end => Ok(Some(format!("{end:?}: {said}"))),
     }
+}
+
+/// Whether git blames its own repository. What is neither is taken for the network's doing.
+fn is_damage(said: &str) -> bool {
+    let says = |words: &[&str]| words.iter().any(|words| said.contains(words));
+    says(DAMAGED) && !says(CUT)
 }
 
 /// Git through the shim: it ends with the worker, is bounded by progress, and its token is in its
@@ -148,5 +157,31 @@ fn spec(wanted: &Fetch<'_>, log: PathBuf) -> ProcessSpec {
         log,
         output_bytes_max: LOG_BYTES_MAX,
         on_line: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_connection_is_no_damage() {
+        for cut in [
+            "error: RPC failed; curl 18 transfer closed with outstanding read data remaining\n\
+             fetch-pack: unexpected disconnect while reading sideband packet\nfatal: early EOF\n\
+             fatal: fetch-pack: invalid index-pack output",
+            "fatal: the remote end hung up unexpectedly\nfatal: pack is corrupted (SHA1 mismatch)",
+            "fatal: expected 'packfile' to be sent after 'ready'",
+            "fatal: fetch-pack: invalid index-pack output",
+        ] {
+            assert!(!is_damage(cut), "{cut}");
+        }
+        for damage in [
+            "error: object file ./objects/ab/cd is empty\nfatal: loose object abcd is corrupt",
+            "error: file ./objects/pack/pack-1.pack is not a GIT packfile",
+            "fatal: not a git repository: '/m.git'",
+        ] {
+            assert!(is_damage(damage), "{damage}");
+        }
     }
 }

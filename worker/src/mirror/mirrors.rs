@@ -5,19 +5,19 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use longhaul_common::Oid;
 use longhaul_common::git::{Git, GitError, Store};
 use longhaul_common::server::ServerAccess;
 use rustix::fs::FlockOperation;
+use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 
 use super::fetch::{Fetch, fetch};
 use super::upkeep;
-use crate::config::WorkerConfig;
+use crate::config::{Scope, WorkerConfig};
 use crate::process::Secrets;
-use crate::workspace::{remove_tree, tree_bytes};
+use crate::workspace::remove_tree;
 
 /// Longest key of a repository: it names a folder.
 const KEY_BYTES_MAX: usize = 100;
@@ -88,21 +88,36 @@ pub enum MirrorError {
 }
 
 #[derive(Debug, Default)]
-struct Shared {
-    uses: BTreeMap<String, usize>,
+pub(super) struct Shared {
+    pub(super) uses: BTreeMap<String, usize>,
     /// Objects of it may be damaged; to be looked through.
     suspect: std::collections::BTreeSet<String>,
+    /// Those without leftovers of a killed git.
+    tidy: std::collections::BTreeSet<String>,
     /// One fetch at a time for each.
     turns: BTreeMap<String, Arc<tokio::sync::Mutex<()>>>,
+}
+
+/// Held by who changes a mirror.
+type Turn = OwnedMutexGuard<()>;
+
+/// A mirror that is ready to fetch into.
+struct Prepared {
+    turn: Turn,
+    missing: Vec<Oid>,
+    /// It was made anew, or leftovers were removed from it.
+    mended: bool,
 }
 
 /// The mirrors below one folder; clones are the same.
 #[derive(Clone, Debug)]
 pub struct Mirrors {
-    root: PathBuf,
+    pub(super) root: PathBuf,
     server: Option<ServerAccess>,
     shim: Vec<OsString>,
-    bytes_max: u64,
+    pub(super) bytes_max: u64,
+    /// No other process uses the folder.
+    pub(super) exclusive: bool,
     shared: Arc<Mutex<Shared>>,
 }
 
@@ -137,7 +152,7 @@ impl Drop for MirrorUse {
     }
 }
 
-fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> MirrorError {
+pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> MirrorError {
     move |source| {
         if crate::workspace::is_full(&source) {
             return MirrorError::DiskFull { cause: format!("cannot {action} {}: {source}", path.display()) };
@@ -147,24 +162,25 @@ fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Mirro
 }
 
 /// Whether a name from the wire is one folder's name and nothing else.
-fn is_plain(name: &str) -> bool {
+pub(super) fn is_plain(name: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     !name.is_empty() && name.len() <= KEY_BYTES_MAX && !name.starts_with(['.', '-']) && name.bytes().all(plain)
 }
 
 impl Mirrors {
-    /// Those of a worker; the folder need not exist yet.
-    pub fn new(config: &WorkerConfig) -> Self {
+    /// Those of a worker of this scope; the folder need not exist yet.
+    pub fn new(config: &WorkerConfig, scope: &Scope) -> Self {
         Self {
             root: config.root.join("mirrors"),
             server: config.server.clone(),
             shim: config.shim.clone(),
             bytes_max: config.disk.mirrors_bytes_max,
+            exclusive: *scope == Scope::All,
             shared: Arc::default(),
         }
     }
 
-    fn shared(&self) -> std::sync::MutexGuard<'_, Shared> {
+    pub(super) fn shared(&self) -> std::sync::MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -182,14 +198,26 @@ impl Mirrors {
         }
         let url = server.at(&need.store);
         let turn = Arc::clone(self.shared().turns.entry(need.key.clone()).or_default());
-        let _turn = turn.lock().await;
+        let mut turn = tokio::select! {
+            turn = turn.lock_owned() => turn,
+            () = cancel.cancelled() => return Err(MirrorError::Cancelled),
+        };
         // Counted before anything is looked at: from now on nothing of it is removed.
         let found = self.using(&need.key);
-        let mut anew = false;
+        let (mut anew, mut last, mut failed) = (false, false, None);
         loop {
-            let missing = self.prepare(need, anew).await?;
-            if missing.is_empty() {
+            let prepared = tokio::select! {
+                prepared = self.prepare(need, anew, turn) => prepared?,
+                // It goes on by itself and keeps the turn until it is done.
+                () = cancel.cancelled() => return Err(MirrorError::Cancelled),
+            };
+            turn = prepared.turn;
+            if prepared.missing.is_empty() {
                 return Ok(found);
+            }
+            // Tried enough, unless it was the mirror that failed.
+            if let Some(error) = failed.take().filter(|_| !prepared.mended) {
+                return Err(error);
             }
             let secrets = Secrets::new(server.token.iter().map(OsString::from));
             let wanted = Fetch {
@@ -199,17 +227,27 @@ impl Mirrors {
                 shim: &self.shim,
                 secrets,
                 job: &need.job,
-                commits: &missing,
+                commits: &prepared.missing,
             };
-            match fetch(&wanted, cancel).await {
+            let fetched = fetch(&wanted, cancel).await;
+            if fetched.is_err() {
+                self.shared().tidy.remove(&need.key);
+            }
+            match fetched {
                 Ok(()) => {
                     self.evict(&need.key).await;
                     return Ok(found);
                 }
                 // A broken mirror says so by failing to fetch what a new one can.
-                Err(MirrorError::Git(error)) if !anew && self.is_only_user(&need.key) => {
+                Err(MirrorError::Git(error)) if !last && self.is_only_user(&need.key) => {
                     tracing::warn!(mirror = need.key, %error, "the mirror is damaged; making it anew");
-                    anew = true;
+                    (anew, last) = (true, true);
+                }
+                // After so many tries it is looked through: damage has many words.
+                Err(error @ MirrorError::Fetch { .. }) if !last && self.is_only_user(&need.key) => {
+                    found.suspect();
+                    last = true;
+                    failed = Some(error);
                 }
                 Err(error) => return Err(error),
             }
@@ -225,21 +263,27 @@ impl Mirrors {
         self.shared().uses.get(key).copied().unwrap_or_default() <= 1
     }
 
-    /// Makes the folder ready; gives what has to be fetched.
-    async fn prepare(&self, need: &Need, anew: bool) -> Result<Vec<Oid>, MirrorError> {
+    /// Makes the folder ready, and finds what has to be fetched.
+    async fn prepare(&self, need: &Need, anew: bool, turn: Turn) -> Result<Prepared, MirrorError> {
         let (this, need) = (self.clone(), need.clone());
-        let prepared = tokio::task::spawn_blocking(move || this.prepare_now(&need, anew));
+        let prepared = tokio::task::spawn_blocking(move || {
+            let (missing, mended) = this.prepare_now(&need, anew)?;
+            Ok(Prepared { turn, missing, mended })
+        });
         prepared.await.map_err(|_| MirrorError::Ended)?
     }
 
-    fn prepare_now(&self, need: &Need, anew: bool) -> Result<Vec<Oid>, MirrorError> {
+    fn prepare_now(&self, need: &Need, anew: bool) -> Result<(Vec<Oid>, bool), MirrorError> {
         fs::create_dir_all(&self.root).map_err(io("create", &self.root))?;
         let path = self.path(&need.key);
         let alone = self.is_only_user(&need.key);
+        let untidy = self.exclusive && self.shared().tidy.insert(need.key.clone());
+        let tidied = untidy && upkeep::tidy(&path).map_err(io("tidy", &path))?;
         // Reading all of it is cheap beside fetching all of it again for another cause of the failure.
         let named = alone && self.shared().suspect.remove(&need.key);
         let suspect = named && is_damaged(&path);
-        if anew || suspect || !is_whole(&path) {
+        let made = anew || suspect || !is_whole(&path);
+        if made {
             self.make(&need.key)?;
         } else if let Err(error) = upkeep::repack_if_due(&path, alone) {
             tracing::warn!(mirror = need.key, %error, "the mirror could not be repacked");
@@ -249,7 +293,7 @@ impl Mirrors {
             Ok(store) => store,
             Err(_) if alone => {
                 self.make(&need.key)?;
-                return Ok(need.commits.clone());
+                return Ok((need.commits.clone(), true));
             }
             Err(error) => {
                 return Err(MirrorError::Fetch { url: path.display().to_string(), tries: 0, cause: error.to_string() });
@@ -260,7 +304,7 @@ impl Mirrors {
             let name = super::fetch::reference(&need.job, *oid);
             matches!(store.reference(&name), Ok(Some(found)) if found == *oid) && store.has(*oid)
         };
-        Ok(need.commits.iter().filter(|oid| !held(oid)).copied().collect())
+        Ok((need.commits.iter().filter(|oid| !held(oid)).copied().collect(), made || tidied))
     }
 
     /// Makes an empty mirror in the place of whatever is there.
@@ -278,61 +322,6 @@ impl Mirrors {
         Git::at(&new).run(["init", "-q", "--bare", "--template="])?;
         fs::rename(&new, &path).map_err(io("rename", &new))
     }
-
-    /// Keys of the mirrors there are.
-    pub fn warm(&self) -> Vec<String> {
-        let mut keys: Vec<String> = self.all().into_iter().map(|(key, _)| key).collect();
-        keys.sort();
-        keys
-    }
-
-    fn all(&self) -> Vec<(String, PathBuf)> {
-        let entries = fs::read_dir(&self.root).into_iter().flatten().flatten();
-        let key = |path: &Path| path.file_name()?.to_str()?.strip_suffix(".git").map(str::to_owned);
-        entries.filter_map(|entry| Some((key(&entry.path()).filter(|key| is_plain(key))?, entry.path()))).collect()
-    }
-
-    /// Bytes on disk of all. Blocks.
-    pub fn bytes(&self) -> u64 {
-        tree_bytes(&self.root)
-    }
-
-    /// Removes idle mirrors, the least recently used first, while all are over the limit.
-    async fn evict(&self, keep: &str) {
-        if self.bytes_max == 0 {
-            return;
-        }
-        let (this, keep) = (self.clone(), keep.to_owned());
-        let evicted = tokio::task::spawn_blocking(move || this.evict_now(&keep));
-        if let Ok(Err(error)) = evicted.await {
-            tracing::warn!(%error, "a mirror could not be removed to stay within the limit");
-        }
-    }
-
-    fn evict_now(&self, keep: &str) -> Result<(), MirrorError> {
-        let mut known: Vec<_> =
-            self.all().into_iter().map(|(key, path)| (used(&path), tree_bytes(&path), key, path)).collect();
-        let mut bytes: u64 = known.iter().map(|(_, bytes, ..)| bytes).sum();
-        known.sort();
-        for (_, own, key, path) in known {
-            if bytes <= self.bytes_max {
-                break;
-            }
-            // Under the lock: nobody begins to use it between the look and the rename.
-            let shared = self.shared();
-            if key == keep || shared.uses.contains_key(&key) {
-                continue;
-            }
-            let gone = self.root.join(format!(".gone-{key}"));
-            remove_tree(&gone).map_err(io("remove", &gone))?;
-            fs::rename(&path, &gone).map_err(io("rename", &path))?;
-            drop(shared);
-            tracing::info!(mirror = key, bytes = own, "mirror removed to stay within the limit");
-            remove_tree(&gone).map_err(io("remove", &gone))?;
-            bytes -= own;
-        }
-        Ok(())
-    }
 }
 
 fn is_whole(path: &Path) -> bool {
@@ -347,10 +336,6 @@ fn is_damaged(path: &Path) -> bool {
 fn touch(path: &Path) {
     // Only the order of removal hangs on it.
     let _unnoted = fs::write(path.join("used"), "");
-}
-
-fn used(path: &Path) -> SystemTime {
-    fs::metadata(path.join("used")).and_then(|found| found.modified()).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 #[cfg(test)]

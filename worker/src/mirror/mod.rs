@@ -6,6 +6,7 @@
 //! cache: one that is damaged is made anew, the least recently used idle ones are removed when all
 //! together are over their limit, and none is touched so while an assignment uses it.
 
+mod evict;
 mod fetch;
 mod mirrors;
 mod upkeep;

@@ -1,6 +1,7 @@
 //! Keeping a mirror small and quick: few packs, few refs.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use longhaul_common::git::{Git, GitError};
@@ -32,6 +33,30 @@ pub(super) fn repack_if_due(path: &Path, idle: bool) -> Result<(), GitError> {
         git.run(["repack", "-a", "-d", "-k", "-q"])?;
     }
     Ok(())
+}
+
+/// Removes what a killed git, or a power cut, left where it would be in the way of the next: locks,
+/// and refs that name nothing. Only for who has the mirror alone. Whether there was any; blocks.
+pub(super) fn tidy(path: &Path) -> io::Result<bool> {
+    let mut found = Vec::new();
+    for name in ["packed-refs.lock", "HEAD.lock", "config.lock", "shallow.lock"] {
+        found.extend(Some(path.join(name)).filter(|lock| lock.exists()));
+    }
+    let mut open = vec![path.join("refs")];
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let (kind, below) = (entry.file_type()?, entry.path());
+            if kind.is_dir() {
+                open.push(below);
+            } else if below.extension().is_some_and(|extension| extension == "lock") || entry.metadata()?.len() == 0 {
+                found.push(below);
+            }
+        }
+    }
+    for leftover in &found {
+        fs::remove_file(leftover)?;
+    }
+    Ok(!found.is_empty())
 }
 
 fn drop_old_refs(git: &Git) -> Result<(), GitError> {

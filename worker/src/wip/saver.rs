@@ -1,7 +1,7 @@
 //! When work in progress is saved, and how.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use longhaul_common::Oid;
@@ -28,7 +28,7 @@ const LAST_SAVE_MAX: Duration = Duration::from_secs(20);
 pub struct Saver {
     saving: Arc<Saving>,
     every: Option<Duration>,
-    tasks: JoinSet<()>,
+    task: JoinSet<()>,
 }
 
 struct Saving {
@@ -36,17 +36,30 @@ struct Saving {
     author: (String, String),
     /// Held while one is being saved.
     state: Mutex<State>,
+    asked: std::sync::Mutex<Asked>,
+}
+
+/// What is still to be saved.
+#[derive(Clone, Copy, Default)]
+struct Asked {
+    /// A task sees to it.
+    running: bool,
+    /// Once more when it is done with the one in flight, which may have missed something.
+    again: bool,
+    rung: u32,
+    turns: u32,
 }
 
 #[derive(Clone, Copy, Default)]
 struct State {
-    saved: Option<Oid>,
+    /// Tree and session, as last saved.
+    saved: Option<(Oid, blake3::Hash)>,
     turn: u32,
 }
 
 struct Taken {
     commit: Oid,
-    tree: Oid,
+    state: (Oid, blake3::Hash),
     session: Vec<u8>,
     pack: PathBuf,
 }
@@ -55,11 +68,11 @@ impl Saver {
     /// For an attempt that goes on from `before`; saves every so many milliseconds, 0 is never.
     pub fn new(execution: Arc<Execution>, author: (String, String), every_ms: u64, before: Option<&Wip>) -> Self {
         let state = State {
-            saved: before.and_then(|wip| Oid::from_bytes(&wip.tree).ok()),
+            saved: before.and_then(|wip| Some((Oid::from_bytes(&wip.tree).ok()?, blake3::hash(&wip.session)))),
             turn: before.map_or(0, |wip| wip.turn),
         };
-        let saving = Arc::new(Saving { execution, author, state: Mutex::new(state) });
-        Self { saving, every: limit_of(every_ms), tasks: JoinSet::new() }
+        let saving = Arc::new(Saving { execution, author, state: Mutex::new(state), asked: Default::default() });
+        Self { saving, every: limit_of(every_ms), task: JoinSet::new() }
     }
 
     /// Where the agent keeps what it wants to find again.
@@ -94,18 +107,27 @@ impl Saver {
                     true
                 }
             };
-            while self.tasks.try_join_next().is_some() {}
-            // One in flight; what it misses, the next one has.
-            if self.tasks.is_empty() || turn_ended {
-                self.tasks.spawn(Arc::clone(&self.saving).save(rung, turn_ended));
-            }
+            self.ask(rung, turn_ended);
+        }
+    }
+
+    /// Has it saved: now, or once more after the one in flight.
+    fn ask(&mut self, rung: u32, turn_ended: bool) {
+        let mut asked = self.saving.asked();
+        asked.rung = rung;
+        asked.turns += u32::from(turn_ended);
+        asked.again = true;
+        if !std::mem::replace(&mut asked.running, true) {
+            drop(asked);
+            while self.task.try_join_next().is_some() {}
+            self.task.spawn(Arc::clone(&self.saving).save_as_asked());
         }
     }
 
     /// Saves after a rung ended; does not wait for it.
     pub fn after_rung(&mut self, rung: u32) {
         if self.every.is_some() {
-            self.tasks.spawn(Arc::clone(&self.saving).save(rung, false));
+            self.ask(rung, false);
         }
     }
 
@@ -114,7 +136,7 @@ impl Saver {
         if self.every.is_none() {
             return;
         }
-        if tokio::time::timeout(LAST_SAVE_MAX, Arc::clone(&self.saving).save(rung, false)).await.is_err() {
+        if tokio::time::timeout(LAST_SAVE_MAX, Arc::clone(&self.saving).save(rung, 0)).await.is_err() {
             tracing::warn!("the last work in progress could not be saved in time");
         }
     }
@@ -125,10 +147,28 @@ fn modified(path: &std::path::Path) -> Option<SystemTime> {
 }
 
 impl Saving {
-    /// Saves if the tree changed since the last time; whatever fails is only told.
-    async fn save(self: Arc<Self>, rung: u32, turn_ended: bool) {
+    fn asked(&self) -> std::sync::MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn save_as_asked(self: Arc<Self>) {
+        loop {
+            let (rung, turns) = {
+                let mut asked = self.asked();
+                if !std::mem::replace(&mut asked.again, false) {
+                    asked.running = false;
+                    return;
+                }
+                (asked.rung, std::mem::take(&mut asked.turns))
+            };
+            Arc::clone(&self).save(rung, turns).await;
+        }
+    }
+
+    /// Saves if tree or session changed since the last time; whatever fails is only told.
+    async fn save(self: Arc<Self>, rung: u32, turns_ended: u32) {
         let mut state = self.state.lock().await;
-        state.turn += u32::from(turn_ended);
+        state.turn += turns_ended;
         let (base, exclusions) = (self.execution.base, self.execution.exclusions());
         let (author, saved, secrets) = (self.author.clone(), state.saved, self.execution.secrets());
         let taken = self.execution.blocking(move |slot| {
@@ -139,7 +179,12 @@ impl Saving {
                 source,
             })?;
             let taken = snapshot_aside(slot, &index, base, &exclusions)?;
-            if taken.changes.is_empty() || saved == Some(taken.tree) {
+            let session = session_files::pack(&Saver::session_dir(slot), &secrets).unwrap_or_else(|error| {
+                tracing::warn!(%error, "the session of the agent is not saved with its work in progress");
+                Vec::new()
+            });
+            let state = (taken.tree, blake3::hash(&session));
+            if (taken.changes.is_empty() && session.is_empty()) || saved == Some(state) {
                 return Ok::<_, StageError>(None);
             }
             without_secrets(slot, &taken.changes, &secrets)?;
@@ -148,11 +193,7 @@ impl Saving {
             let made = commit(slot, &new)?;
             let pack = slot.git_dir().join("wip.pack");
             write_pack(slot, made, base, &pack)?;
-            let session = session_files::pack(&Saver::session_dir(slot), &secrets).unwrap_or_else(|error| {
-                tracing::warn!(%error, "the session of the agent is not saved with its work in progress");
-                Vec::new()
-            });
-            Ok(Some(Taken { commit: made, tree: taken.tree, session, pack }))
+            Ok(Some(Taken { commit: made, state, session, pack }))
         });
         let taken = match taken.await.map_err(StageError::Broken).and_then(|taken| taken) {
             Ok(Some(taken)) => taken,
@@ -164,7 +205,7 @@ impl Saving {
         };
         let wip = Wip {
             commit: taken.commit.to_vec(),
-            tree: taken.tree.to_vec(),
+            tree: taken.state.0.to_vec(),
             rung,
             session: taken.session,
             turn: state.turn,
@@ -172,7 +213,7 @@ impl Saving {
         let report = self.execution.reporter.report(report::Body::Wip(wip));
         let delivery = Delivery { report, pack: Some(taken.pack), logs: Vec::new() };
         match tokio::time::timeout(SAVE_MAX, self.execution.sink.deliver(delivery)).await {
-            Ok(Ok(_)) => state.saved = Some(taken.tree),
+            Ok(Ok(_)) => state.saved = Some(taken.state),
             Ok(Err(error)) => tracing::info!(%error, "work in progress was not taken"),
             Err(_) => tracing::info!("work in progress was not taken in time"),
         }

@@ -10,8 +10,8 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::process::Secrets;
 
-/// Largest archive: it travels in a message.
-pub const ARCHIVE_BYTES_MAX: usize = 900_000;
+/// Largest archive: it travels in the journal and in every assignment that goes on from it.
+pub const ARCHIVE_BYTES_MAX: usize = 256 << 10;
 
 /// Files of one archive.
 const FILES_MAX: usize = 1_000;

@@ -85,27 +85,34 @@ impl Pool {
     }
 
     fn shrink(&self) -> Result<(), WorkspaceError> {
-        if self.limits.slot_bytes_max == 0 {
-            return Ok(());
+        match self.limits.slot_bytes_max {
+            0 => Ok(()),
+            max => self.reclaim(self.bytes().saturating_sub(max)).map(|_| ()),
         }
+    }
+
+    /// Empties idle slots, the least recently used first, for so many bytes; how many it were.
+    pub fn reclaim(&self, wanted: u64) -> Result<u64, WorkspaceError> {
         let mut known: Vec<_> =
             self.slots().into_iter().map(|path| (super::SlotRecord::read(&path.join("slot.json")), path)).collect();
-        let mut bytes: u64 = known.iter().map(|(record, _)| record.bytes).sum();
         known.sort_by_key(|(record, _)| record.used_ms);
+        let mut freed = 0;
         for (record, path) in known {
-            if bytes <= self.limits.slot_bytes_max {
+            if freed >= wanted {
                 break;
             }
-            if record.bytes == 0 {
+            // A killed process leaves one unmeasured; an emptied one has nothing but its lock.
+            let bytes = if record.bytes == 0 { tree_bytes(&path) } else { record.bytes };
+            if bytes == 0 {
                 continue;
             }
             if let Some(slot) = Slot::try_open(&path)? {
-                tracing::info!(slot = %path.display(), bytes = record.bytes, "slot emptied to stay within the limit");
+                tracing::info!(slot = %path.display(), bytes, "idle slot emptied to make room");
                 slot.empty()?;
-                bytes -= record.bytes;
+                freed += bytes;
             }
         }
-        Ok(())
+        Ok(freed)
     }
 
     fn slots(&self) -> Vec<PathBuf> {

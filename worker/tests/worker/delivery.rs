@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use longhaul_proto::{FailureClass, finished, from_worker, report, to_worker};
+use longhaul_worker::WorkerError;
 
 use crate::world::{World, command};
 
@@ -31,6 +32,41 @@ async fn an_unacknowledged_result_survives_the_worker_and_comes_first() {
     assert!(matches!(world.result().await.outcome, Some(finished::Outcome::Patch(_))));
     world.heard(|message| holds(message, &[])).await;
     assert!(!entry.exists());
+}
+
+#[tokio::test]
+async fn a_result_that_cannot_be_kept_yet_is_kept_later() {
+    let mut world = World::new(&[("a", "1\n")]);
+    let in_the_way = world.root().join("outbox/.staging-job-1-1/report.pb");
+    let assignment = world.work(vec![command(&format!("mkdir {}; echo 2 > a", in_the_way.display()))]);
+    world.assign(assignment).await;
+    let pack = in_the_way.with_file_name("result.pack");
+    while !pack.exists() {
+        world.present(|_| true).await;
+    }
+    world.present(|found| !found.holding.is_empty()).await;
+    assert!(world.no_result() && pack.exists());
+    std::fs::remove_dir(&in_the_way).expect("it is still there");
+    let Some(finished::Outcome::Patch(patch)) = world.result().await.outcome else { panic!("the work is lost") };
+    assert_eq!(world.show(&patch.commit, "a"), "2");
+}
+
+#[tokio::test]
+async fn a_drain_ends_though_no_result_is_taken() {
+    let mut world = World::new(&[("a", "1\n")]);
+    world.stop().await;
+    world.configure = Box::new(|config| (config.drain_ms, config.hand_back_ms) = (100, 1_000));
+    world.start();
+    world.sink.refusing.store(true, Ordering::SeqCst);
+    let assignment = world.work(vec![command("echo 2 > a")]);
+    world.assign(assignment).await;
+    while world.sink.tries.load(Ordering::SeqCst) < 1 {
+        world.heard(|message| holds(message, &[1])).await;
+    }
+    world.shutdown.drain.cancel();
+    let error = world.ended().await.expect_err("the result is still here");
+    assert!(matches!(&error, WorkerError::Undelivered { results: 1, .. }), "{error}");
+    assert!(world.root().join("outbox/job-1-1/report.pb").exists());
 }
 
 #[tokio::test]

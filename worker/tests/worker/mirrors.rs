@@ -4,10 +4,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use longhaul_common::layout::repo_key;
-use longhaul_proto::{Assignment, FailureClass, Patch, finished};
+use longhaul_proto::{Assignment, FailureClass, Gate, Patch, RepoEnv, Verdict, assignment, finished};
 use longhaul_worker::DiskLimits;
 
-use crate::world::{World, command, git, job};
+use crate::world::{World, command, git, job, sh};
 
 fn remote(mut assignment: Assignment) -> Assignment {
     assignment.store = "store.git".into();
@@ -92,6 +92,26 @@ async fn a_damaged_or_missing_mirror_is_made_anew() {
 }
 
 #[tokio::test]
+async fn leftovers_of_a_killed_fetch_are_not_in_the_way() {
+    let mut world = World::new(&[("a", "1\n")]);
+    world.as_fleet(|_| {}).await;
+    world.remote_patch("echo 2 > a").await;
+    world.stop().await;
+    let base = world.commit(&[("a", "new\n")]);
+    let reference = world.mirror().join(format!("refs/longhaul/{}/{base}", job()));
+    std::fs::create_dir_all(reference.parent().expect("has one")).expect("made");
+    for left in [reference.clone(), reference.with_extension("lock"), world.mirror().join("packed-refs.lock")] {
+        std::fs::write(left, "").expect("written");
+    }
+    let gone = world.root().join("mirrors/.gone-x");
+    std::fs::create_dir(&gone).expect("made");
+    world.start();
+    let patch = world.remote_patch("cat a > b").await;
+    assert_eq!(world.show(&patch.commit, "b"), "new");
+    assert!(!reference.with_extension("lock").exists() && !gone.exists());
+}
+
+#[tokio::test]
 async fn idle_mirrors_go_when_all_are_over_the_limit() {
     let mut world = World::new(&[("a", "1\n")]);
     world.as_fleet(|config| config.disk = DiskLimits { mirrors_bytes_max: 1, ..DiskLimits::default() }).await;
@@ -105,6 +125,19 @@ async fn idle_mirrors_go_when_all_are_over_the_limit() {
     world.repo.key = "one".into();
     let patch = world.remote_patch("echo 3 > a").await;
     assert_eq!(world.show(&patch.commit, "a"), "3", "a slot of a mirror that went works again");
+}
+
+#[tokio::test]
+async fn a_full_disk_takes_idle_slots_and_mirrors_first() {
+    let mut world = World::new(&[("a", "1\n")]);
+    world.as_fleet(|_| {}).await;
+    world.remote_patch("echo 2 > a").await;
+    world.present(|found| found.holding.is_empty()).await;
+    assert!(world.slot("work-0").join("ws/a").exists() && world.mirror().exists());
+    world.as_fleet(|config| config.disk = DiskLimits { free_min_bytes: u64::MAX, ..DiskLimits::default() }).await;
+    world.present(|found| !found.disk_low.is_empty()).await;
+    assert!(!world.slot("work-0").join("ws").exists());
+    assert!(!world.mirror().exists());
 }
 
 #[tokio::test]
@@ -135,6 +168,28 @@ async fn the_jobs_files_are_checked_out_once_and_old_ones_go() {
         folders.push(folder);
         world.present(|found| found.holding.is_empty()).await;
     }
+    // Whatever changed them meanwhile, they are the job's when they are used.
+    let script = folders[1].join("bin/run.sh");
+    std::fs::remove_file(&script).expect("removed");
+    std::fs::write(&script, "#!/bin/sh\necho evil > a\n").expect("written");
+    std::fs::write(folders[1].join("more"), "").expect("written");
+    let of_files = |world: &World, mut assignment: Assignment| {
+        let files = git(&world.user(), &["rev-parse", "HEAD"]);
+        assignment.files_commit = files.parse::<longhaul_common::Oid>().expect("an id").to_vec();
+        remote(assignment)
+    };
+    let work = world.work(vec![command("{job_dir}/bin/run.sh")]);
+    world.assign(of_files(&world, work)).await;
+    let Some(finished::Outcome::Patch(patch)) = world.result().await.outcome else { panic!("no patch") };
+    assert_eq!(world.show(&patch.commit, "a"), "two");
+    assert!(!folders[1].join("more").exists());
+    // A gate has its own, and looks again before it runs.
+    world.repo.env = Some(RepoEnv { setup: Some(sh("rm -f {job_dir}/bin/run.sh")), ..RepoEnv::default() });
+    let gate = world.assignment(assignment::Kind::Gate(Gate { run: Some(sh("true")), ..Gate::default() }));
+    world.assign(of_files(&world, gate)).await;
+    let Some(finished::Outcome::Gate(result)) = world.result().await.outcome else { panic!("no verdict") };
+    assert!(result.verdict() == Verdict::Inconclusive && result.reason.contains("were changed"), "{result:?}");
+    assert!(script.exists());
     assert!(!folders[0].exists() && folders[1].exists());
 }
 

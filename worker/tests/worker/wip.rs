@@ -92,6 +92,19 @@ async fn a_worker_that_leaves_saves_before_it_hands_back() {
 }
 
 #[tokio::test]
+async fn a_turn_that_only_thinks_is_saved_too() {
+    let mut world = World::new(&[("a", "1\n")]);
+    world.task.wip_every_ms = 600_000;
+    let line = "echo idea > $LONGHAUL_SESSION/notes; touch $LONGHAUL_TURN; sleep 2; echo 2 > a";
+    let base = world.repo.base.clone();
+    world.patch(vec![command(line)]).await;
+    let wips = world.sink.wips.borrow().clone();
+    let first = wips.first().expect("saved before the tree changed");
+    assert_eq!(world.show(&first.commit, "a"), "1");
+    assert!(first.session.windows(4).any(|bytes| bytes == b"idea") && first.commit != base);
+}
+
+#[tokio::test]
 async fn nothing_is_saved_where_it_is_not_asked_for_or_nothing_changed() {
     let mut world = World::new(&[("a", "1\n")]);
     let asks = "echo 2 > a; touch $LONGHAUL_TURN; sleep 0.6";
