@@ -1,7 +1,6 @@
 //! A running coordinator of one job, put together: engine, driver, threads, and who listens.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::mpsc::{SyncSender, channel};
 use std::sync::{Arc, Mutex, PoisonError};

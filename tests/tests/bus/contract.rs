@@ -77,9 +77,15 @@ async fn patterns_hear_what_matches_and_say_from_where(rig: Rig) {
 
 async fn nothing_from_before_a_subscription(rig: Rig) {
     for subject in [Subject::event(&job()), Subject::presence("w1"), Subject::worker("w1"), Subject::everyone()] {
+        // A worker's subject has one subscriber, and its messages are acknowledged by the server. Of
+        // the others only somebody who heard it can tell that a message has been through.
+        let witness = (subject != Subject::worker("w1")).then(|| rig.worker.subscribe(&subject));
         rig.settled().await;
         say(&*rig.coordinator, &subject, "before");
         rig.settled().await;
+        if let Some(mut witness) = witness {
+            assert_eq!(taken(&mut witness).await, "before", "{subject}");
+        }
         let mut heard = rig.worker.subscribe(&subject);
         rig.settled().await;
         say(&*rig.coordinator, &subject, "after");

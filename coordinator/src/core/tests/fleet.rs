@@ -252,7 +252,7 @@ fn a_gate_is_tried_elsewhere_after_a_worker_that_cannot_and_a_hand_back_counts_f
         bench.state.landing.gates.iter().next().map(|(id, run)| (id.0, run.worker.clone())).expect("asked");
     bench.finish(gate, longhaul_proto::finished::Outcome::Failure(longhaul_proto::Failure::default()));
     bench.expect("gate_done");
-    bench.now += 60_000;
+    bench.now += 20_000;
     bench.hear("able", &[], "");
     bench.hear("broken", &[], "");
     let (tried, next) = (worker, worker_of(bench.expect("gate_asked")));
