@@ -11,6 +11,7 @@ use longhaul_common::git::{Git, GitError, Store};
 use longhaul_common::server::ServerAccess;
 use rustix::fs::FlockOperation;
 use tokio::sync::OwnedMutexGuard;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::fetch::{Fetch, fetch};
@@ -206,10 +207,17 @@ impl Mirrors {
         let found = self.using(&need.key);
         let (mut anew, mut last, mut failed) = (false, false, None);
         loop {
+            let mut preparing = self.prepare(need, anew, turn);
             let prepared = tokio::select! {
-                prepared = self.prepare(need, anew, turn) => prepared?,
-                // It goes on by itself and keeps the turn until it is done.
-                () = cancel.cancelled() => return Err(MirrorError::Cancelled),
+                prepared = &mut preparing => prepared.map_err(|_| MirrorError::Ended)??,
+                () = cancel.cancelled() => {
+                    // It goes on by itself; until it is done the mirror is in use and its turn taken.
+                    tokio::spawn(async move {
+                        let _done = preparing.await;
+                        drop(found);
+                    });
+                    return Err(MirrorError::Cancelled);
+                }
             };
             turn = prepared.turn;
             if prepared.missing.is_empty() {
@@ -264,13 +272,12 @@ impl Mirrors {
     }
 
     /// Makes the folder ready, and finds what has to be fetched.
-    async fn prepare(&self, need: &Need, anew: bool, turn: Turn) -> Result<Prepared, MirrorError> {
+    fn prepare(&self, need: &Need, anew: bool, turn: Turn) -> JoinHandle<Result<Prepared, MirrorError>> {
         let (this, need) = (self.clone(), need.clone());
-        let prepared = tokio::task::spawn_blocking(move || {
+        tokio::task::spawn_blocking(move || {
             let (missing, mended) = this.prepare_now(&need, anew)?;
             Ok(Prepared { turn, missing, mended })
-        });
-        prepared.await.map_err(|_| MirrorError::Ended)?
+        })
     }
 
     fn prepare_now(&self, need: &Need, anew: bool) -> Result<(Vec<Oid>, bool), MirrorError> {
@@ -350,5 +357,20 @@ mod tests {
         for bad in ["", ".", "..", "-x", "a/b", "a b", ".git", "ü", &"x".repeat(101)] {
             assert!(!is_plain(bad), "{bad}");
         }
+    }
+
+    #[tokio::test]
+    async fn waiting_for_a_mirrors_turn_gives_way_to_a_cancel() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let mut config = WorkerConfig::new("w", dir.path(), Vec::new());
+        config.server = Some(ServerAccess { url: "file:///nowhere".into(), ..ServerAccess::default() });
+        let mirrors = Mirrors::new(&config, &Scope::All);
+        let turn = Arc::clone(mirrors.shared().turns.entry("r".into()).or_default());
+        let _held = turn.lock().await;
+        let need = Need { key: "r".into(), store: "r.git".into(), job: "j".into(), commits: Vec::new() };
+        let cancel = CancellationToken::new();
+        cancel.cancel();
+        let ended = mirrors.ensure(&need, &cancel).await.expect_err("someone else has it");
+        assert!(matches!(ended, MirrorError::Cancelled), "{ended}");
     }
 }

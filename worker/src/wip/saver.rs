@@ -146,6 +146,14 @@ fn modified(path: &std::path::Path) -> Option<SystemTime> {
     std::fs::symlink_metadata(path).and_then(|found| found.modified()).ok()
 }
 
+/// Copies an index with its time: by that git tells which files may have changed in the very second
+/// in which it was written, and looks into them.
+fn copy_index(from: &std::path::Path, to: &std::path::Path) -> std::io::Result<()> {
+    let time = std::fs::metadata(from)?.modified()?;
+    std::fs::copy(from, to)?;
+    std::fs::File::options().write(true).open(to)?.set_modified(time)
+}
+
 impl Saving {
     fn asked(&self) -> std::sync::MutexGuard<'_, Asked> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
@@ -173,7 +181,7 @@ impl Saving {
         let (author, saved, secrets) = (self.author.clone(), state.saved, self.execution.secrets());
         let taken = self.execution.blocking(move |slot| {
             let index = slot.git_dir().join("wip-index");
-            std::fs::copy(slot.index(), &index).map_err(|source| crate::workspace::WorkspaceError::Io {
+            copy_index(&slot.index(), &index).map_err(|source| crate::workspace::WorkspaceError::Io {
                 action: "copy the index to",
                 path: index.clone(),
                 source,
