@@ -47,7 +47,7 @@ impl Default for UpkeepSettings {
 }
 
 /// Consolidates a store if that is due.
-fn tend_store(store: &PathBuf) {
+fn tend_store(store: &std::path::Path) {
     match maintain(store) {
         Ok(report) if report.joined > 0 || report.written > 0 => {
             tracing::info!(store = %store.display(), ?report, "the store is consolidated");

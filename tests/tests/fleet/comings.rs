@@ -17,7 +17,7 @@ fn a_user_leaves_a_worker_joins_another_drains_and_the_job_ends_right() {
     job::write(&world, &job::edit_behind_a_door(&world), rare);
     let mut rig = Rig::new(world, 1);
     let mut run = rig.begin(&["run"], "run");
-    let why = rig.shows(&["explain", "word-f00"], "has the labels rare");
+    let why = rig.shows(&["explain", "word-f00"], "the labels rare");
     assert!(why.contains("longhaul worker --label rare"), "{why}");
 
     // Ctrl-C is for the one who follows, not for the job.

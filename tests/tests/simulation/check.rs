@@ -123,6 +123,8 @@ impl History {
             Event::Unchanged(event) => drop(self.kept.insert(event.attempt)),
             Event::AttemptFailed(event) => drop(self.kept.insert(event.attempt)),
             Event::SpareKept(event) => drop(self.spares.insert(event.attempt)),
+            // A gate that a leaving worker handed back.
+            Event::GateLost(event) => drop(self.kept.insert(event.gate)),
             Event::GateDone(event) => {
                 self.kept.insert(event.gate);
                 let run = &self.state.landing.gates[&GateId(event.gate)];
