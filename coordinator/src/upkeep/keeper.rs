@@ -93,7 +93,7 @@ pub fn once(layout: &Layout, settings: &UpkeepSettings) {
         tend_logs(&layout.job(&id), settings.logs_bytes_max);
         stores.insert(store_of(layout, &recovered.state.plan().repo.clone().unwrap_or_default()));
     }
-    stores.iter().filter(|store| store.join("HEAD").is_file()).for_each(tend_store);
+    stores.iter().filter(|store| store.join("HEAD").is_file()).for_each(|store| tend_store(store));
     tend_attempts(layout, settings.keep_attempts_ms);
 }
 
@@ -131,7 +131,7 @@ impl Hub {
             let folders: Vec<_> = running.iter().map(|running| running.layout.clone()).collect();
             let stores: BTreeSet<PathBuf> = running.into_iter().map(|running| running.store).collect();
             let done = off_runtime(move || {
-                stores.iter().for_each(tend_store);
+                stores.iter().for_each(|store| tend_store(store));
                 if do_logs {
                     folders.iter().for_each(|folder| tend_logs(folder, settings.logs_bytes_max));
                 }
