@@ -44,7 +44,7 @@ pub struct NatsArgs {
 fn keep_time(text: &str) -> Result<Period, String> {
     match text {
         "0" | "off" => Ok(Period(0)),
-        other => other.parse().map_err(|error| format!("{error}")),
+        other => other.parse::<Period>().map_err(|error| error.to_string()),
     }
 }
 

@@ -112,7 +112,7 @@ impl Plan {
             21 | 22 => Fault::Kill(worker(random)),
             _ => {
                 let far = i64::try_from(random.within(1, 7_200)).unwrap_or(60);
-                Fault::JumpClock(anyone(random), if random.next() & 1 == 0 { far } else { -far })
+                Fault::JumpClock(anyone(random), if random.draw() & 1 == 0 { far } else { -far })
             }
         };
         Step {

@@ -11,7 +11,7 @@ impl Random {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -25,6 +25,6 @@ impl Random {
     /// When the range is empty.
     pub fn within(&mut self, from: u64, to: u64) -> u64 {
         assert!(from < to, "{from}..{to}");
-        from + self.next() % (to - from)
+        from + self.draw() % (to - from)
     }
 }

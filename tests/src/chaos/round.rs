@@ -98,7 +98,7 @@ fn run(world: &World, spec: RoundSpec, log: &mut Vec<String>) -> anyhow::Result<
     let plan = Plan { members: spec.workers + 1, faults: spec.faults, disks };
     let mut faults = Timeline::new(plan.draw(spec.seed), begun);
     while !is_over(&fleet)? {
-        let Some(due) = faults.next() else { break };
+        let Some(due) = faults.turn() else { break };
         std::thread::sleep(due.at.saturating_duration_since(Instant::now()));
         log.push(format!("{:6} ms: {}", begun.elapsed().as_millis(), due.turn));
         match due.turn {

@@ -1,6 +1,7 @@
 //! Faults in time: several at once, never two on the same thing.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::time::Instant;
 
@@ -53,7 +54,7 @@ impl Timeline {
     }
 
     /// The next turn; one on something already held is passed over.
-    pub fn next(&mut self) -> Option<Due> {
+    pub fn turn(&mut self) -> Option<Due> {
         loop {
             let ends = self.open.iter().min_by_key(|(_, (at, _))| *at).map(|(target, (at, _))| (*target, *at));
             match (ends, self.next) {
@@ -64,8 +65,8 @@ impl Timeline {
                 (_, Some((at, step))) => {
                     self.draw(at);
                     let target = step.fault.target();
-                    if !self.open.contains_key(&target) {
-                        self.open.insert(target, (at + step.lasts, step.fault));
+                    if let Entry::Vacant(free) = self.open.entry(target) {
+                        free.insert((at + step.lasts, step.fault));
                         return Some(Due { at, turn: Turn::Begin(step) });
                     }
                 }
@@ -90,7 +91,7 @@ mod tests {
         let steps = Plan { members: 5, faults: 60, disks: true }.draw(3);
         let mut timeline = Timeline::new(steps, Instant::now());
         let (mut held, mut last, mut begun) = (Vec::new(), None, 0);
-        while let Some(due) = timeline.next() {
+        while let Some(due) = timeline.turn() {
             assert!(last.is_none_or(|last| due.at >= last), "back in time");
             last = Some(due.at);
             match due.turn {

@@ -299,8 +299,7 @@ async fn others_subjects(stage: &Stage) -> String {
         looks.tick().await;
         assert!(begun.elapsed().as_secs() < 10, "{}", told.lock().expect("no test panicked"));
     }
-    let said = told.lock().expect("no test panicked").clone();
-    said
+    told.lock().expect("no test panicked").clone()
 }
 
 /// A pack of its own attempt with a tree that leads out: as work in progress it is dropped, as a

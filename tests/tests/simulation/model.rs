@@ -270,7 +270,7 @@ fn behave(index: u32, random: &mut Random) -> Behaviour {
         1 | 2 => behaviour.failing = 1 + u32::try_from(random.below(5)).unwrap_or(0),
         3 => behaviour.idle = true,
         4 if index > 0 => behaviour.conflicts = Some(u32::try_from(random.below(u64::from(index))).unwrap_or(0)),
-        5 | 6 | 7 => behaviour.weak = true,
+        5..=7 => behaviour.weak = true,
         _ => {}
     }
     behaviour
