@@ -4,12 +4,11 @@
 #
 #   base.sh [TAG]          default longhaul-base:trixie; needs root, debootstrap and docker
 #
-# MIRROR and SUITE may be set. The suite must have git 2.40 or newer: Debian 12's is 2.39.
+# MIRROR (default: debootstrap's own) and SUITE may be set. The suite must have git 2.40 or newer: Debian 12's is 2.39.
 set -euo pipefail
 
 tag=${1:-longhaul-base:trixie}
 suite=${SUITE:-trixie}
-mirror=${MIRROR:-http://deb.debian.org/debian}
 
 for tool in debootstrap docker; do
     command -v "$tool" >/dev/null || { echo "base.sh: $tool is missing: apt-get install debootstrap docker.io" >&2; exit 1; }
@@ -20,7 +19,7 @@ done
 root=$(mktemp -d /var/tmp/longhaul-base.XXXXXX)
 trap 'rm -rf --one-file-system "$root"' EXIT
 
-debootstrap --variant=minbase --include=ca-certificates "$suite" "$root" "$mirror" >"$root.log" 2>&1 || {
+debootstrap --variant=minbase --include=ca-certificates "$suite" "$root" ${MIRROR:+"$MIRROR"} >"$root.log" 2>&1 || {
     tail -n 20 "$root.log" >&2
     exit 1
 }

@@ -8,6 +8,7 @@ pub mod hosts;
 pub mod leftovers;
 pub mod nats;
 pub mod proxy;
+mod random;
 pub mod world;
 
 pub use world::{Ran, World};

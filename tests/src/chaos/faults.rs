@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Random;
+use crate::random::Random;
 
 /// Something bad that happens, and ends again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

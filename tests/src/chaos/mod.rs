@@ -4,10 +4,8 @@
 mod check;
 mod faults;
 mod job;
-mod random;
 mod round;
 mod timeline;
 
 pub use faults::{Fault, Plan};
-pub use random::Random;
 pub use round::{Outcome, RoundSpec, round};

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::frames::Frame;
+use crate::random::Random;
 
 /// A held message waits for at most this many others.
 const BEHIND_MAX: u64 = 4;
@@ -16,32 +17,6 @@ pub struct Mischief {
     pub duplicate: u16,
     /// It arrives behind some of its successors.
     pub reorder: u16,
-}
-
-/// The same numbers from the same seed (SplitMix64).
-#[derive(Clone, Debug)]
-pub(crate) struct Random(u64);
-
-impl Random {
-    /// A stream of its own for each connection and direction.
-    pub(crate) fn new(seed: u64, stream: u64) -> Self {
-        let mut random = Self(seed ^ stream.wrapping_mul(0xA24B_AED4_963E_E407));
-        random.next();
-        random
-    }
-
-    /// The next number.
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below a bound; 0 for none.
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.next().checked_rem(bound).unwrap_or_default()
-    }
 }
 
 /// One direction's messages, some held back.
@@ -100,7 +75,7 @@ mod tests {
 
     fn played(seed: u64) -> (Vec<Bytes>, Vec<String>) {
         let mischief = Mischief { drop: 100, duplicate: 100, reorder: 200 };
-        let (mut trick, mut random) = (Trick::default(), Random::new(seed, 1));
+        let (mut trick, mut random) = (Trick::default(), Random::stream(seed, 1));
         let (mut passed, mut log) = (Vec::new(), Vec::new());
         for number in 0..1000 {
             let frame = Frame { bytes: format!("{number}").into(), subject: Some("s".to_owned()) };
@@ -127,7 +102,7 @@ mod tests {
     fn control_lines_pass_untouched() {
         let all = Mischief { drop: 1000, ..Mischief::default() };
         let frame = Frame { bytes: "PING\r\n".into(), subject: None };
-        let (passes, done) = Trick::default().play(frame.clone(), all, &mut Random::new(1, 1));
+        let (passes, done) = Trick::default().play(frame.clone(), all, &mut Random::stream(1, 1));
         assert_eq!((passes, done), (vec![frame.bytes], None));
     }
 }

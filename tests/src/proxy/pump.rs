@@ -8,8 +8,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::frames::Frames;
-use super::mischief::{Random, Trick};
+use super::mischief::Trick;
 use super::{Control, Settings, Way};
+use crate::random::Random;
 
 /// Bytes read at once.
 const PIECE_BYTES: usize = 64 << 10;
@@ -31,7 +32,7 @@ impl Pump {
     pub(crate) async fn run(mut self) {
         let seed = self.control.settings.borrow().seed;
         let stream = self.number * 2 + u64::from(self.way == Way::Down);
-        let mut random = Random::new(seed, stream);
+        let mut random = Random::stream(seed, stream);
         let (mut frames, mut trick) = (Frames::default(), Trick::default());
         let mut piece = vec![0; PIECE_BYTES];
         loop {

@@ -95,14 +95,8 @@ impl State {
                 Ok(())
             }
             Event::WipSaved(event) => self.wip_saved(event),
-            Event::WorkerQuarantined(event) => {
-                self.infirmary.quarantine(event);
-                Ok(())
-            }
-            Event::WorkerReleased(event) => {
-                self.infirmary.release(&event.worker);
-                Ok(())
-            }
+            Event::WorkerQuarantined(event) => self.worker_quarantined(event),
+            Event::WorkerReleased(event) => self.worker_released(event),
             // For the record: what it led to are events of their own.
             Event::Audited(_) => Ok(()),
             Event::Recovered(event) => {
@@ -110,6 +104,16 @@ impl State {
                 Ok(())
             }
         }
+    }
+
+    fn worker_quarantined(&mut self, event: &longhaul_proto::WorkerQuarantined) -> Result<(), ApplyError> {
+        self.infirmary.quarantine(event);
+        Ok(())
+    }
+
+    fn worker_released(&mut self, event: &longhaul_proto::WorkerReleased) -> Result<(), ApplyError> {
+        self.infirmary.release(&event.worker);
+        Ok(())
     }
 
     /// The one place where a subtask's phase changes.

@@ -10,6 +10,18 @@ impl Random {
         Self(seed)
     }
 
+    /// A stream of its own for each number.
+    pub fn stream(seed: u64, number: u64) -> Self {
+        let mut random = Self(seed ^ number.wrapping_mul(0xA24B_AED4_963E_E407));
+        random.draw();
+        random
+    }
+
+    /// A number below a bound; 0 for none.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.draw().checked_rem(bound).unwrap_or_default()
+    }
+
     /// The next number.
     pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
