@@ -100,9 +100,12 @@ impl JobLayout {
         files.filter(|file| file.to_string_lossy().ends_with("gate.log")).max()
     }
 
-    /// The capsule handed to one attempt, as JSON.
-    pub fn capsule(&self, attempt: u64) -> PathBuf {
-        self.root.join("capsules").join(format!("{attempt}.json"))
+    /// Attempts whose capsules share a file.
+    pub const CAPSULES_SEGMENT: u64 = 1_000;
+
+    /// The file with the capsule handed to one attempt, a line of JSON each.
+    pub fn capsules(&self, attempt: u64) -> PathBuf {
+        self.root.join("capsules").join(format!("{:06}.jsonl", attempt / Self::CAPSULES_SEGMENT))
     }
 
     /// The tracing log of the processes that ran the job.

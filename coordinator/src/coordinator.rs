@@ -16,6 +16,7 @@ use prost::Message as _;
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::capsules::Capsules;
 use crate::carried::write_carried;
 use crate::checkpoint::Index;
 use crate::clock::SystemClock;
@@ -122,7 +123,11 @@ impl Coordinator {
         let (sender, messages) = channel();
         let handle = Handle::new(sender);
         let (git, _git_thread) = git_thread(GitStore::open_own(&store)?, handle.clone()).map_err(thread_error)?;
-        let index_sender = index.clone().map(index_thread).transpose().map_err(thread_error)?;
+        let index_sender = index
+            .clone()
+            .map(|index| index_thread(index, Capsules::new(job.layout.clone())))
+            .transpose()
+            .map_err(thread_error)?;
         let (records, heard) = broadcast::channel(WATCH_QUEUE);
         let (pulse_sender, pulse) = watch::channel(Pulse::default());
         let results = Results::start(handle.clone(), job.layout.clone(), store.clone(), job.id.to_string())

@@ -17,8 +17,9 @@ use longhaul_proto::{
 use prost::Message as _;
 
 use crate::capsule::{capsule, instructions};
+use crate::capsules::Capsules;
 use crate::core::{Input, State};
-use crate::effects::{IndexWork, Performer, write_capsule};
+use crate::effects::{IndexWork, Performer};
 
 /// What ended and may be remembered, at least.
 const PAST_MIN: usize = 256;
@@ -131,10 +132,9 @@ impl Performer {
 
     /// For the record, so off the driver's thread where there is another.
     fn keep_capsule(&self, id: AttemptId, capsule: &longhaul_proto::Capsule) {
-        let (path, capsule) = (self.layout.capsule(id.0), Box::new(capsule.clone()));
         match &self.index {
-            Some(index) => drop(index.send(IndexWork::Capsule(path, capsule))),
-            None => write_capsule(&path, &capsule),
+            Some(index) => drop(index.send(IndexWork::Capsule(id.0, Box::new(capsule.clone())))),
+            None => Capsules::new(self.layout.clone()).keep(id.0, capsule),
         }
     }
 

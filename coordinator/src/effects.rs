@@ -19,6 +19,7 @@ use longhaul_common::{BatchId, NodeId, Oid};
 use longhaul_proto::Record;
 use tokio::sync::{broadcast, watch};
 
+use crate::capsules::Capsules;
 use crate::checkpoint::{CheckpointError, Index};
 use crate::coordinator::{FilesCommits, Running};
 use crate::core::{Command, Input, JobPhase, Millis, MoveResult, Phase, State};
@@ -86,15 +87,8 @@ pub(crate) enum IndexWork {
     Records(Records),
     /// A snapshot was made of this state.
     Snapshot(Box<State>),
-    /// What an attempt was told, to keep at a path.
-    Capsule(PathBuf, Box<longhaul_proto::Capsule>),
-}
-
-pub(crate) fn write_capsule(path: &Path, capsule: &longhaul_proto::Capsule) {
-    let text = serde_json::to_vec(capsule).unwrap_or_default();
-    if let Err(error) = std::fs::write(path, text) {
-        tracing::warn!(%error, path = %path.display(), "the capsule was not kept");
-    }
+    /// What an attempt was told.
+    Capsule(u64, Box<longhaul_proto::Capsule>),
 }
 
 impl Performer {
@@ -337,14 +331,17 @@ fn is_full(path: &Path) -> bool {
 }
 
 /// The thread that keeps the index up: behind the journal, never before it.
-pub(crate) fn index_thread(index: Index) -> std::io::Result<(SyncSender<IndexWork>, std::thread::JoinHandle<()>)> {
+pub(crate) fn index_thread(
+    index: Index,
+    mut capsules: Capsules,
+) -> std::io::Result<(SyncSender<IndexWork>, std::thread::JoinHandle<()>)> {
     let (sender, work) = sync_channel(INDEX_QUEUE);
     let thread = std::thread::Builder::new().name("longhaul-index".to_owned()).spawn(move || {
         let mut behind = false;
         while let Ok(work) = work.recv() {
             let done = match &work {
-                IndexWork::Capsule(path, capsule) => {
-                    write_capsule(path, capsule);
+                IndexWork::Capsule(attempt, capsule) => {
+                    capsules.keep(*attempt, capsule);
                     Ok(())
                 }
                 _ if behind => Ok(()),

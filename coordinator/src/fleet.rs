@@ -135,6 +135,11 @@ impl FleetTable {
         self.table().jobs.get(job).is_some_and(|member| member.shares.on(worker).next().is_some())
     }
 
+    /// Whether that assignment of the job is live on the worker.
+    pub fn is_share(&self, job: &JobId, id: u64, worker: &str) -> bool {
+        self.table().jobs.get(job).is_some_and(|member| member.shares.is_on(id, worker))
+    }
+
     /// Every worker heard of, by name.
     pub fn workers(&self) -> Vec<Seen> {
         self.table().workers.values().cloned().collect()

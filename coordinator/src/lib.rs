@@ -2,6 +2,7 @@
 //! never calls a model; that is the workers'.
 
 pub mod capsule;
+mod capsules;
 pub mod carried;
 mod changes;
 pub mod checkpoint;

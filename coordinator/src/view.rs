@@ -9,6 +9,7 @@ use longhaul_common::{AttemptId, NodeId, Oid};
 use longhaul_proto as pb;
 use longhaul_proto::{FailureClass, GatePurpose, JobOutcome, ParkReason};
 
+use crate::capsules::capsule_of;
 use crate::checkpoint::Index;
 use crate::core::{BaseGate, JobPhase, Millis, Phase, Shortage, State, shortages};
 use crate::landing::{Refs, read_receipts};
@@ -317,8 +318,7 @@ pub fn complete_detail(
 ) {
     add_attempts(detail, layout, index);
     if let Some(last) = detail.attempts.last() {
-        let text = std::fs::read(layout.capsule(last.attempt)).unwrap_or_default();
-        detail.capsule = serde_json::from_slice(&text).ok();
+        detail.capsule = capsule_of(layout, last.attempt);
     }
     let Some(row) = &mut detail.receipt else { return };
     let receipts = Store::open_own(store).and_then(|store| read_receipts(&store, &Refs::of(job))).unwrap_or_default();

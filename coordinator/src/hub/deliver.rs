@@ -7,6 +7,7 @@ use longhaul_proto::Ack;
 
 use super::job_access::{AccessError, JobAccess};
 use super::{Hub, Identity, Role};
+use crate::coordinator::Running;
 use crate::core::Owner;
 use crate::results::{DeliverError, Delivery};
 
@@ -56,8 +57,16 @@ impl Hub {
             return Err(HubError::NotYours);
         }
         let job: JobId = report.job.parse().map_err(|_| HubError::UnknownJob)?;
-        let access = self.find(&job).await?;
         let (id, worker) = (report.id, report.worker.clone());
+        let running = self.running(&job);
+        // The common case costs the driver nothing: what is live is known beside it.
+        if let Some(running) = running.as_ref().filter(|_| self.inner.site.fleet.is_share(&job, id, &worker)) {
+            return hand_over(running, delivery).await;
+        }
+        let access = match running {
+            Some(running) => JobAccess::Running(running),
+            None => self.find(&job).await?,
+        };
         match access.ask(move |state, _| state.owner_of(id)).await? {
             Owner::Unknown => return Err(HubError::UnknownJob),
             // It changes nothing any more, whoever brings it: neither a log nor an object is taken.
@@ -66,13 +75,17 @@ impl Hub {
             Owner::Worker(_) => {}
         }
         match access {
-            JobAccess::Running(running) => running.results.deliver(delivery).await.map_err(|error| match error {
-                DeliverError::Gone(gone) => HubError::Unavailable(gone.to_string()),
-                DeliverError::Store(cause) => HubError::NotKept(cause),
-            }),
+            JobAccess::Running(running) => hand_over(&running, delivery).await,
             // The job is over: what it assigned is not wanted any more.
             JobAccess::Files(files) if files.is_closed() => Ok(Ack { disposition: "closed".to_owned() }),
             JobAccess::Files(_) => Err(HubError::Unavailable("nobody runs the job here".to_owned())),
         }
     }
+}
+
+async fn hand_over(running: &Running, delivery: Delivery) -> Result<Ack, HubError> {
+    running.results.deliver(delivery).await.map_err(|error| match error {
+        DeliverError::Gone(gone) => HubError::Unavailable(gone.to_string()),
+        DeliverError::Store(cause) => HubError::NotKept(cause),
+    })
 }

@@ -13,6 +13,7 @@ use longhaul_common::layout::{JobLayout, Layout};
 use longhaul_common::{JobId, Oid};
 
 use super::Ledger;
+use crate::capsules::forget_capsules;
 use crate::checkpoint::{CheckpointError, recover_read_only};
 use crate::core::{JobPhase, Millis, Phase, State};
 use crate::hub::JobCard;
@@ -154,9 +155,10 @@ fn forget_files(layout: &JobLayout, ledger: &Ledger, closed_ms: Millis) {
     let mut failed = None;
     for &id in &ledger.ids {
         let logs = std::fs::remove_dir_all(layout.logs(id));
-        let capsule = std::fs::remove_file(layout.capsule(id));
-        failed = [logs, capsule].into_iter().filter_map(Result::err).find(|error| !absent(error)).or(failed);
+        failed = logs.err().filter(|error| !absent(error)).or(failed);
     }
+    let last = ledger.ids.iter().max();
+    failed = last.and_then(|&last| forget_capsules(layout, last).err()).or(failed);
     match failed {
         None => drop(std::fs::write(marker(layout), closed_ms.to_string())),
         Some(error) => tracing::warn!(%error, folder = %layout.root().display(), "it is tried again"),

@@ -33,6 +33,11 @@ pub const DELIVERIES_MAX: usize = 64;
 /// Deliveries at once of one worker.
 pub const DELIVERIES_OF_ONE_MAX: usize = 8;
 
+/// Deliveries at once that bring a report and no files, which cost no disk.
+const LIGHT_MAX: usize = 512;
+/// Such deliveries at once of one worker.
+const LIGHT_OF_ONE_MAX: usize = 256;
+
 /// How long a delivery waits for its turn.
 const TURN_WAIT: Duration = Duration::from_secs(30);
 
@@ -41,11 +46,14 @@ pub(super) struct ResultsService {
     backend: Arc<dyn Backend>,
     spool: Spool,
     seats: Seats,
+    light: Seats,
 }
 
 impl ResultsService {
     pub(super) fn new(backend: Arc<dyn Backend>, spool: Spool) -> Self {
-        Self { backend, spool, seats: Seats::new(DELIVERIES_MAX, DELIVERIES_OF_ONE_MAX, TURN_WAIT) }
+        let seats = Seats::new(DELIVERIES_MAX, DELIVERIES_OF_ONE_MAX, TURN_WAIT);
+        let light = Seats::new(LIGHT_MAX, LIGHT_OF_ONE_MAX, TURN_WAIT);
+        Self { backend, spool, seats, light }
     }
 
     /// With its limit on a message's size.
@@ -69,11 +77,23 @@ impl Results for ResultsService {
         if report.worker != *caller {
             return Err(Status::permission_denied("a worker delivers its own results only"));
         }
-        let seat = self.seats.take(caller).await.ok_or_else(|| {
+        // A report alone needs no files, and is most of what a fleet says.
+        let first = parts.next().await?;
+        let seats = if matches!(first, result_part::Part::End(_)) { &self.light } else { &self.seats };
+        let seat = seats.take(caller).await.ok_or_else(|| {
             Status::unavailable("too many results are on their way in at once: try again in a moment")
         })?;
-        let mut room = self.spool.room()?;
-        let delivery = receive(&mut parts, report, &mut room, self.spool.pack_bytes_max()).await?;
+        let (delivery, room) = match first {
+            result_part::Part::End(end) => {
+                check(&end, 0, None)?;
+                (Delivery { report, pack: None, logs: Vec::new() }, None)
+            }
+            first => {
+                let mut room = self.spool.room()?;
+                let delivery = receive(&mut parts, report, first, &mut room, self.spool.pack_bytes_max()).await?;
+                (delivery, Some(room))
+            }
+        };
         let taken = self.backend.deliver(who, delivery);
         // Goes on when the caller leaves: its files must not vanish while they are read.
         let task = tokio::spawn(async move {
@@ -119,9 +139,16 @@ impl Parts {
 }
 
 /// Reads a delivery to its end and checks it.
-async fn receive(parts: &mut Parts, mut report: Report, room: &mut Room, pack_max: u64) -> Result<Delivery, Status> {
+async fn receive(
+    parts: &mut Parts,
+    mut report: Report,
+    first: result_part::Part,
+    room: &mut Room,
+    pack_max: u64,
+) -> Result<Delivery, Status> {
+    let mut part = first;
     let end = loop {
-        match parts.next().await? {
+        match part {
             result_part::Part::Report(_) => return Err(Status::invalid_argument("a second report")),
             result_part::Part::Pack(data) => {
                 in_size(data.len())?;
@@ -137,6 +164,7 @@ async fn receive(parts: &mut Parts, mut report: Report, room: &mut Room, pack_ma
             }
             result_part::Part::End(end) => break end,
         }
+        part = parts.next().await?;
     };
     let (bytes, hash) = room.finish().await?;
     check(&end, bytes, hash)?;

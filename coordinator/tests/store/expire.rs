@@ -64,7 +64,7 @@ fn job(world: &World, name: &str, attempt: &Attempt, closed_ms: Option<i64>) -> 
     std::fs::create_dir_all(files.logs(1)).expect("a folder");
     std::fs::write(files.logs(1).join("01-agent.log"), "said\n").expect("written");
     std::fs::create_dir_all(files.root().join("capsules")).expect("a folder");
-    std::fs::write(files.capsule(1), "{}").expect("written");
+    std::fs::write(files.capsules(1), "{\"attempt\":1,\"capsule\":{}}\n").expect("written");
     files
 }
 
@@ -91,8 +91,8 @@ fn attempts_of_jobs_closed_long_ago_go_and_nothing_else() {
     assert!(!world.has(old.commit));
     assert!(world.whole(young.commit) && world.whole(open.commit) && world.whole(world.base));
     world.fsck();
-    assert!(!old_job.logs(1).exists() && !old_job.capsule(1).exists());
-    assert!(young_job.logs(1).is_dir() && young_job.capsule(1).is_file());
+    assert!(!old_job.logs(1).exists() && !old_job.capsules(1).exists());
+    assert!(young_job.logs(1).is_dir() && young_job.capsules(1).is_file());
     assert_eq!(read_records(&old_job, 0).expect("readable").len(), records, "the journal stays");
     assert_eq!(expire(&layout, now, 30 * DAY).expect("again"), [], "once is enough");
     let later = expire(&layout, now + 2 * DAY, 30 * DAY).expect("done");
