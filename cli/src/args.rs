@@ -253,7 +253,7 @@ pub struct WatchArgs {
     /// Also the events before now, after this number (0 for all).
     #[arg(long, value_name = "SEQ")]
     pub after: Option<u64>,
-    /// End with the job's own exit code.
+    /// End with the exit code that `run` would, once the job is over or stands still.
     #[arg(long)]
     pub exit_status: bool,
 }

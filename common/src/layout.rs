@@ -37,7 +37,12 @@ impl Layout {
     /// The coordinator's own bare store of a user repository, shared by its jobs.
     /// `key` is [`repo_key`] of the user's repository.
     pub fn store(&self, key: &str) -> PathBuf {
-        self.root.join("repos").join(key).join("store.git")
+        self.repos().join(key).join("store.git")
+    }
+
+    /// Repositories, each in a folder of its key.
+    pub fn repos(&self) -> PathBuf {
+        self.root.join("repos")
     }
 
     /// The local worker's folder: slots and outbox.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 use bytes::Bytes;
-use longhaul_common::bus::{BusError, Message, Subject};
+use longhaul_common::bus::{BusError, Message, PAYLOAD_MAX, Subject};
 use longhaul_common::{AttemptId, GateId, Oid};
 use longhaul_proto::{
     Assignment, CancelWork, Failure, FailureClass, Finished, Gate, GatePurpose, ToWorker, Work, assignment, finished,
@@ -23,6 +23,9 @@ use crate::effects::{IndexWork, Performer};
 
 /// What ended and may be remembered, at least.
 const PAST_MIN: usize = 256;
+
+/// The tag and length that a message adds to an assignment, at most.
+const ENVELOPE_BYTES: usize = 8;
 
 /// What this process sent and is still live, or was lately.
 pub(crate) struct Sent {
@@ -57,6 +60,25 @@ pub fn remote_store(job: &str) -> String {
     format!("git/{job}.git")
 }
 
+/// The assignment as it fits into a message: without the agent's session where only that is over.
+fn fitting(mut assignment: Assignment) -> Assignment {
+    if assignment.encoded_len() + ENVELOPE_BYTES <= PAYLOAD_MAX {
+        return assignment;
+    }
+    if let Some(assignment::Kind::Work(Work { wip: Some(wip), .. })) = &mut assignment.kind
+        && !wip.session.is_empty()
+    {
+        tracing::warn!(
+            job = assignment.job,
+            id = assignment.id,
+            bytes = wip.session.len(),
+            "the agent's session does not fit into the assignment: it begins a new one on the saved work"
+        );
+        wip.session.clear();
+    }
+    assignment
+}
+
 impl Performer {
     fn send(&mut self, worker: &str, message: to_worker::Message, id: u64) -> Result<(), BusError> {
         let payload = Bytes::from(ToWorker { message: Some(message) }.encode_to_vec());
@@ -65,8 +87,10 @@ impl Performer {
     }
 
     /// An assignment that cannot be sent has failed: a subtask too large for a message is parked
-    /// with that reason, a gate is inconclusive.
+    /// with that reason, a gate is inconclusive. What makes it too large may be the agent's session
+    /// of an earlier attempt alone: that is left behind, the saved work still goes with it.
     fn send_assignment(&mut self, assignment: Assignment) {
+        let assignment = fitting(assignment);
         let (id, worker) = (assignment.id, assignment.worker.clone());
         let error = match self.send(&worker, to_worker::Message::Assign(assignment), id) {
             Err(error @ BusError::TooLarge { .. }) => error,
@@ -178,5 +202,41 @@ impl Performer {
                 tracing::warn!(%error, worker, "a cancellation was not sent");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use longhaul_proto::Wip;
+
+    use super::*;
+
+    fn work(file_bytes: usize, session_bytes: usize) -> Assignment {
+        let wip = Wip { commit: vec![7; 20], session: vec![1; session_bytes], ..Wip::default() };
+        let work = Work { files: vec!["f".repeat(file_bytes)], wip: Some(wip), ..Work::default() };
+        Assignment { job: "j".into(), id: 1, kind: Some(assignment::Kind::Work(work)), ..Assignment::default() }
+    }
+
+    fn saved(assignment: &Assignment) -> &Wip {
+        match &assignment.kind {
+            Some(assignment::Kind::Work(Work { wip: Some(wip), .. })) => wip,
+            other => panic!("no saved work: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_session_that_makes_an_assignment_too_large_stays_behind_and_the_saved_work_goes() {
+        let sized =
+            |assignment: Assignment| ToWorker { message: Some(to_worker::Message::Assign(assignment)) }.encoded_len();
+        let whole = fitting(work(600_000, 300_000));
+        assert_eq!(saved(&whole).session.len(), 300_000);
+        assert!(sized(whole) <= PAYLOAD_MAX);
+        for files in [699_000, 699_900, 900_000] {
+            assert!(sized(work(files, 300_000)) > PAYLOAD_MAX - 2_000);
+            let fits = fitting(work(files, 300_000));
+            assert_eq!(saved(&fits).commit, [7; 20]);
+            assert!(sized(fits) <= PAYLOAD_MAX, "{files} bytes of files");
+        }
+        assert!(sized(fitting(work(PAYLOAD_MAX, 300_000))) > PAYLOAD_MAX, "the files alone are too many");
     }
 }

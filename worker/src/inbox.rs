@@ -63,6 +63,7 @@ pub async fn run(
         carried: BTreeMap::new(),
         tasks: JoinSet::new(),
         arriving: None,
+        drain: shutdown.drain.clone(),
     };
     let watching = tokio::spawn(room::watch(Arc::clone(&worker)));
     let ended = match inbox.perform(first) {
@@ -116,6 +117,8 @@ struct Inbox {
     arriving: Option<Box<Assignment>>,
     drain_ms: u64,
     hand_back: Duration,
+    /// Cancelled whoever asks for a drain, so that whoever runs the worker sees it.
+    drain: CancellationToken,
 }
 
 impl Inbox {
@@ -171,9 +174,14 @@ impl Inbox {
                 if within_ms > 0 {
                     self.drain_ms = within_ms;
                 }
-                self.feed(Input::Drain)
+                self.begin_drain()
             }
         }
+    }
+
+    fn begin_drain(&mut self) -> Option<Leave> {
+        self.drain.cancel();
+        self.feed(Input::Drain)
     }
 
     fn take(&mut self, incoming: Incoming) -> Option<Leave> {
@@ -227,6 +235,12 @@ impl Inbox {
                 self.feed(Input::Hello)
             }
             to_worker::Message::Refusal(refusal) => self.feed(Input::Refusal(refusal.reason)),
+            to_worker::Message::Drain(drain) => {
+                // One that was sent to a process before this may come late.
+                let meant = drain.incarnation == self.worker.incarnation;
+                tracing::info!(meant, "the coordinator asks for a drain");
+                if meant { self.begin_drain() } else { None }
+            }
             to_worker::Message::Steer(steer) => {
                 tracing::info!(job = steer.job, id = steer.id, "no agent of this worker takes words while it runs");
                 None

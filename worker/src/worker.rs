@@ -39,7 +39,7 @@ pub(crate) struct Worker {
     /// Whether anything new may be started.
     pub room: watch::Sender<bool>,
     pub bytes: Mutex<WorkerBytes>,
-    incarnation: u64,
+    pub incarnation: u64,
     /// Announcements so far.
     announced: AtomicU64,
     tell: mpsc::UnboundedSender<Input>,

@@ -6,7 +6,7 @@ mod ready;
 mod signals;
 mod voice;
 
-pub use nats::{nats_config, nats_flags};
+pub use nats::{last_words, nats_config, nats_flags};
 pub use ready::ReadyFile;
 pub use signals::{Asked, Signals};
 pub use voice::Voice;

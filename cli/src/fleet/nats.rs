@@ -1,10 +1,23 @@
 //! How NATS is reached, from flags and settings.
 
-use longhaul_common::bus::nats::{NatsConfig, NatsRole};
+use std::time::Duration;
+
+use longhaul_common::bus::nats::{NatsBus, NatsConfig, NatsRole};
 
 use crate::args::fleet::NatsArgs;
 use crate::exit::Stop;
 use crate::settings::Settings;
+
+/// How long a process that ends waits for its last words to reach NATS.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
+
+/// Waits until what was published has left, as a process does before it ends. Without it a worker
+/// that left cleanly looks like one that fell silent.
+pub async fn last_words(bus: &NatsBus) {
+    if tokio::time::timeout(LAST_WORDS_MAX, bus.flushed()).await.is_err() {
+        tracing::warn!("NATS did not take the last words; whoever misses them finds out in a lease's time");
+    }
+}
 
 /// Puts the flags over the settings.
 pub fn nats_flags(settings: &mut Settings, args: &NatsArgs) {

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use longhaul_proto::{JobStatus, SubtasksRequest};
-use tokio::signal::unix::{SignalKind, signal};
+use longhaul_proto::{GetRequest, JobStatus, SubtaskRow, SubtasksRequest};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::events::{Heard, follow, is_closed};
+use super::events::{Heard, follow, is_closed, patiently};
 use super::fetch::fetch_branch;
 use crate::client::Client;
 use crate::context::Context;
@@ -38,14 +38,21 @@ pub enum Ending {
 /// Follows a job from behind `after`, then brings its branch home and says how it ended.
 pub async fn attend(context: &Context, client: &Client, after: u64, export: bool) -> anyhow::Result<Exit> {
     let mut output = Output::new(context, after);
-    let ending = watch(client, &mut output, after).await?;
+    let mut leaving = Leaving::new()?;
+    let ending = watch(client, &mut output, after, &mut leaving).await?;
     output.pause();
-    if ending == Ending::Left {
+    let asked = match ending {
+        Ending::Left => None,
+        Ending::Over | Ending::Still => tokio::select! {
+            end = end_of(client, &mut output) => Some(end?),
+            () = leaving.asked() => None,
+        },
+    };
+    let Some((mut status, rows)) = asked else {
         let job = client.job();
         output.say("Leaving", &format!("{job} goes on at the server: `longhaul watch {job}` follows it"));
         return Ok(Exit::Interrupted);
-    }
-    let mut status = client.status().await?;
+    };
     let mut branch = String::new();
     if export && status.landings > 0 {
         match fetch_branch(client, &status) {
@@ -53,26 +60,54 @@ pub async fn attend(context: &Context, client: &Client, after: u64, export: bool
             Err(error) => status.warnings.push(format!("{error:#}")),
         }
     }
-    let open = SubtasksRequest { states: OPEN.map(str::to_owned).to_vec(), ..SubtasksRequest::default() };
-    let rows = client.subtasks(open).await?.rows;
     let exit = exit_of(&status, ending);
     output.summary(&status, &rows, &branch, exit);
     Ok(exit)
 }
 
-async fn watch(client: &Client, output: &mut Output, after: u64) -> anyhow::Result<Ending> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+/// Where the job stands at the end and what is left open, however often the connection breaks.
+async fn end_of(client: &Client, output: &mut Output) -> anyhow::Result<(JobStatus, Vec<SubtaskRow>)> {
+    let mut rpc = client.running()?;
+    let mut lost = |cause: &str| output.say("Lost", &format!("the connection to the server ({cause}); trying again"));
+    let job = client.job().to_string();
+    let get = async || Ok(rpc.get(GetRequest { job: job.clone() }).await?.into_inner());
+    let status = patiently(get, &mut lost).await.map_err(|status| client.said(status))?;
+    let open = SubtasksRequest { job: job.clone(), states: OPEN.map(str::to_owned).to_vec(), ..Default::default() };
+    let list = async || Ok(rpc.subtasks(open.clone()).await?.into_inner().rows);
+    let rows = patiently(list, &mut lost).await.map_err(|status| client.said(status))?;
+    Ok((status, rows))
+}
+
+/// A person's wish to leave, by Ctrl-C or SIGTERM.
+struct Leaving {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Leaving {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// May be dropped and called again without missing one.
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+async fn watch(client: &Client, output: &mut Output, after: u64, leaving: &mut Leaving) -> anyhow::Result<Ending> {
     let mut heard = follow(client, after);
-    let looks = look(client.clone());
-    let (mut looks, mut still) = (looks, 0);
+    let mut looks = look(client.clone());
+    let mut still = StillLooks::default();
     loop {
         tokio::select! {
-            _ = interrupt.recv() => return Ok(Ending::Left),
-            _ = terminate.recv() => return Ok(Ending::Left),
+            () = leaving.asked() => return Ok(Ending::Left),
             next = heard.recv() => match next {
                 Some(Heard::Event(event)) => {
-                    still = 0;
+                    still = StillLooks::default();
                     output.event(&event);
                 }
                 Some(Heard::Lost { cause, .. }) => {
@@ -85,12 +120,23 @@ async fn watch(client: &Client, output: &mut Output, after: u64) -> anyhow::Resu
             Some(status) = looks.recv() => {
                 output.warn(&status.warnings);
                 output.draw(&status, now_ms());
-                still = if stands_still(&status) { still + 1 } else { 0 };
-                if still >= STILL_LOOKS {
+                if still.at(&status) {
                     return Ok(Ending::Still);
                 }
             }
         }
+    }
+}
+
+/// How often in a row a job was seen to stand still, without an event in between.
+#[derive(Default)]
+pub struct StillLooks(u32);
+
+impl StillLooks {
+    /// Takes a look; whether the job stands still for good.
+    pub fn at(&mut self, status: &JobStatus) -> bool {
+        self.0 = if stands_still(status) { self.0 + 1 } else { 0 };
+        self.0 >= STILL_LOOKS
     }
 }
 
@@ -114,7 +160,7 @@ pub fn look(client: Client) -> mpsc::Receiver<JobStatus> {
 }
 
 /// Whether nothing runs or is about to, and a person's word is missing.
-fn stands_still(status: &JobStatus) -> bool {
+pub fn stands_still(status: &JobStatus) -> bool {
     if is_closed(&status.phase) {
         // The follower ends by itself once every event was told.
         return false;
@@ -126,7 +172,9 @@ fn stands_still(status: &JobStatus) -> bool {
     halted || paused || (!busy && counts.parked > 0)
 }
 
-fn exit_of(status: &JobStatus, ending: Ending) -> Exit {
+/// The exit code of a job that is over or stands still: the same for a job on this machine and for
+/// one on a server, for `run` and for `watch --exit-status`.
+pub fn exit_of(status: &JobStatus, ending: Ending) -> Exit {
     match (status.phase.as_str(), ending) {
         (_, Ending::Left) => Exit::Interrupted,
         ("done", _) => Exit::Done,

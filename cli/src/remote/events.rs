@@ -1,5 +1,5 @@
 //! A job's events from a server, without a gap and without an end before the job's own: a broken
-//! connection is made again from the last number seen.
+//! connection is made again from the last number seen. What is asked at the end waits as long.
 
 use std::time::Duration;
 
@@ -126,7 +126,55 @@ impl Follower {
     }
 }
 
+/// Asks again, as long as that may help, with the pauses of a broken connection; `lost` is told the
+/// first cause. A person who does not want to wait drops it.
+pub async fn patiently<T>(
+    mut ask: impl AsyncFnMut() -> Result<T, tonic::Status>,
+    lost: impl FnOnce(&str),
+) -> Result<T, tonic::Status> {
+    let (mut pause, mut lost) = (PAUSE_FIRST, Some(lost));
+    loop {
+        match ask().await {
+            Err(status) if words::passes(&status) => {
+                if let Some(lost) = lost.take() {
+                    lost(status.message());
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
+            answer => return answer,
+        }
+    }
+}
+
 /// Whether a job in this phase has ended.
 pub fn is_closed(phase: &str) -> bool {
     matches!(phase, "done" | "partial" | "failed" | "cancelled")
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::{Code, Status};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_asked_at_the_end_outlasts_a_broken_connection_and_not_a_refusal() {
+        let (mut asked, mut told) = (0, Vec::new());
+        let begun = tokio::time::Instant::now();
+        let hiccup = async || {
+            asked += 1;
+            if asked < 4 { Err(Status::unavailable("connection reset")) } else { Ok(asked) }
+        };
+        let answer = patiently(hiccup, |cause| told.push(cause.to_owned())).await;
+        assert_eq!((answer.expect("it is asked again"), told), (4, vec!["connection reset".to_owned()]));
+        assert_eq!(begun.elapsed().as_millis() / 10, (PAUSE_FIRST * 7).as_millis() / 10, "one pause, two and four");
+        let mut asked = 0;
+        let refuse = async || {
+            asked += 1;
+            Err::<(), _>(Status::not_found("no such job"))
+        };
+        let refused = patiently(refuse, |_| {}).await.expect_err("asking again does not help");
+        assert_eq!((refused.code(), asked), (Code::NotFound, 1));
+    }
 }

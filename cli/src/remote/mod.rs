@@ -10,8 +10,8 @@ mod pack;
 mod plan;
 mod submit;
 
-pub use attend::{attend, look};
-pub use events::{Heard, follow};
+pub use attend::{Ending, StillLooks, attend, exit_of, look, stands_still};
+pub use events::{Heard, follow, patiently};
 pub use fetch::fetch_branch;
 pub use plan::{Drawn, draw};
 pub use submit::submit;

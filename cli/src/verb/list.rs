@@ -76,8 +76,10 @@ fn jobs_there(context: &Context, url: &str, rows: Vec<JobRow>) -> Exit {
     } else if rows.is_empty() {
         eprintln!("the server {url} has no job yet: `longhaul run` submits one");
     } else {
+        let held: Vec<String> = rows.iter().filter(|row| row.held).map(|row| row.job.clone()).collect();
         let statuses: Vec<JobStatus> = rows.into_iter().map(status).collect();
         print!("{}", page::jobs(&statuses, &style::stdout()));
+        held.iter().for_each(|job| println!("{job} is run by another process on the server's machine until that ends"));
     }
     Exit::Done
 }

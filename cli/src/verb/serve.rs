@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::args::ServeArgs;
 use crate::context::Context;
 use crate::exit::{Exit, Stop};
-use crate::fleet::{Asked, ReadyFile, Signals, Voice, nats_config, nats_flags};
+use crate::fleet::{Asked, ReadyFile, Signals, Voice, last_words, nats_config, nats_flags};
 
 /// How long callers may take to see that the server ends.
 const CALLERS_END_MAX: Duration = Duration::from_secs(5);
@@ -51,18 +51,19 @@ pub async fn serve(context: &Context, args: ServeArgs) -> anyhow::Result<Exit> {
     settings.flag("worker.service_token_file", service_token);
     let nats = nats_config(&settings, NatsRole::Coordinator, "longhaul serve")?;
     let fleet = nats.fleet.clone();
-    let bus: Arc<dyn Bus> = Arc::new(NatsBus::connect(nats).await.map_err(Stop::usage)?);
+    let bus = NatsBus::connect(nats).await.map_err(Stop::usage)?;
     let workers = ServerAccess { token: settings.secret("worker.service_token_file")?, ..ServerAccess::default() };
     let keep_attempts_ms = i64::try_from(args.keep_attempts.0).unwrap_or(i64::MAX);
     let upkeep = UpkeepSettings { keep_attempts_ms, ..UpkeepSettings::default() };
     let hub_settings = HubSettings { workers, lease_ms: lease_of(&args)?, upkeep, ..HubSettings::default() };
-    let hub = Hub::open(context.layout.clone(), Arc::clone(&bus), hub_settings).await?;
+    let hub = Hub::open(context.layout.clone(), Arc::new(bus.clone()), hub_settings).await?;
     let stop = CancellationToken::new();
     let secure = args.tls_cert.is_some();
     let web = match web::start(web_config(context, args), hub.clone(), stop.clone()).await {
         Ok(web) => web,
         Err(error) => {
             hub.stop().await;
+            last_words(&bus).await;
             return Err(words(error));
         }
     };
@@ -70,7 +71,8 @@ pub async fn serve(context: &Context, args: ServeArgs) -> anyhow::Result<Exit> {
     let listen = web.addr.to_string();
     ready.serves(serde_json::json!({"role": "server", "listen": listen, "url": format!("{scheme}://{listen}")}))?;
     voice.say("serving", "Serving", &format!("{scheme}://{listen} for the fleet {fleet}"));
-    let exit = attend((&mut signals, &voice, &ready), &*bus, web, (&hub, &stop)).await;
+    let exit = attend((&mut signals, &voice, &ready), &bus, web, (&hub, &stop)).await;
+    last_words(&bus).await;
     ready.ends();
     Ok(exit)
 }

@@ -22,7 +22,7 @@ use crate::args::WorkerArgs;
 use crate::client::host_name;
 use crate::context::Context;
 use crate::exit::{Exit, Stop};
-use crate::fleet::{Asked, ReadyFile, Signals, Voice, nats_config, nats_flags};
+use crate::fleet::{Asked, ReadyFile, Signals, Voice, last_words, nats_config, nats_flags};
 use crate::settings::Settings;
 
 /// How often it is looked whether NATS answers.
@@ -45,7 +45,7 @@ pub async fn worker(context: &Context, args: WorkerArgs) -> anyhow::Result<Exit>
     let settings = layered(context, &args);
     let name = name_of(&settings)?;
     let nats = nats_config(&settings, NatsRole::Worker(name.clone()), name.as_str())?;
-    let bus: Arc<dyn Bus> = Arc::new(NatsBus::connect(nats).await.map_err(Stop::usage)?);
+    let bus = NatsBus::connect(nats).await.map_err(Stop::usage)?;
     let sink = Arc::new(GrpcSink::new(&server).map_err(Stop::usage)?);
     let mut config = config_of(context, &settings, &name, &server)?;
     let shutdown = Shutdown::default();
@@ -62,7 +62,7 @@ pub async fn worker(context: &Context, args: WorkerArgs) -> anyhow::Result<Exit>
         config.gate_slots,
         if config.labels.is_empty() { String::new() } else { format!(", {}", config.labels.join(" ")) }
     );
-    let running = longhaul_worker::run(config, Scope::All, Arc::clone(&bus), sink, shutdown.clone());
+    let running = longhaul_worker::run(config, Scope::All, Arc::new(bus.clone()), sink, shutdown.clone());
     let running = tokio::spawn(running);
     voice.say("working", "Working", &format!("{about}, for {}", server.url));
     let attending = Attending {
@@ -182,7 +182,7 @@ type Running = tokio::task::JoinHandle<Result<(), WorkerError>>;
 
 struct Attending {
     voice: Voice,
-    bus: Arc<dyn Bus>,
+    bus: NatsBus,
     shutdown: Shutdown,
     ready: ReadyFile,
     about: serde_json::Value,
@@ -200,9 +200,12 @@ impl Attending {
                     if asked == Asked::Now {
                         return Ok(self.stop(running).await);
                     }
+                    self.shutdown.drain.cancel();
+                }
+                // By a signal, by the coordinator, or at the worker's own service.
+                () = self.shutdown.drain.cancelled(), if !draining => {
                     self.voice.say("draining", "Draining", "finishing or handing back what runs (again to end at once)");
                     self.ready.ending();
-                    self.shutdown.drain.cancel();
                     draining = true;
                 }
                 _ = look.tick() => {
@@ -215,6 +218,7 @@ impl Attending {
                 }
             }
         };
+        last_words(&self.bus).await;
         self.ready.ends();
         match ended.context("the worker ended by a defect")? {
             Ok(()) => {
@@ -245,6 +249,7 @@ impl Attending {
         self.ready.ending();
         self.shutdown.stop.cancel();
         drop(tokio::time::timeout(STOP_MAX, running).await);
+        last_words(&self.bus).await;
         self.ready.ends();
         Exit::Interrupted
     }

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use longhaul_common::Oid;
 use longhaul_common::git::{Git, GitError, Store, StoreError, sync_objects};
 
-use crate::repos::{RepoError, StoreLock, ensure_store};
+use crate::repos::{BASE_QUARANTINE, RepoError, StoreLock, ensure_store};
 
 /// Largest pack of a submission in bytes.
 pub const PACK_BYTES_MAX: u64 = 8 << 30;
@@ -63,17 +63,53 @@ fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> BaseE
     move |source| BaseError::Io { action, path, source }
 }
 
-/// Makes sure that the store has `base` with its whole history, from `pack` where that is needed,
-/// and that the ref `name` keeps it. Durable when it returns.
-pub(super) fn take_base(store: &Path, pack: Option<&Path>, base: Oid, name: &str) -> Result<(), BaseError> {
+/// A base that the store has, with its whole history. While this lives nothing goes away, so that
+/// the base stays until a ref keeps it.
+pub(super) struct TakenBase {
+    store: PathBuf,
+    base: Oid,
+    _nothing_goes_away: StoreLock,
+}
+
+/// What a ref named before, to put it back.
+pub(super) struct KeptBase {
+    name: String,
+    before: Option<Oid>,
+}
+
+impl TakenBase {
+    /// Has a ref keep the base. Durable when it returns.
+    pub(super) fn keep_as(&self, name: &str) -> Result<KeptBase, BaseError> {
+        let before = Store::open_own(&self.store)?.reference(name)?;
+        self.update_ref(&["update-ref", name, &self.base.to_string()])?;
+        Ok(KeptBase { name: name.to_owned(), before })
+    }
+
+    /// The plan was refused after all.
+    pub(super) fn put_back(&self, kept: &KeptBase) -> Result<(), BaseError> {
+        match kept.before {
+            Some(before) => self.update_ref(&["update-ref", &kept.name, &before.to_string()]),
+            None => self.update_ref(&["update-ref", "-d", &kept.name]),
+        }
+    }
+
+    fn update_ref(&self, args: &[&str]) -> Result<(), BaseError> {
+        Git::at(&self.store).run([&["-c", "core.fsync=all"], args].concat())?;
+        Ok(())
+    }
+}
+
+/// Makes sure that the store has `base` with its whole history, from `pack` where that is needed.
+/// Durable when it returns; no ref is moved.
+pub(super) fn take_base(store: &Path, pack: Option<&Path>, base: Oid) -> Result<TakenBase, BaseError> {
     ensure_store(store)?;
-    let _nothing_goes_away_meanwhile = StoreLock::shared(store)?;
+    let nothing_goes_away = StoreLock::shared(store)?;
     if !Store::open_own(store)?.has(base) {
         let missing = |cause: String| BaseError::Missing { base, cause };
         let pack = pack.ok_or_else(|| missing("no pack came".to_owned()))?;
         let objects = store.join("objects");
         let quarantine = tempfile::Builder::new()
-            .prefix("incoming-base=")
+            .prefix(BASE_QUARANTINE)
             .tempdir_in(&objects)
             .map_err(io("make a folder in", &objects))?;
         unpack(store, quarantine.path(), pack).and_then(|()| is_whole(store, quarantine.path(), base)).map_err(
@@ -85,8 +121,7 @@ pub(super) fn take_base(store: &Path, pack: Option<&Path>, base: Oid, name: &str
         move_pack(&quarantine.path().join("pack"), &objects.join("pack"))?;
     }
     sync_objects(&store.join("objects")).map_err(io("sync", store))?;
-    Git::at(store).run(["-c", "core.fsync=all", "update-ref", name, &base.to_string()])?;
-    Ok(())
+    Ok(TakenBase { store: store.to_owned(), base, _nothing_goes_away: nothing_goes_away })
 }
 
 fn quarantined(store: &Path, quarantine: &Path) -> Git {

@@ -39,7 +39,7 @@ impl From<AccessError> for HubError {
 
 impl Hub {
     /// The bare store that the caller may read now: any job's for a reader, for a worker that of a
-    /// job in which it has something live.
+    /// job in which it has something live. Blocks on files where the job does not run here.
     pub fn store_for(&self, who: &Identity, job: &JobId) -> Option<PathBuf> {
         let works = || who.may(Role::Work) && self.inner.site.fleet.has_share(job, &who.name);
         if !who.may(Role::Read) && !works() {

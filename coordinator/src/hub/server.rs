@@ -1,8 +1,8 @@
 //! The hub itself: which jobs run in this process, how others are found, opened and ended.
 //!
 //! Every job that is not closed runs; a closed one is read from its files (a few are kept in
-//! memory) and runs again when a request wakes it. A job another process has locked is only read.
-//! One job is opened, ended or given a plan at a time.
+//! memory) and runs again when a request wakes it. A job another process has locked is only read
+//! until that process lets it go. One job is opened, ended or given a plan at a time.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,11 +21,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::JobCard;
+use super::held::Held;
+use super::incoming::clear_incoming;
 use super::job_access::{AccessError, FileJob, JobAccess, off_runtime};
 use crate::clock::SystemClock;
 use crate::coordinator::{Coordinator, Job, OpenError, Running, Site};
 use crate::core::{Input, JobPhase, LEASE_MS, LEASE_MS_MIN, Millis, Outage};
-use crate::driver::Clock as _;
+use crate::driver::{Clock as _, Gone};
 use crate::engine::GAP_MS;
 use crate::fleet::FleetTable;
 use crate::upkeep::{UpkeepSettings, measure};
@@ -36,6 +38,10 @@ const LINK_LOOK: Duration = Duration::from_millis(500);
 
 /// Age at which what a job takes on the disk is measured again: folders are walked for it.
 const BYTES_AGE_MAX: Duration = Duration::from_secs(30);
+
+/// Packs of submissions that come in at the same time: with [`super::PACK_BYTES_MAX`] the bound of
+/// what they take on the disk.
+pub(crate) const PACKS_MAX: usize = 8;
 
 /// Settings of a hub.
 #[derive(Clone, Debug)]
@@ -74,8 +80,12 @@ pub(crate) struct Inner {
     pub only: Option<JobId>,
     jobs: Mutex<BTreeMap<JobId, Entry>>,
     closed: Mutex<Vec<Arc<FileJob>>>,
+    /// Open jobs that another process has locked: they run here once it lets go.
+    pub(super) held: Held,
     /// Jobs whose driver ended by itself, and why.
     failed: Mutex<BTreeMap<JobId, String>>,
+    /// One permit for each pack of a submission that may come in at the same time.
+    pub(crate) packs: Arc<tokio::sync::Semaphore>,
     /// What jobs take on the disk, and when that was measured.
     bytes: Mutex<BTreeMap<JobId, (Instant, JobBytes)>>,
     /// Held while a job is opened, ended or given a plan.
@@ -109,16 +119,21 @@ impl Hub {
         let lease_ms = settings.lease_ms.max(LEASE_MS_MIN);
         let fleet = FleetTable::listen(Arc::clone(&bus), lease_ms);
         let hub = Self::new(Site { layout, bus, fleet, remote: true, lease_ms }, settings, None);
+        let (incoming, repos) = (hub.incoming(), hub.inner.site.layout.repos());
+        off_runtime(move || Ok(clear_incoming(&incoming, &repos))).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "what was left of cut submissions stays");
+        });
         for card in JobCard::all(&hub.inner.site.layout) {
             let Ok(id) = card.job.parse::<JobId>() else { continue };
             match hub.open_if_unfinished(&id).await {
                 Ok(()) => {}
                 Err(AccessError::Open(OpenError::Locked { .. })) => {
-                    tracing::warn!(job = %id, "another process runs the job; it is only read here");
+                    tracing::warn!(job = %id, "another process runs the job; it is only read here until that ends");
+                    hub.inner.held.add(id);
                 }
                 Err(error) => {
                     tracing::error!(job = %id, %error, "the job cannot be opened");
-                    lock(&hub.inner.failed).insert(id, error.to_string());
+                    hub.note_failed(&id, &error);
                 }
             }
         }
@@ -127,6 +142,8 @@ impl Hub {
         hub.inner.tasks.spawn(async move { caller.watch_link().await });
         let keeper = hub.clone();
         hub.inner.tasks.spawn(async move { keeper.keep_up(keeper.inner.settings.upkeep).await });
+        let waiter = hub.clone();
+        hub.inner.tasks.spawn(async move { waiter.take_up_held().await });
         Ok(hub)
     }
 
@@ -148,6 +165,8 @@ impl Hub {
             only,
             jobs: Mutex::default(),
             closed: Mutex::default(),
+            held: Held::default(),
+            packs: Arc::new(tokio::sync::Semaphore::new(PACKS_MAX)),
             failed: Mutex::default(),
             bytes: Mutex::default(),
             opening: tokio::sync::Mutex::default(),
@@ -159,7 +178,7 @@ impl Hub {
         Self { inner: Arc::new(inner) }
     }
 
-    async fn open_if_unfinished(&self, id: &JobId) -> Result<(), AccessError> {
+    pub(super) async fn open_if_unfinished(&self, id: &JobId) -> Result<(), AccessError> {
         let (layout, job) = (self.inner.site.layout.clone(), id.clone());
         let open = off_runtime(move || match FileJob::read(&layout, &job) {
             Ok(files) if files.is_closed() => Ok(None),
@@ -183,9 +202,10 @@ impl Hub {
                 let _in_runtime = runtime.enter();
                 Ok(job.start_at(&site)?)
             });
-            let coordinator = started.await?;
+            let coordinator = started.await.inspect_err(|error| hub.note_failed(&id, error))?;
             let running = coordinator.running().clone();
             hub.forget_files(&id);
+            hub.inner.held.remove(&id);
             lock(&hub.inner.failed).remove(&id);
             lock(&hub.inner.jobs).insert(id, Entry { running: running.clone(), coordinator: Some(coordinator) });
             let over = hub.clone();
@@ -210,7 +230,7 @@ impl Hub {
                 Ok(false) => {}
                 Err(error) => {
                     tracing::error!(job = %id, %error, "the job's coordinator has ended");
-                    lock(&self.inner.failed).insert(id, error.to_string());
+                    self.note_failed(&id, &error);
                     return;
                 }
             }
@@ -273,6 +293,10 @@ impl Hub {
 
     /// The job to read.
     pub async fn find(&self, id: &JobId) -> Result<JobAccess, AccessError> {
+        if let Some(running) = self.running(id) {
+            return Ok(JobAccess::Running(running));
+        }
+        self.inner.held.asked_for(id);
         let (hub, id) = (self.clone(), id.clone());
         off_runtime(move || hub.find_blocking(&id)).await
     }
@@ -293,6 +317,11 @@ impl Hub {
     /// Forgets what was read of a job's files, so that it can be opened.
     pub(crate) fn forget_files(&self, id: &JobId) {
         lock(&self.inner.closed).retain(|files| files.state().job() != id.as_str());
+    }
+
+    /// Takes note that a job does not run, and why.
+    pub(super) fn note_failed(&self, id: &JobId, error: &AccessError) {
+        lock(&self.inner.failed).insert(id.clone(), error.to_string());
     }
 
     /// Whether it serves: an error says what it waits for.
@@ -317,9 +346,11 @@ impl Hub {
     /// Ends every job with a snapshot; what runs on workers goes on and is taken up again by the
     /// next process.
     pub async fn stop(&self) {
-        let _turn = self.inner.opening.lock().await;
+        // Whoever waits for the turn behind this gets it, and sees that nothing is opened any more.
+        let turn = self.inner.opening.lock().await;
         self.inner.stop.cancel();
         let entries = std::mem::take(&mut *lock(&self.inner.jobs));
+        drop(turn);
         let ends = entries.into_iter().filter_map(|(id, entry)| Some((id, entry.coordinator?)));
         let ends = ends.map(|(id, coordinator)| async move {
             if let Err(error) = coordinator.stop().await {
@@ -329,6 +360,25 @@ impl Hub {
         futures::future::join_all(ends).await;
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
+    }
+
+    /// The turn to open a job or give it a plan; an error once the hub ends.
+    pub(crate) async fn turn(&self) -> Result<tokio::sync::MutexGuard<'_, ()>, AccessError> {
+        let turn = self.inner.opening.lock().await;
+        if self.inner.stop.is_cancelled() { Err(Gone::Ended.into()) } else { Ok(turn) }
+    }
+
+    /// Does something to its end, whether or not whoever asked for it stays: a caller who leaves
+    /// drops the answer, not the work.
+    pub(crate) async fn to_its_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, AccessError> {
+        match self.inner.tasks.spawn(work).await {
+            Ok(done) => Ok(done),
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => Err(Gone::Ended.into()),
+        }
     }
 
     /// Where submissions are kept until they are whole.

@@ -9,7 +9,8 @@ use longhaul_common::{JobId, Oid};
 use longhaul_proto as pb;
 use longhaul_proto::{Audited, Plan};
 
-use super::base::{BaseError, take_base};
+use super::base::{BaseError, TakenBase, take_base};
+use super::incoming::IncomingPack;
 use super::job_access::{AccessError, JobAccess, base_of, off_runtime};
 use super::opening::{Opening, note, open_plan, opening};
 use super::{AdmitError, Hub, JobCard, admit};
@@ -18,6 +19,7 @@ use crate::clock::SystemClock;
 use crate::coordinator::{Job, OpenError, Running};
 use crate::core::{Phase, Request, State};
 use crate::driver::Clock as _;
+use crate::engine::FeedError;
 use crate::landing::Refs;
 
 /// Commits of a store that [`Hub::have`] names by itself.
@@ -32,7 +34,7 @@ pub struct Submission {
     /// The plan; it names the job, and the repository's key.
     pub plan: Plan,
     /// A pack with what the store lacks of the base's history.
-    pub pack: Option<PathBuf>,
+    pub pack: Option<IncomingPack>,
     /// A job of that name must not exist yet.
     pub new_job: bool,
     /// Who submits it, for the journal.
@@ -77,48 +79,76 @@ impl From<OpenError> for SubmitError {
 
 impl Hub {
     /// Opens the plan's job, or its next generation; durable when it returns, with a line for
-    /// people. The pack's objects are durable before the plan is journaled.
+    /// people. The pack's objects are durable before the plan is journaled. Once begun it is done
+    /// whole, also when the caller leaves; a submission that is refused moves no ref.
     pub async fn submit(&self, submission: Submission) -> Result<(JobId, String), SubmitError> {
         if self.inner.only.is_some() {
             return Err(SubmitError::NotServed);
         }
+        let hub = self.clone();
+        self.to_its_end(async move { hub.take(submission).await }).await?
+    }
+
+    async fn take(&self, submission: Submission) -> Result<(JobId, String), SubmitError> {
         let Submission { plan, pack, new_job, asked } = submission;
         let (job, base) = admit(&plan)?;
         let key = plan.repo.as_ref().map(|repo| repo.key.clone()).unwrap_or_default();
+        // Looked at before its history is taken in, and again when nobody else opens anything.
+        self.wanted(&job, &key, new_job).await?;
         let store = self.inner.site.layout.store(&key);
         // Imports of several submissions may run side by side; git's own names keep them apart.
-        let name = Refs::of(job.as_str()).base();
-        blocking(move || Ok(take_base(&store, pack.as_deref(), base, &name)?)).await?;
-        let _turn = self.inner.opening.lock().await;
-        let access = match self.find(&job).await {
-            Ok(access) => Some(access),
-            Err(AccessError::Unknown(_)) => None,
-            Err(error) => return Err(error.into()),
-        };
-        if let Some(access) = &access {
-            if new_job {
-                return Err(SubmitError::Exists(job));
-            }
-            let has = access.ask(|state, _| state.plan().repo.clone().unwrap_or_default().key).await?;
-            if has != key {
-                return Err(SubmitError::OtherRepository { job, has, wants: key });
-            }
-        }
-        let note = match access {
-            Some(JobAccess::Running(running)) => next_generation(&running, plan, asked).await?,
-            _ => self.open_and_run(&job, plan, asked).await?,
+        let taken = blocking(move || {
+            let path = pack.as_ref().map(|pack| &*pack.path);
+            Ok(take_base(&store, path, base)?)
+        });
+        let taken = taken.await?;
+        let _turn = self.turn().await?;
+        let note = match self.wanted(&job, &key, new_job).await? {
+            Some(JobAccess::Running(running)) => next_generation(&running, plan, asked, taken).await?,
+            _ => self.open_and_run(&job, plan, asked, taken).await?,
         };
         Ok((job, note))
     }
 
+    /// The job a plan is for, where there is one and the plan may be its next.
+    async fn wanted(&self, job: &JobId, key: &str, new_job: bool) -> Result<Option<JobAccess>, SubmitError> {
+        let access = match self.find(job).await {
+            Ok(access) => access,
+            Err(AccessError::Unknown(_)) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        if new_job {
+            return Err(SubmitError::Exists(job.clone()));
+        }
+        let has = access.ask(|state, _| state.plan().repo.clone().unwrap_or_default().key).await?;
+        if has != key {
+            return Err(SubmitError::OtherRepository { job: job.clone(), has, wants: key.to_owned() });
+        }
+        Ok(Some(access))
+    }
+
     /// A job that does not run: its plan is opened in its files, then it runs.
-    async fn open_and_run(&self, id: &JobId, plan: Plan, asked: Audited) -> Result<String, SubmitError> {
+    async fn open_and_run(
+        &self,
+        id: &JobId,
+        plan: Plan,
+        asked: Audited,
+        taken: TakenBase,
+    ) -> Result<String, SubmitError> {
         self.forget_files(id);
         let (layout, id) = (self.inner.site.layout.clone(), id.clone());
         let opened = blocking(move || {
+            // Its lock first: a job that another process runs is left as it is.
             let mut job = Job::open(&layout, &id)?;
+            let kept = taken.keep_as(&Refs::of(id.as_str()).base())?;
             let source_path = PathBuf::from(&plan.source_path);
-            let note = open_plan(&mut job, plan, Some(&asked))?;
+            let note = match open_plan(&mut job, plan, Some(&asked)) {
+                Err(OpenError::Feed(refused @ FeedError::Refused(_))) => {
+                    taken.put_back(&kept)?;
+                    return Err(OpenError::Feed(refused).into());
+                }
+                opened => opened?,
+            };
             // After the journal: what has a card has a plan.
             let card = JobCard { job: id.to_string(), source_path, created_ms: SystemClock.now_ms() };
             let path = layout.job(&id).root().join("job.json");
@@ -176,7 +206,12 @@ impl Hub {
 }
 
 /// A running job's: decided on the driver's thread like every request.
-async fn next_generation(running: &Running, plan: Plan, asked: Audited) -> Result<String, SubmitError> {
+async fn next_generation(
+    running: &Running,
+    plan: Plan,
+    asked: Audited,
+    taken: TakenBase,
+) -> Result<String, SubmitError> {
     let compared = plan.clone();
     let found = running.handle.query(move |state, _| (opening(state, &compared), state.generation()));
     let (opening, generation) = found.await.map_err(AccessError::from)?;
@@ -188,7 +223,17 @@ async fn next_generation(running: &Running, plan: Plan, asked: Audited) -> Resul
                 let mut commits = running.files.lock().unwrap_or_else(PoisonError::into_inner);
                 commits.insert(generation + 1, commit);
             }
-            running.handle.open_plan(asked, Box::new(plan)).await
+            let name = Refs::of(running.id.as_str()).base();
+            let (taken, kept) = blocking(move || {
+                let kept = taken.keep_as(&name)?;
+                Ok((taken, kept))
+            })
+            .await?;
+            let led = running.handle.open_plan(asked, Box::new(plan)).await;
+            if let Ok(Err(_)) = &led {
+                blocking(move || Ok(taken.put_back(&kept)?)).await?;
+            }
+            led
         }
         Opening::Standing { limits: Some(limits) } => {
             running.handle.request_by(asked, Request::Resume { limits: Some(*limits) }).await

@@ -18,13 +18,18 @@ use crate::hub::{AccessError, Hub, Identity, JobAccess, Role, control_job, off_r
 use crate::select::{self, SelectError};
 
 impl JobsService {
-    /// Carries a control out for somebody who may.
+    /// Carries a control out for somebody who may: to its end, also when the caller leaves.
     pub(super) async fn control(
         &self,
         who: &Identity,
         job: &str,
         control: Control,
     ) -> Result<pb::ControlReply, Status> {
+        let (service, who, job) = (self.clone(), who.clone(), job.to_owned());
+        self.hub.to_its_end(async move { service.carry_out(&who, &job, control).await }).await?
+    }
+
+    async fn carry_out(&self, who: &Identity, job: &str, control: Control) -> Result<pb::ControlReply, Status> {
         let access = self.access(job).await?;
         // Whoever is on this machine may say more of himself than that he is.
         let control = if *who == Identity::local() { control } else { control.said_by(&who.name) };
@@ -116,7 +121,7 @@ impl Hub {
         control: Control,
         asked: pb::Audited,
     ) -> Result<pb::ControlReply, AccessError> {
-        let _turn = self.inner.opening.lock().await;
+        let _turn = self.turn().await?;
         if let Some(running) = self.running(id) {
             return control_running(&running, control, asked).await;
         }

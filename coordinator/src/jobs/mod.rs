@@ -4,6 +4,7 @@
 mod attach;
 mod control;
 mod guard;
+mod pieces;
 mod read;
 mod service;
 mod socket;

@@ -1,51 +1,43 @@
 //! Logs and differences, in pieces of bounded size that wait for their reader.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use longhaul_common::git::{Git, Store};
 use longhaul_common::layout::JobLayout;
 use longhaul_proto as pb;
-use tokio::sync::mpsc;
 use tonic::Status;
 
 use super::JobsService;
+use super::pieces::{Reader, ReaderGone, Taken};
 use crate::hub::{AccessError, JobAccess, off_runtime};
 
-/// One piece, in bytes.
-const CHUNK_BYTES: usize = 64 << 10;
-
-/// Pieces read ahead of a reader.
-const CHUNKS_AHEAD: usize = 8;
-
-type Chunks<T> = mpsc::Receiver<Result<T, Status>>;
-
 impl JobsService {
-    pub(super) async fn read_logs(&self, request: pb::LogsRequest) -> Result<Chunks<pb::LogChunk>, Status> {
+    pub(super) async fn read_logs(&self, request: pb::LogsRequest) -> Result<Taken<pb::LogChunk>, Status> {
         let access = self.access(&request.job).await?;
         let layout = access.layout();
         let ids: Vec<u64> = if request.subtask.is_empty() {
-            if request.attempt > 0 { vec![request.attempt] } else { gates(&layout) }
+            let layout = layout.clone();
+            if request.attempt > 0 { vec![request.attempt] } else { off_runtime(move || Ok(gates(&layout))).await? }
         } else {
             let attempts = access.show(&request.subtask).await?.attempts;
             let wanted = attempts.iter().map(|attempt| attempt.attempt);
             wanted.filter(|&id| request.attempt == 0 || id == request.attempt).collect()
         };
-        let (chunks, stream) = mpsc::channel(CHUNKS_AHEAD);
-        tokio::task::spawn_blocking(move || {
-            for id in ids {
-                for file in files(&layout.logs(id)) {
-                    if !send_file(&chunks, id, &file) {
-                        return;
-                    }
-                }
+        let named =
+            move || Ok(ids.into_iter().flat_map(|id| files(&layout.logs(id)).map(move |file| (id, file))).collect());
+        let files: Vec<(u64, PathBuf)> = off_runtime(named).await?;
+        let (reader, taken) = Reader::new();
+        tokio::spawn(async move {
+            for (id, file) in files {
+                give_file(&reader, id, &file).await?;
             }
+            Ok::<(), ReaderGone>(())
         });
-        Ok(stream)
+        Ok(taken)
     }
 
-    pub(super) async fn read_diff(&self, request: pb::DiffRequest) -> Result<Chunks<pb::DiffChunk>, Status> {
+    pub(super) async fn read_diff(&self, request: pb::DiffRequest) -> Result<Taken<pb::DiffChunk>, Status> {
         let access = self.access(&request.job).await?;
         let (from, to) = if request.subtask.is_empty() {
             let status = access.status().await?;
@@ -53,14 +45,12 @@ impl JobsService {
         } else {
             ends_of(&access, &request.subtask).await?
         };
-        let (chunks, stream) = mpsc::channel(CHUNKS_AHEAD);
+        let (reader, taken) = Reader::new();
         let (store, format) = (access.store(), if request.stat { "--stat" } else { "--patch" });
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = send_diff(&chunks, Git::at(store), &["diff", "--no-ext-diff", format, &from, &to]) {
-                drop(chunks.blocking_send(Err(Status::internal(error))));
-            }
+        tokio::spawn(async move {
+            give_diff(&reader, Git::at(store), &["diff", "--no-ext-diff", format, &from, &to]).await
         });
-        Ok(stream)
+        Ok(taken)
     }
 }
 
@@ -92,55 +82,37 @@ fn gates(layout: &JobLayout) -> Vec<u64> {
     ids
 }
 
-fn files(folder: &Path) -> Vec<PathBuf> {
+fn files(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
     files.sort();
-    files
+    files.into_iter()
 }
 
-/// `false` when nobody reads any more.
-fn send_file(chunks: &mpsc::Sender<Result<pb::LogChunk, Status>>, id: u64, file: &Path) -> bool {
+async fn give_file(reader: &Reader<pb::LogChunk>, id: u64, file: &Path) -> Result<(), ReaderGone> {
     let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let chunk = |data| pb::LogChunk { id, name: name.clone(), data };
-    let Ok(log) = std::fs::File::open(file) else { return true };
-    let empty = log.metadata().is_ok_and(|file| file.len() == 0);
-    if empty {
-        return chunks.blocking_send(Ok(chunk(Vec::new()))).is_ok();
+    let Ok(log) = tokio::fs::File::open(file).await else { return Ok(()) };
+    if log.metadata().await.is_ok_and(|file| file.len() == 0) {
+        return reader.give(Ok(chunk(Vec::new()))).await;
     }
-    match send_pieces(log, |data| chunks.blocking_send(Ok(chunk(data))).is_ok()) {
-        Ok(goes_on) => goes_on,
-        Err(error) => chunks.blocking_send(Err(Status::internal(format!("{}: {error}", file.display())))).is_ok(),
-    }
+    reader.give_all(log, chunk).await
 }
 
-/// Reads to the end in pieces; `false` when `take` wants no more.
-fn send_pieces(mut from: impl Read, mut take: impl FnMut(Vec<u8>) -> bool) -> std::io::Result<bool> {
-    loop {
-        let mut data = Vec::with_capacity(CHUNK_BYTES);
-        if from.by_ref().take(CHUNK_BYTES as u64).read_to_end(&mut data)? == 0 {
-            return Ok(true);
-        }
-        if !take(data) {
-            return Ok(false);
-        }
-    }
-}
-
-fn send_diff(chunks: &mpsc::Sender<Result<pb::DiffChunk, Status>>, git: Git, args: &[&str]) -> Result<(), String> {
-    let mut command = git.command(args);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = command.spawn().map_err(|error| format!("cannot run git: {error}"))?;
-    let read = match child.stdout.take() {
-        Some(out) => send_pieces(out, |data| chunks.blocking_send(Ok(pb::DiffChunk { data })).is_ok()),
-        None => Ok(true),
+async fn give_diff(reader: &Reader<pb::DiffChunk>, git: Git, args: &[&str]) -> Result<(), ReaderGone> {
+    let mut command = tokio::process::Command::from(git.command(args));
+    // Nobody reads any more: git need not finish.
+    command.kill_on_drop(true).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) => return reader.give(Err(Status::internal(format!("cannot run git: {error}")))).await,
     };
-    if !matches!(read, Ok(true)) {
-        // Nobody reads any more: git need not finish. It may have by itself.
-        let _ended_before = child.kill();
-        let _ended_after = child.wait();
-        return read.map(|_| ()).map_err(|error| error.to_string());
+    if let Some(out) = child.stdout.take() {
+        reader.give_all(out, |data| pb::DiffChunk { data }).await?;
     }
-    let status = child.wait().map_err(|error| error.to_string())?;
-    if status.success() { Ok(()) } else { Err(format!("git diff failed ({status})")) }
+    match child.wait().await {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => reader.give(Err(Status::internal(format!("git diff failed ({status})")))).await,
+        Err(error) => reader.give(Err(Status::internal(error.to_string()))).await,
+    }
 }

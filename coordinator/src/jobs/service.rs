@@ -17,6 +17,10 @@ use crate::hub::{Hub, JobAccess, Role};
 /// Largest message: the plan, or the rows, of 100,000 subtasks.
 pub const MESSAGE_BYTES_MAX: usize = 256 << 20;
 
+/// Said of a job that the server cannot run.
+const HELD: &str =
+    "another process on the server's machine runs the job; the server takes it up by itself when that process ends";
+
 type Reply<T> = Result<Response<T>, Status>;
 type Sent<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -99,7 +103,11 @@ impl Jobs for JobsService {
         allow(request.extensions(), Role::Read)?;
         let access = self.access(&request.get_ref().job).await?;
         let bytes = self.hub.bytes_of(&access).await;
-        Ok(Response::new(pb::JobStatus { bytes, ..access.status().await? }))
+        let mut status = access.status().await?;
+        if self.hub.is_held(&access) {
+            status.warnings.insert(0, HELD.to_owned());
+        }
+        Ok(Response::new(pb::JobStatus { bytes, ..status }))
     }
 
     async fn subtasks(&self, request: Request<pb::SubtasksRequest>) -> Reply<pb::SubtaskList> {
@@ -176,7 +184,7 @@ impl Jobs for JobsService {
     async fn drain_worker(&self, request: Request<pb::DrainWorkerRequest>) -> Reply<pb::ControlReply> {
         let who = allow(request.extensions(), Role::Submit)?;
         tracing::info!(who = who.name, worker = request.get_ref().worker, "a worker is asked to drain");
-        self.drain(&request.get_ref().worker).await.map(Response::new)
+        self.drain(&request.get_ref().worker).map(Response::new)
     }
 
     async fn release(&self, request: Request<pb::ReleaseRequest>) -> Reply<pb::ControlReply> {

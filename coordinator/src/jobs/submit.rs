@@ -1,16 +1,17 @@
 //! A submission as a stream: the header, then the pack in pieces, kept in a file until it is whole.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use longhaul_proto as pb;
 use longhaul_proto::submit_part::Part;
-use tempfile::NamedTempFile;
 use tokio::io::AsyncWriteExt as _;
 use tonic::{Status, Streaming};
 
 use super::JobsService;
 use super::guard::{audited, full};
-use crate::hub::{Identity, PACK_BYTES_MAX, Role, Submission};
+use crate::hub::{Identity, IncomingPack, PACK_BYTES_MAX, PACKS_MAX, Role, Submission};
+use crate::web::STALL_MAX;
 
 impl JobsService {
     pub(super) async fn take_submission(
@@ -27,17 +28,15 @@ impl JobsService {
         let pack = self.take_pack(parts).await?;
         let asked = audited(who, Role::Submit, "submit", format!("{} subtasks: {}", plan.nodes.len(), plan.goal));
         tracing::info!(who = asked.who, job = plan.job, "a plan is submitted");
-        let path = pack.as_ref().map(|pack| pack.path().to_owned());
-        let (job, note) = self.hub.submit(Submission { plan, pack: path, new_job, asked }).await?;
-        drop(pack);
+        let (job, note) = self.hub.submit(Submission { plan, pack, new_job, asked }).await?;
         Ok(pb::SubmitReply { job: job.to_string(), note })
     }
 
     /// The pack's pieces in a file that goes with the value. `None` when none came.
-    async fn take_pack(&self, mut parts: Streaming<pb::SubmitPart>) -> Result<Option<NamedTempFile>, Status> {
-        let mut pack: Option<(NamedTempFile, tokio::fs::File)> = None;
+    async fn take_pack(&self, mut parts: Streaming<pb::SubmitPart>) -> Result<Option<IncomingPack>, Status> {
+        let mut pack: Option<(IncomingPack, tokio::fs::File)> = None;
         let mut bytes = 0_u64;
-        while let Some(part) = parts.message().await? {
+        while let Some(part) = tokio::time::timeout(STALL_MAX, parts.message()).await.map_err(|_| stalled())?? {
             let Some(Part::Pack(piece)) = part.part else {
                 return Err(Status::invalid_argument("only pieces of a pack may follow the header"));
             };
@@ -48,31 +47,41 @@ impl JobsService {
                 )));
             }
             if pack.is_none() {
-                pack = Some(self.new_file()?);
+                pack = Some(self.new_pack()?);
             }
             if let Some((_, file)) = &mut pack {
                 file.write_all(&piece).await.map_err(not_written)?;
             }
         }
         match pack {
-            Some((named, mut file)) => {
+            Some((pack, mut file)) => {
                 file.flush().await.map_err(not_written)?;
-                Ok(Some(named))
+                Ok(Some(pack))
             }
             None => Ok(None),
         }
     }
 
-    fn new_file(&self) -> Result<(NamedTempFile, tokio::fs::File), Status> {
+    fn new_pack(&self) -> Result<(IncomingPack, tokio::fs::File), Status> {
+        let place = Arc::clone(&self.hub.inner.packs).try_acquire_owned().map_err(|_| crowded())?;
         let folder: PathBuf = self.hub.incoming();
         let make = || {
             std::fs::create_dir_all(&folder)?;
             let named = tempfile::Builder::new().prefix("submission-").suffix(".pack").tempfile_in(&folder)?;
             let file = tokio::fs::File::from_std(named.reopen()?);
-            Ok((named, file))
+            Ok((named.into_temp_path(), file))
         };
-        make().map_err(not_written)
+        let (path, file) = make().map_err(not_written)?;
+        Ok((IncomingPack { path, place }, file))
     }
+}
+
+fn stalled() -> Status {
+    Status::deadline_exceeded(format!("nothing of the submission came for {} s: submit again", STALL_MAX.as_secs()))
+}
+
+fn crowded() -> Status {
+    Status::unavailable(format!("{PACKS_MAX} submissions are coming in already: try again when one is through"))
 }
 
 fn not_written(error: std::io::Error) -> Status {

@@ -5,6 +5,7 @@
 //! runs again in the meantime is followed further.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use longhaul_common::JobId;
 use longhaul_proto as pb;
@@ -27,6 +28,19 @@ const GROUP: usize = 512;
 
 /// Groups of records read ahead of a watcher.
 const GROUPS_AHEAD: usize = 2;
+
+/// How long one group of records may take to be told before its reading ends, to begin again where
+/// the watcher is once he takes more.
+const UNREAD_MAX: Duration = Duration::from_secs(5);
+
+/// How a reading of the journal ended.
+#[derive(PartialEq, Eq)]
+enum Read {
+    /// At the journal's end.
+    Whole,
+    /// The watcher takes nothing.
+    Stalled,
+}
 
 /// Feeds one watcher.
 pub(super) struct Watcher {
@@ -155,7 +169,16 @@ impl Watcher {
         Ok(())
     }
 
+    /// The journal behind what was told, again from there whenever the watcher stalled.
     async fn read_journal(&mut self, access: &JobAccess) -> Result<(), End> {
+        while self.read_on(access).await? == Read::Stalled {
+            // A place for the next event: it is given back, for nobody else takes it.
+            drop(self.events.reserve().await.map_err(|_| End::Left)?);
+        }
+        Ok(())
+    }
+
+    async fn read_on(&mut self, access: &JobAccess) -> Result<Read, End> {
         let (layout, after) = (access.layout(), self.seen);
         let (groups, mut ahead) = mpsc::channel::<Vec<Record>>(GROUPS_AHEAD);
         let reading = tokio::task::spawn_blocking(move || {
@@ -172,10 +195,14 @@ impl Watcher {
             read
         });
         while let Some(group) = ahead.recv().await {
-            self.tell(access, &Arc::new(group)).await?;
+            match tokio::time::timeout(UNREAD_MAX, self.tell(access, &Arc::new(group))).await {
+                Ok(told) => told?,
+                // The thread that reads is not kept for a watcher who does not.
+                Err(_) => return Ok(Read::Stalled),
+            }
         }
         match reading.await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => Ok(Read::Whole),
             Ok(Err(error)) => Err(AccessError::from(error).into()),
             Err(error) => Err(End::Said(Box::new(Status::internal(error.to_string())))),
         }
@@ -203,7 +230,10 @@ impl Watcher {
             }
         };
         for event in described {
+            let seq = event.seq;
             self.events.send(Ok(event)).await.map_err(|_| End::Left)?;
+            // Cut here, it goes on behind what was told.
+            self.seen = seq;
         }
         self.seen = last;
         Ok(())

@@ -1,9 +1,12 @@
 //! The fleet as people see it, and what can be asked of a worker.
 
 use longhaul_common::JobId;
+use longhaul_common::bus::{Link, Message, Subject};
 use longhaul_common::server::{Connection, ServerAccess};
 use longhaul_proto as pb;
+use longhaul_proto::to_worker;
 use longhaul_proto::worker_client::WorkerClient;
+use prost::Message as _;
 use tonic::Status;
 
 use super::JobsService;
@@ -12,7 +15,7 @@ use crate::control::Control;
 use crate::core::Millis;
 use crate::driver::Clock as _;
 use crate::fleet::Seen;
-use crate::hub::{Identity, JobCard};
+use crate::hub::{Identity, JobCard, off_runtime};
 
 impl JobsService {
     /// Every worker heard of.
@@ -44,18 +47,27 @@ impl JobsService {
         Ok(WorkerClient::new(access.connect().map_err(|error| error.to_string())?))
     }
 
-    pub(super) async fn drain(&self, worker: &str) -> Result<pb::ControlReply, Status> {
-        let seen = self.hub.inner.site.fleet.worker(worker);
+    /// Asks a worker to finish and leave, over the bus: it needs no service of its own.
+    pub(super) fn drain(&self, worker: &str) -> Result<pb::ControlReply, Status> {
+        let site = &self.hub.inner.site;
+        let seen = site.fleet.worker(worker);
         let seen = seen.ok_or_else(|| Status::not_found(format!("no worker is called {worker:?}")))?;
-        let mut client = self.worker_client(&seen.presence).map_err(Status::failed_precondition)?;
-        let answer = client.drain(pb::DrainRequest { within_ms: 0 }).await;
-        let note = answer.map_err(|status| match status.code() {
-            tonic::Code::Unavailable => {
-                Status::unavailable(format!("{worker} cannot be reached: {}", status.message()))
-            }
-            _ => status,
-        })?;
-        Ok(pb::ControlReply { lines: vec![note.into_inner().note], affected: 1 })
+        let row = row(&seen, SystemClock.now_ms());
+        if row.state == "silent" {
+            return Err(Status::unavailable(format!("{worker} cannot be asked: {}", row.reason)));
+        }
+        if seen.presence.draining {
+            return Ok(pb::ControlReply { lines: vec![format!("{worker} drains already")], affected: 0 });
+        }
+        if let Link::Down { cause } = site.bus.link() {
+            return Err(Status::unavailable(format!("{worker} cannot be asked, NATS does not answer: {cause}")));
+        }
+        let drain = pb::Drain { incarnation: seen.presence.incarnation };
+        let payload = pb::ToWorker { message: Some(to_worker::Message::Drain(drain)) }.encode_to_vec().into();
+        let id = format!("drain.{}", self.hub.next_send());
+        let message = Message { subject: Subject::worker(worker), id, payload };
+        site.bus.publish(message).map_err(|error| Status::unavailable(error.to_string()))?;
+        Ok(pb::ControlReply { lines: vec![format!("{worker} takes nothing new and leaves")], affected: 1 })
     }
 }
 
@@ -119,7 +131,10 @@ impl JobsService {
     pub(super) async fn list_jobs(&self) -> Result<pb::JobList, Status> {
         let cards = match &self.hub.inner.only {
             Some(_) => Vec::new(),
-            None => JobCard::all(&self.hub.inner.site.layout),
+            None => {
+                let layout = self.hub.inner.site.layout.clone();
+                off_runtime(move || Ok(JobCard::all(&layout))).await?
+            }
         };
         let mut ids: Vec<JobId> = cards.iter().filter_map(|card| card.job.parse().ok()).collect();
         let running: Vec<JobId> = self.hub.running_jobs().into_iter().map(|running| running.id).collect();
@@ -129,7 +144,8 @@ impl JobsService {
             match self.hub.find(&id).await {
                 Ok(access) => {
                     let bytes = self.hub.bytes_of(&access).await;
-                    jobs.push(pb::JobRow { bytes, ..job_row(access.status().await?) });
+                    let held = self.hub.is_held(&access);
+                    jobs.push(pb::JobRow { bytes, held, ..job_row(access.status().await?) });
                 }
                 Err(error) => tracing::warn!(job = %id, %error, "a job cannot be listed"),
             }
@@ -148,5 +164,6 @@ fn job_row(status: pb::JobStatus) -> pb::JobRow {
         source_path: status.source_path,
         live: status.live,
         bytes: None,
+        held: false,
     }
 }

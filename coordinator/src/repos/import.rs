@@ -41,6 +41,9 @@ pub(super) fn quarantine_name(job: &str, id: &str) -> String {
     format!("incoming-{job}={id}")
 }
 
+/// The quarantine of a submission's history begins so: no job has an empty name.
+pub(crate) const BASE_QUARANTINE: &str = "incoming-=";
+
 /// A result as its worker reports it.
 #[derive(Clone, Debug)]
 pub struct Incoming<'a> {
@@ -174,4 +177,18 @@ fn move_objects(from: &Path, to: &Path) -> Result<(), RepoError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_job_s_leftovers_look_like_a_submission_s() {
+        for job in ["base", "a", "incoming"] {
+            assert!(!BASE_QUARANTINE.starts_with(&quarantine_name(job, "")), "{job}");
+            assert!(!quarantine_name(job, "7").starts_with(BASE_QUARANTINE), "{job}");
+        }
+        assert!("".parse::<longhaul_common::JobId>().is_err(), "a submission's is that of no job");
+    }
 }

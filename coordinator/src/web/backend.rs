@@ -11,7 +11,7 @@ use crate::results::Delivery;
 
 /// The jobs behind a server. The hub is one; the server's own tests bring another.
 pub trait Backend: Send + Sync + 'static {
-    /// The bare store of a job, where the caller may read it now.
+    /// The bare store of a job, where the caller may read it now. Blocks on files.
     fn store_for(&self, who: &Identity, job: &JobId) -> Option<PathBuf>;
 
     /// Takes a result in; answers when it is durable.

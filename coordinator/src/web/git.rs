@@ -63,10 +63,16 @@ impl GitHttp {
         Self { backend, seats: Seats::new(SERVED_MAX, SERVED_TO_ONE_MAX, TURN_WAIT), stop }
     }
 
+    /// Files may have to be read for it.
+    async fn store_for(&self, who: &Identity, job: &JobId) -> Option<PathBuf> {
+        let (backend, who, job) = (Arc::clone(&self.backend), who.clone(), job.clone());
+        tokio::task::spawn_blocking(move || backend.store_for(&who, &job)).await.ok()?
+    }
+
     async fn serve(&self, request: Request) -> Result<Response, NotServed> {
         let who = request.extensions().get::<Identity>().cloned().ok_or(NotServed::Nowhere)?;
         let (job, wanted) = wanted(request.method(), request.uri().path(), request.uri().query())?;
-        let store = self.backend.store_for(&who, &job).ok_or(NotServed::Nowhere)?;
+        let store = self.store_for(&who, &job).await.ok_or(NotServed::Nowhere)?;
         let encoding = encoding(request.headers(), wanted)?;
         let protocol = protocol(request.headers());
         let seat = self.seats.take(&who.name).await.ok_or(NotServed::Busy)?;

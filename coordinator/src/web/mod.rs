@@ -27,3 +27,4 @@ pub use config::{TlsFiles, WebConfig, WebError};
 pub use listener::{Web, start, start_with};
 pub use spool::SpoolLimits;
 pub use tokens::{AccessError, AccessFile, token_digest};
+pub(crate) use upload_pack::STALL_MAX;

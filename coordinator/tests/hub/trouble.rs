@@ -31,7 +31,7 @@ async fn explained(server: &Server, job: &str, subtask: &str) -> Vec<String> {
 }
 
 /// Polls until a look finds something.
-async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(found) = look().await {

@@ -153,7 +153,12 @@ impl Server {
 
     /// Submits a plan with the place's pack.
     pub async fn submit(&self, place: &Place, plan: pb::Plan) -> Result<pb::SubmitReply, Status> {
-        let header = submit_part::Part::Header(pb::SubmitHeader { plan: Some(plan), new_job: false });
+        self.submit_as(place, plan, false).await
+    }
+
+    /// The same, where the job may have to be a new one.
+    pub async fn submit_as(&self, place: &Place, plan: pb::Plan, new_job: bool) -> Result<pb::SubmitReply, Status> {
+        let header = submit_part::Part::Header(pb::SubmitHeader { plan: Some(plan), new_job });
         let pack = place.pack();
         let pieces = pack.chunks(64).map(|piece| submit_part::Part::Pack(piece.to_vec()));
         let parts: Vec<pb::SubmitPart> =
@@ -209,6 +214,7 @@ pub struct FakeWorker {
     held: Mutex<Vec<(String, u64)>>,
     slots: u32,
     protocol: u32,
+    pub draining: bool,
     _listener: AbortOnDropHandle<()>,
 }
 
@@ -233,10 +239,16 @@ impl FakeWorker {
             held: Mutex::default(),
             slots,
             protocol,
+            draining: false,
             _listener: AbortOnDropHandle::new(listener),
         };
         worker.announce();
         worker
+    }
+
+    /// As of the process of this name.
+    pub fn incarnation(&self) -> u64 {
+        1 + self.name.len() as u64
     }
 
     pub fn identity(&self) -> Identity {
@@ -252,6 +264,8 @@ impl FakeWorker {
             gate_slots: 1,
             protocol: self.protocol,
             holding,
+            draining: self.draining,
+            incarnation: self.incarnation(),
             ..pb::Presence::default()
         };
         let payload = pb::FromWorker { message: Some(from_worker::Message::Presence(presence)) }.encode_to_vec().into();

@@ -25,6 +25,7 @@ fn a_user_leaves_a_worker_joins_another_drains_and_the_job_ends_right() {
     rig.ends(&mut run, 130, "run");
     assert!(rig.said("run").contains("goodbye goes on at the server"), "{}", rig.said("run"));
 
+    // Looked at through its own service; drained without one.
     let further = ["--label", "rare", "--listen", "127.0.0.1:0"];
     rig.fleet.join(&rig.world, "w2", &further).expect("w2 joins");
     rig.shows(&["status", "--json"], "\"running\":2");
@@ -73,5 +74,26 @@ fn a_coordinator_that_is_killed_is_missed_and_found_again() {
     assert!(verified.contains("6 subtasks proven landed, 0 findings"), "{verified}");
     let attempts = rig.expect(0, &["status", "--json"]).stdout;
     assert!(attempts.contains("\"attempts\":6"), "nothing was done twice: {attempts}");
+    rig.leave();
+}
+
+#[test]
+fn a_worker_without_a_service_is_drained_and_its_last_words_arrive() {
+    if !here() {
+        return;
+    }
+    let world = job::world(1);
+    job::write(&world, job::EDIT, "");
+    let mut rig = Rig::new(world, 1);
+    rig.shows(&["workers"], "present");
+    rig.expect(2, &["drain", "w9"]);
+    rig.expect(0, &["drain", "w1"]);
+    let leaver = rig.fleet.workers[0].process.as_mut().expect("it runs");
+    let status = leaver.wait(WAIT_MAX).expect("waited for").expect("it leaves");
+    let log = rig.fleet.workers[0].log(&rig.world);
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.contains("Draining") && log.contains("everything finished was delivered"), "{log}");
+    // What it said last was said when nothing held it back any more: it is not taken for silent yet.
+    rig.shows(&["workers"], "draining");
     rig.leave();
 }

@@ -25,7 +25,10 @@ fn every_verb_answers_for_a_job_on_a_server() {
     assert_eq!(status["counts"]["parked"].as_u64(), Some(1), "{status}");
     rig.expect(2, &["answer", "9999", "nobody asked"]);
     std::fs::write(&mended, "").expect("writable");
-    let mut follower = rig.begin(&["watch", "--exit-status"], "watch");
+    // As `run` ended: what is left waits for a person.
+    let still = rig.expect(3, &["watch", "--exit-status"]).stderr;
+    assert!(still.contains("goes on only when somebody acts; 1 subtasks wait for a person"), "{still}");
+    let mut follower = rig.begin(&["watch"], "watch");
     rig.expect(0, &["answer", park.trim_matches('"'), "it is mended now"]);
     rig.ends(&mut follower, 0, "watch");
     rig.expect(0, &["export"]);

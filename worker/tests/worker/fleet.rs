@@ -1,6 +1,6 @@
 //! A fleet's worker: all jobs, its own folder, and how it leaves.
 
-use longhaul_proto::{Failure, FailureClass, Gate, Hello, Refusal, Verdict, finished, to_worker};
+use longhaul_proto::{Drain, Failure, FailureClass, Gate, Hello, Refusal, Verdict, finished, to_worker};
 use longhaul_worker::{DiskLimits, Scope, Shutdown, Weight, Weights, WorkerConfig, WorkerError};
 
 use crate::world::{World, command, job, sh, shim};
@@ -93,6 +93,29 @@ async fn a_drain_lets_what_runs_finish_and_hands_back_what_waits() {
     world.ended().await.expect("drained");
     assert!(world.no_result(), "nothing new was taken");
     world.present(|found| found.draining && found.holding.is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_drain_over_the_bus_is_for_the_process_that_is_meant_and_is_seen_by_who_runs_it() {
+    let mut world = World::new(&[("a", "1\n")]);
+    world.as_fleet(|_| {}).await;
+    let go = world.dir.path().join("go");
+    let line = format!("echo running; until test -e {}; do sleep 0.05; done; echo 2 > a", go.display());
+    let work = world.work(vec![command(&line)]);
+    world.assign(work).await;
+    world.heard_line("running").await;
+    let incarnation = world.present(|_| true).await.incarnation;
+    world.send(to_worker::Message::Drain(Drain { incarnation: incarnation ^ 1 })).await;
+    world.send(to_worker::Message::Hello(Hello { protocol_min: 1, protocol_max: 9, version: "x".into() })).await;
+    assert!(!world.present(|_| true).await.draining, "it was for the process before");
+    for _ in 0..2 {
+        world.send(to_worker::Message::Drain(Drain { incarnation })).await;
+    }
+    world.present(|found| found.draining).await;
+    assert!(world.shutdown.drain.is_cancelled(), "as if whoever runs it had asked");
+    std::fs::write(go, "").expect("written");
+    assert!(matches!(world.result().await.outcome, Some(finished::Outcome::Patch(_))));
+    world.ended().await.expect("drained");
 }
 
 #[tokio::test]
