@@ -48,7 +48,13 @@ pub fn open_generation(state: &State, plan: Plan) -> Result<PlanOpened, BadOid> 
         carried_nodes.push(Carried { node, what: Some(what) });
     }
     let tip = if keep_tip { state.landing.tip } else { base };
-    Ok(PlanOpened { generation: state.generation() + 1, plan: Some(plan), carried: carried_nodes, tip: tip.to_vec() })
+    Ok(PlanOpened {
+        generation: state.generation() + 1,
+        plan: Some(plan),
+        carried: carried_nodes,
+        tip: tip.to_vec(),
+        asks_without_yes: true,
+    })
 }
 
 /// A revert on its way has not happened yet: its subtask still counts as landed.

@@ -25,7 +25,7 @@ pub(super) fn requested(state: &State, request: &Request) -> Result<Vec<Event>, 
         Request::Pause { reason } => paused(state, reason),
         Request::Resume { limits } => resume(state, limits.as_ref()),
         Request::Cancel { nodes, whole_job, reason } => cancel(state, nodes, *whole_job, reason),
-        Request::Retry { nodes, remark } => try_again(state, nodes, remark),
+        Request::Retry { nodes, remark } => try_again(state, nodes, remark)?,
         Request::Approve { parks, by } => approve(state, parks, by),
         Request::Answer { park, text, by } => answer(state, *park, text, by)?,
         Request::Release { worker, by } => release(state, worker, by)?,
@@ -95,8 +95,23 @@ fn cancel(state: &State, nodes: &[NodeId], whole_job: bool, reason: &str) -> Vec
         .collect()
 }
 
+/// Whether it ended while it waited for a yes to its pilot.
+fn ended_without_yes(state: &State, node: NodeId) -> bool {
+    let subtask = state.subtask(node);
+    // Older journals know of no yes: what was begun had one.
+    let had_yes = subtask.approved || subtask.attempts > 0;
+    state.node(node).behind_pilot && !had_yes && subtask.phase().kind() == PhaseKind::Closed
+}
+
 /// The named ones that are parked or closed without a result, and whatever was skipped for them.
-fn try_again(state: &State, nodes: &[NodeId], remark: &str) -> Vec<Event> {
+fn try_again(state: &State, nodes: &[NodeId], remark: &str) -> Result<Vec<Event>, Refusal> {
+    if let Some(&node) = nodes.iter().find(|&&node| ended_without_yes(state, node)) {
+        let id = &state.node(node).id;
+        return Err(Refusal(format!(
+            "{id:?} ended while it waited for a yes to the pilot of its map, so it has none: `longhaul run` opens the \
+             next generation, which asks again"
+        )));
+    }
     let mut order: Vec<NodeId> = Vec::new();
     let mut seen = BTreeSet::new();
     let mut stack: Vec<NodeId> = nodes.iter().rev().copied().collect();
@@ -108,19 +123,17 @@ fn try_again(state: &State, nodes: &[NodeId], remark: &str) -> Vec<Event> {
             Phase::Closed { outcome, .. } => *outcome != i32::from(Outcome::Reverted) || nodes.contains(&node),
             _ => false,
         };
-        if !again || !seen.insert(node) {
+        if !again || ended_without_yes(state, node) || !seen.insert(node) {
             continue;
         }
         order.push(node);
         stack.extend(state.graph.dependents(node).filter(|&after| state.subtask(after).phase().name() == "skipped"));
     }
-    order
-        .into_iter()
-        .map(|node| {
-            let remark = if nodes.contains(&node) { remark.to_owned() } else { String::new() };
-            Event::Retried(pb::Retried { node: node.0, remark })
-        })
-        .collect()
+    let retried = order.into_iter().map(|node| {
+        let remark = if nodes.contains(&node) { remark.to_owned() } else { String::new() };
+        Event::Retried(pb::Retried { node: node.0, remark })
+    });
+    Ok(retried.collect())
 }
 
 fn approve(state: &State, parks: &[ParkId], by: &str) -> Vec<Event> {

@@ -187,6 +187,11 @@ impl State {
         self.plan.nodes.iter().position(|node| node.id == id).map(NodeId::at)
     }
 
+    /// Attempts whose lease expired and whose subtask may still want their result.
+    pub fn lost_attempts(&self) -> &BTreeMap<AttemptId, LostAttempt> {
+        &self.lost
+    }
+
     /// Attempts under lease.
     pub fn attempts(&self) -> &BTreeMap<AttemptId, LiveAttempt> {
         self.attempts.all()

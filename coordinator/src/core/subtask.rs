@@ -339,6 +339,8 @@ pub struct Subtask {
     pub remarks: Vec<String>,
     /// What a closed or landed attempt said about itself.
     pub summary: String,
+    /// A person said yes to the pilot it was behind. Holds for later generations.
+    pub approved: bool,
 }
 
 impl Subtask {
@@ -363,6 +365,7 @@ impl Subtask {
             wip: None,
             remarks: Vec::new(),
             summary: String::new(),
+            approved: false,
         }
     }
 

@@ -66,9 +66,13 @@ impl State {
         let plan = Arc::clone(&self.plan);
         for node in &plan.nodes {
             let missing = 0;
-            let before = former.get(node.id.as_str()).map(|(_, before)| before.phase().park_reason());
-            // A yes given to the pilot holds for the next generation too.
-            let approved = before.is_some_and(|reason| reason != Some(ParkReason::Pilot));
+            let before = former.get(node.id.as_str()).map(|(_, before)| before);
+            // A yes given to the pilot holds for the next generation too, whatever became of the
+            // subtask since. One that was cancelled while it waited was never said yes to.
+            let approved = before.is_some_and(|before| match opened.asks_without_yes {
+                true => before.approved,
+                false => before.phase().park_reason() != Some(ParkReason::Pilot),
+            });
             let phase = if node.behind_pilot && !approved {
                 self.last_park += 1;
                 let text = "waits for a yes to the pilot of its map".to_owned();
@@ -77,6 +81,7 @@ impl State {
                 Phase::Ready
             };
             let mut subtask = Subtask::new(phase, missing);
+            subtask.approved = approved;
             if let Some((_, before)) = former.remove(node.id.as_str()) {
                 (subtask.attempts, subtask.spent_ms) = (before.attempts, before.spent_ms);
                 (subtask.tokens, subtask.usd_micros) = (before.tokens, before.usd_micros);

@@ -227,13 +227,21 @@ impl State {
 
     pub(super) fn woken(&mut self, event: &pb::Woken) -> Result<(), ApplyError> {
         let node = self.known(event.node)?;
+        self.note_yes(node);
         self.subtasks[node.index()].losses = 0;
         self.shift(node, Move::Wake, Phase::Ready)?;
         Ok(())
     }
 
+    /// Only `approve` and `answer` move what waits for a yes to its pilot.
+    fn note_yes(&mut self, node: NodeId) {
+        let subtask = &mut self.subtasks[node.index()];
+        subtask.approved |= subtask.phase().park_reason() == Some(ParkReason::Pilot);
+    }
+
     pub(super) fn retried(&mut self, event: &pb::Retried) -> Result<(), ApplyError> {
         let node = self.known(event.node)?;
+        self.note_yes(node);
         let open = |dep: &NodeId| !self.subtask(*dep).phase().kind().is_terminal() || self.dooms(self.subtask(*dep));
         let missing = self.outside_deps(node).filter(open).count();
         let subtask = &mut self.subtasks[node.index()];

@@ -71,6 +71,12 @@ impl Bench {
         self.take(Event::PlanOpened(opened));
     }
 
+    /// As older programs wrote it down.
+    pub fn open_as_before(&mut self, plan: pb::Plan) {
+        let opened = open_generation(&self.state, plan).expect("a base");
+        self.take(Event::PlanOpened(pb::PlanOpened { asks_without_yes: false, ..opened }));
+    }
+
     fn take(&mut self, event: Event) {
         let record = Record { seq: self.state.seq() + 1, at_ms: self.now, event: Some(event) };
         let wire = Record::decode(record.encode_to_vec().as_slice()).expect("round trip");

@@ -1,6 +1,9 @@
 //! Generations: what an edited plan keeps.
 
+use longhaul_common::{NodeId, ParkId};
+
 use super::bench::{Bench, plan};
+use crate::core::{Input, Request};
 
 fn landed_two() -> Bench {
     let mut bench = Bench::new(plan(&[("a", &[]), ("b", &[0]), ("c", &[])]));
@@ -64,4 +67,46 @@ fn the_base_gate_is_not_asked_again_on_the_same_base() {
     bench.expect("plan_opened");
     bench.presence();
     bench.assigned();
+}
+
+/// One pilot, and three that wait for a yes to it.
+fn piloted() -> longhaul_proto::Plan {
+    let mut plan = plan(&[("pilot", &[]), ("b", &[]), ("c", &[]), ("d", &[])]);
+    plan.nodes[1..].iter_mut().for_each(|node| node.behind_pilot = true);
+    plan
+}
+
+#[test]
+fn a_yes_to_the_pilot_outlives_a_cancelled_job_and_no_yes_is_made_by_one() {
+    let mut bench = Bench::new(piloted());
+    bench.assigned();
+    bench.request(Request::Approve { parks: vec![ParkId(1)], by: "me".into() });
+    bench.expect_all(&["woken", "assigned"]);
+    bench.request(Request::Answer { park: ParkId(2), text: "gently".into(), by: "me".into() });
+    bench.expect_all(&["retried", "assigned"]);
+    bench.request(Request::Cancel { nodes: Vec::new(), whole_job: true, reason: String::new() });
+    bench.expect_all(&["cancelled", "cancelled", "cancelled", "cancelled", "job_closed"]);
+    // Asking to try again is not a yes, and says so.
+    let retry = |node| Input::Request(Request::Retry { nodes: vec![NodeId(node)], remark: String::new() });
+    let refusal = bench.try_feed(retry(3)).expect_err("nobody said yes to it");
+    assert!(refusal.0.contains("\"d\"") && refusal.0.contains("asks again"), "{refusal}");
+    bench.open(piloted());
+    bench.expect("plan_opened");
+    let names = |bench: &Bench| [0, 1, 2, 3].map(|node| bench.name(node));
+    assert_eq!(names(&bench), ["ready", "ready", "ready", "parked"], "two were said yes to, one was not");
+    // Once more, by way of a generation in which they were not begun.
+    bench.open(piloted());
+    bench.expect("plan_opened");
+    assert_eq!(names(&bench), ["ready", "ready", "ready", "parked"]);
+}
+
+#[test]
+fn a_journal_of_before_is_read_as_it_was_meant() {
+    let mut bench = Bench::new(piloted());
+    bench.assigned();
+    bench.request(Request::Cancel { nodes: Vec::new(), whole_job: true, reason: String::new() });
+    bench.expect_all(&["cancelled", "cancelled", "cancelled", "cancelled", "job_closed"]);
+    bench.open_as_before(piloted());
+    bench.expect("plan_opened");
+    assert_eq!([1, 2, 3].map(|node| bench.name(node)), ["ready", "ready", "ready"]);
 }
