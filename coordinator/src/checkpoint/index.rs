@@ -2,17 +2,20 @@
 //!
 //! sled 0.34.7 loses flushed data on a power cut (measured), so nothing is here that the journal
 //! does not hold: whenever the index is missing, damaged, of another format or behind, it is
-//! rebuilt. It holds attempts by subtask, receipts, node keys, the ledger, the snapshot catalogue
+//! rebuilt. Where the oldest records are retired, a rebuilt one knows of the time before them what
+//! the oldest snapshot does (docs/recovery.md). It holds attempts by subtask, receipts, node keys, the ledger, the snapshot catalogue
 //! and the job's row.
 
 use std::path::Path;
 
 use longhaul_common::layout::JobLayout;
-use longhaul_proto::{AttemptRow, Record, Usage};
+use longhaul_common::{AttemptId, NodeId};
+use longhaul_proto::{AttemptRow, Plan, Record, Usage};
 use prost::Message as _;
 
+use super::snapshot::{list_snapshots, read_snapshot};
 use super::{CheckpointError, FILE_FORMAT, journal};
-use crate::core::{Event, State};
+use crate::core::{Event, Phase, State};
 
 /// Records applied in one sled batch.
 const BATCH: usize = 512;
@@ -103,6 +106,9 @@ impl Index {
 
     fn catch_up(&self, layout: &JobLayout) -> Result<(), IndexError> {
         self.db.insert("format", &u64::from(FILE_FORMAT).to_be_bytes())?;
+        if let Some(first) = journal::first_seq(&layout.journal())?.filter(|&first| first > self.seq() + 1) {
+            self.bridge(layout, first)?;
+        }
         let mut batch = Vec::with_capacity(BATCH);
         let mut failed = None;
         journal::read(&layout.journal(), self.seq(), |record| {
@@ -115,6 +121,77 @@ impl Index {
         })?;
         failed.map_or(Ok(()), Err)?;
         self.apply(&batch)
+    }
+
+    /// Records between what it has and the journal's first are retired: what the oldest snapshot
+    /// behind them holds is all that is left to know, the names of subtasks before all.
+    fn bridge(&self, layout: &JobLayout, first: u64) -> Result<(), IndexError> {
+        let mut found = None;
+        for (seq, path) in list_snapshots(&layout.snapshots())? {
+            if found.is_none() && seq + 1 >= first {
+                found = read_snapshot(&path)?;
+            }
+        }
+        let state = found.unwrap_or_default();
+        // Where a plan was opened between, records before that are of another plan's numbers.
+        let mut opened = None;
+        journal::read(&layout.journal(), first - 1, |record| {
+            if record.seq <= state.seq() && matches!(record.event, Some(Event::PlanOpened(_))) {
+                opened = opened.or(Some(record.seq));
+            }
+            Ok(())
+        })?;
+        self.note_plan(state.plan())?;
+        self.note_state(&state)?;
+        self.db.insert("seq", &(opened.unwrap_or(first) - 1).to_be_bytes())?;
+        Ok(())
+    }
+
+    /// Attempts are filed by subtask name: numbers change with the plan.
+    fn note_plan(&self, plan: &Plan) -> Result<(), IndexError> {
+        for (at, node) in plan.nodes.iter().enumerate() {
+            self.nodes.insert((at as u64).to_be_bytes(), node.id.as_bytes())?;
+            self.keys.insert(&node.key, node.id.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// What a state still knows of attempts; rows that are there say more.
+    fn note_state(&self, state: &State) -> Result<(), IndexError> {
+        let mut rows: Vec<(NodeId, AttemptRow)> = Vec::new();
+        let row = |id: AttemptId, worker: &str, base: String, outcome: &str| AttemptRow {
+            attempt: id.0,
+            worker: worker.to_owned(),
+            base,
+            outcome: outcome.to_owned(),
+            ..AttemptRow::default()
+        };
+        for (&id, lost) in state.lost_attempts() {
+            rows.push((lost.node, row(id, &lost.worker, lost.base.to_string(), "lost")));
+        }
+        for node in state.nodes() {
+            let subtask = state.subtask(node);
+            let result = subtask.phase().candidate().map(|candidate| (candidate, "delivered"));
+            let spares = subtask.spares.iter().map(|candidate| (candidate, "spare"));
+            for (candidate, outcome) in result.into_iter().chain(spares) {
+                let made = row(candidate.attempt, &candidate.worker, hex(&candidate.patch.base), outcome);
+                rows.push((node, AttemptRow { commit: hex(&candidate.patch.commit), ..made }));
+            }
+            if let Phase::Landed(landed) = subtask.phase() {
+                self.landings.insert(landed.batch.0.to_be_bytes(), landed.commit.0.as_slice())?;
+            }
+        }
+        for (&id, live) in state.attempts() {
+            let running = row(id, &live.worker, live.base.to_string(), "running");
+            rows.push((live.node, AttemptRow { at_ms: live.since_ms, ..running }));
+        }
+        // A revert, and what an earlier generation left, are of no attempt.
+        for (node, row) in rows.into_iter().filter(|(_, row)| row.attempt > 0) {
+            if self.attempts.get(self.attempt_key(node.0, row.attempt)?)?.is_none() {
+                self.put_attempt(node.0, &row)?;
+            }
+        }
+        Ok(())
     }
 
     /// Notes records behind those it has; older ones are passed over.
@@ -134,11 +211,7 @@ impl Index {
     fn note(&self, at_ms: i64, event: &Event) -> Result<(), IndexError> {
         match event {
             Event::PlanOpened(opened) => {
-                // Attempts are filed by subtask name: numbers change with the plan.
-                for (at, node) in opened.plan.iter().flat_map(|plan| &plan.nodes).enumerate() {
-                    self.nodes.insert((at as u64).to_be_bytes(), node.id.as_bytes())?;
-                    self.keys.insert(&node.key, node.id.as_bytes())?;
-                }
+                opened.plan.iter().try_for_each(|plan| self.note_plan(plan))?;
             }
             Event::Assigned(event) => {
                 let row = AttemptRow {

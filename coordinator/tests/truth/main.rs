@@ -9,10 +9,10 @@ use std::path::PathBuf;
 
 use longhaul_common::layout::JobLayout;
 use longhaul_coordinator::checkpoint::{
-    CheckpointError, Index, JournalLimits, Store, list_snapshots, read_records, recover, recover_read_only,
-    recover_within,
+    CheckpointError, Index, JournalLimits, Store, list_snapshots, oldest_record, read_records, recover,
+    recover_read_only, recover_within,
 };
-use longhaul_coordinator::core::State;
+use longhaul_coordinator::core::{Event, State};
 use samples::{append, layout, opened};
 
 /// The only segment of a small journal.
@@ -233,4 +233,53 @@ fn a_segment_goes_only_after_two_verified_newer_snapshots() {
     }
     let error = recover_read_only(&layout).expect_err("refused").to_string();
     assert!(error.contains("oldest records are retired"), "{error}");
+}
+
+#[test]
+fn an_index_rebuilt_after_records_were_retired_knows_what_is_left_under_the_right_names() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let layout = layout(folder.path());
+    drop(opened(&layout, 5));
+    let limits = JournalLimits { segment_bytes: 1_000, journal_bytes: 3_000 };
+    let (recovered, mut store) = recover_within(&layout, limits).expect("opens");
+    let mut state = recovered.state;
+    let rows = |layout: &JobLayout| {
+        let index = Index::open(layout).expect("opens");
+        let of = |node| index.attempts_of(&format!("n{node}")).expect("readable");
+        ((0..5).map(of).collect::<Vec<_>>(), index.attempts_of("").expect("readable"))
+    };
+    for _ in 0..3 {
+        append(&mut state, &mut store, 61);
+        // It follows while nothing is retired yet.
+        rows(&layout);
+        store.snapshot(&state).expect("written");
+    }
+    let oldest = oldest_record(&layout).expect("readable").expect("some");
+    assert!(oldest > 2, "the plan's record is retired: {oldest}");
+    let (whole, _) = rows(&layout);
+    fs::remove_dir_all(layout.index()).expect("removable");
+    let (rebuilt, nameless) = rows(&layout);
+    assert!(nameless.is_empty(), "{nameless:?}");
+    let kept: Vec<u64> = read_records(&layout, 0)
+        .expect("readable")
+        .into_iter()
+        .filter_map(|record| match record.event {
+            Some(Event::Assigned(assigned)) => Some(assigned.attempt),
+            _ => None,
+        })
+        .collect();
+    assert!(kept.len() > 10, "{kept:?}");
+    for (whole, rebuilt) in whole.iter().zip(&rebuilt) {
+        let of_records = |rows: &[longhaul_proto::AttemptRow]| {
+            rows.iter().filter(|row| kept.contains(&row.attempt)).cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(of_records(rebuilt), of_records(whole), "whatever has a record is whole");
+        for row in rebuilt.iter().filter(|row| !kept.contains(&row.attempt)) {
+            let before = whole.iter().find(|before| before.attempt == row.attempt).expect("it was there");
+            assert_eq!((&row.worker, &row.base, &row.outcome), (&before.worker, &before.base, &before.outcome));
+        }
+    }
+    // One that was closed while records went is no better off, and no worse.
+    let live = state.attempts().iter().next().map(|(id, live)| (id.0, live.node.0 as usize)).expect("one is live");
+    assert_eq!(rebuilt[live.1].last().map(|row| (row.attempt, row.outcome.as_str())), Some((live.0, "running")));
 }
