@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 
-use longhaul_common::bus::{Bus as _, MemoryBus};
+use longhaul_common::bus::MemoryBus;
 use longhaul_coordinator::coordinator::Job;
 use longhaul_coordinator::hub::Submission;
 use longhaul_coordinator::jobs::JobsService;
@@ -39,12 +39,18 @@ fn cancel(job: &str) -> pb::CancelRequest {
 async fn what_was_begun_is_done_whole_though_the_caller_leaves() {
     let place = Place::new();
     let server = Server::start(&place).await;
+    let mut worker = FakeWorker::new(&server, "w", 1);
     server.submit(&place, place.plan("one", &["a"])).await.expect("taken");
+    let gate = worker.take().await;
+    worker.finish(&server.hub, &gate).await;
+    let _keeps_the_worker_busy = worker.take().await;
     let plan = place.plan("two", &["x"]);
     let submission = Submission { plan, pack: None, new_job: true, asked: pb::Audited::default() };
     begin_and_leave(server.hub.submit(submission)).await;
     until("the second job runs", async || server.hub.running(&id("two"))).await;
 
+    let gate = worker.take().await;
+    worker.finish(&server.hub, &gate).await;
     server.client().await.cancel(cancel("two")).await.expect("cancelled");
     closed(&server, "two").await;
     until("it is put away", async || server.hub.running(&id("two")).is_none().then_some(())).await;
@@ -148,6 +154,8 @@ fn readers_who_take_nothing_hold_no_thread() {
         let mut worker = FakeWorker::new(&server, "w", 1);
         server.submit(&place, place.plan("one", &names)).await.expect("taken");
         let gate = worker.take().await;
+        worker.finish(&server.hub, &gate).await;
+        let _cancelled_under_it = worker.take().await;
         server.client().await.cancel(cancel("one")).await.expect("cancelled");
         closed(&server, "one").await;
         let logs = place.layout().job(&id("one")).logs(gate.id);
