@@ -263,7 +263,7 @@ pub fn read(
     let mut tail = Tail { last_seq: all.first().map_or(0, |first| first.first_seq - 1), torn_bytes: 0 };
     for (at, segment) in all.iter().enumerate() {
         let next = all.get(at + 1);
-        if let Some(next) = next.filter(|next| next.first_seq <= after_seq + 1) {
+        if let Some(next) = next.filter(|next| next.first_seq - 1 <= after_seq) {
             tail.last_seq = next.first_seq - 1;
             continue;
         }
