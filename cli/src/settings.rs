@@ -9,8 +9,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use longhaul_common::server::ServerAccess;
+use longhaul_common::server::{ServerAccess, is_private};
 use longhaul_common::spec::did_you_mean;
+use longhaul_common::text::without_user;
 use serde::{Deserialize, Serialize};
 
 use crate::args::Global;
@@ -42,7 +43,7 @@ const fn path(name: &'static str) -> Key {
     Key { name, alias: "", default: "", path: true }
 }
 
-const KEYS: [Key; 27] = [
+const KEYS: [Key; 26] = [
     Key { name: "server.url", alias: "LONGHAUL_SERVER", default: "", path: false },
     path("server.token_file"),
     path("server.ca"),
@@ -60,7 +61,6 @@ const KEYS: [Key; 27] = [
     key("worker.disk_free", "256m"),
     key("worker.slots_max", "64g"),
     key("worker.mirrors_max", "20g"),
-    path("worker.service_token_file"),
     key("nats.url", ""),
     key("nats.fleet", "default"),
     path("nats.ca"),
@@ -106,7 +106,6 @@ struct WorkerTable {
     disk_free: Option<String>,
     slots_max: Option<String>,
     mirrors_max: Option<String>,
-    service_token_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -156,6 +155,16 @@ pub struct Setting {
     pub value: String,
     /// Who said so.
     pub origin: Origin,
+}
+
+impl Setting {
+    /// The value as it may be shown: addresses without the passwords they may hold.
+    pub fn shown(&self) -> String {
+        match self.name {
+            "nats.url" | "server.url" => self.value.split(',').map(without_user).collect::<Vec<_>>().join(","),
+            _ => self.value.clone(),
+        }
+    }
 }
 
 /// Every setting, resolved.
@@ -262,9 +271,15 @@ impl Settings {
             cert: self.path("server.cert"),
             key: self.path("server.key"),
         };
+        let shown = without_user(url);
+        if shown != url {
+            return Err(Stop::usage(format!(
+                "server.url names a user before {shown}, which no server here asks for: use --token-file"
+            )));
+        }
         if access.token.is_some() && !is_private(&access.url) {
             return Err(Stop::usage(format!(
-                "the token would travel in clear text to {url}: use https://, or a tunnel to 127.0.0.1"
+                "the token would travel in clear text to {shown}: use https://, or a tunnel to 127.0.0.1"
             )));
         }
         Ok(Some(access))
@@ -284,17 +299,6 @@ impl Settings {
             token => Ok(Some(token.to_owned())),
         }
     }
-}
-
-/// Whether only this machine, or nobody without the key, can read what goes there.
-fn is_private(url: &str) -> bool {
-    let Some(rest) = url.strip_prefix("http://") else { return true };
-    let authority = rest.split('/').next().unwrap_or_default();
-    let host = match authority.strip_prefix('[') {
-        Some(bracketed) => bracketed.split(']').next().unwrap_or_default(),
-        None => authority.split(':').next().unwrap_or_default(),
-    };
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Where the user's configuration file lies, there or not.
@@ -400,6 +404,15 @@ mod tests {
     }
 
     #[test]
+    fn passwords_in_addresses_are_used_and_not_shown() {
+        let urls = "tls://ada:secret@a.example:4222,tls://secret@b.example,tls://c.example";
+        let settings = Settings::from(None, &variables(&[("LONGHAUL_NATS__URL", urls)])).expect("right");
+        assert_eq!(settings.text("nats.url"), Some(urls));
+        let shown = settings.setting("nats.url").shown();
+        assert_eq!(shown, "tls://a.example:4222,tls://b.example,tls://c.example");
+    }
+
+    #[test]
     fn a_token_does_not_travel_in_clear_text() {
         for (url, fine) in [
             ("http://127.0.0.1:7117", true),
@@ -408,10 +421,15 @@ mod tests {
             ("https://far.example", true),
             ("http://far.example:7117", false),
             ("http://127.0.0.1.far.example", false),
+            ("http://127.0.0.1:x@far.example", false),
+            ("https://ada:secret@far.example", false),
         ] {
             let given = variables(&[("LONGHAUL_SERVER__URL", url), ("LONGHAUL_TOKEN", "t")]);
             let settings = Settings::from(None, &given).expect("right");
-            assert_eq!(settings.server().is_ok(), fine, "{url}");
+            let server = settings.server();
+            assert_eq!(server.is_ok(), fine, "{url}");
+            assert!(server.err().is_none_or(|error| !error.to_string().contains("secret")), "{url}");
+            assert!(settings.all().iter().all(|setting| !setting.shown().contains("secret")), "{url}");
             assert!(settings.all().iter().all(|setting| setting.value != "t"), "the token is shown nowhere");
         }
     }

@@ -1,4 +1,4 @@
-//! Clipping of captured text, the same way everywhere.
+//! Clipping of captured text, and addresses as they may be shown, the same way everywhere.
 
 /// Keeps the head and the tail of a text longer than `max` bytes, with a line in between that
 /// says how much is missing. Cuts at character boundaries.
@@ -21,6 +21,15 @@ pub fn clip_head(text: &str, max: usize) -> &str {
     if text.len() <= max { text } else { &text[..floor_boundary(text, max)] }
 }
 
+/// An address without user and password: what comes before `@` is for nobody's eyes.
+pub fn without_user(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
+        (None, Some((_, host))) => host.to_owned(),
+        _ => url.to_owned(),
+    }
+}
+
 fn floor_boundary(text: &str, mut at: usize) -> usize {
     while !text.is_char_boundary(at) {
         at -= 1;
@@ -38,6 +47,14 @@ fn ceil_boundary(text: &str, mut at: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn passwords_are_not_shown() {
+        assert_eq!(without_user("nats://ada:secret@host:4222"), "nats://host:4222");
+        assert_eq!(without_user("nats://ada:se@cret@host:4222"), "nats://host:4222");
+        assert_eq!(without_user("nats://host:4222"), "nats://host:4222");
+        assert_eq!(without_user("secret@host"), "host");
+    }
 
     #[test]
     fn clips_at_character_boundaries() {

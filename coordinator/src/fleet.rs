@@ -349,7 +349,12 @@ mod tests {
         assert_eq!(table.note(&newer, 20_001), Noted::Unfit);
         assert!(told(table.note(&newer, 20_001 + REFUSE_AGAIN_MS)).contains("upgrade the coordinator first"));
         assert_eq!(table.note(&presence(&[]), 90_000), Noted::Fit);
-        assert!(unfit(&Presence { protocol: 0, ..presence(&[]) }).is_some());
+        for protocol in PROTOCOL_MIN..=PROTOCOL {
+            assert_eq!(unfit(&Presence { protocol, ..presence(&[]) }), None, "{protocol}");
+        }
+        let older = Presence { protocol: PROTOCOL_MIN - 1, ..presence(&[]) };
+        let said = unfit(&older).expect("refused");
+        assert!(said.contains(&format!("{PROTOCOL_MIN} at least")) && said.contains("upgrade the worker"), "{said}");
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod engine;
 pub mod fleet;
 pub mod handle;
 pub mod hub;
+pub mod introductions;
 pub mod job;
 pub mod jobs;
 pub mod landing;

@@ -16,6 +16,14 @@ mod generated {
 
 pub use generated::*;
 
+impl std::fmt::Debug for Introduction {
+    /// Without what opens the worker's service.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("Introduction");
+        shown.field("worker", &self.worker).field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
 /// Version of the plan, journal and receipt formats this build writes. A higher one is refused.
 pub const FORMAT: u32 = 1;
 

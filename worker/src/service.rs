@@ -1,7 +1,8 @@
 //! The gRPC service of a worker: looking at what it executes, and ending it.
 //!
-//! It listens on loopback unless it is told otherwise, and elsewhere only with a token: whoever
-//! reaches it sees the output of builds and may cancel them. Nothing here can start anything.
+//! Whoever gets in sees the output of builds and may cancel them, so everybody needs the token that
+//! this process made and told its coordinator alone, on loopback too: others may work there. Beyond
+//! loopback it is TLS always. Nothing here can start anything.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -10,7 +11,8 @@ use std::time::Duration;
 use longhaul_common::JobId;
 use longhaul_proto::worker_server::{Worker, WorkerServer};
 use longhaul_proto::{
-    AttachWork, CancelWork, DESCRIPTORS, DrainRequest, ProbeReply, ProbeRequest, SteerWork, TraceLine, WorkReply,
+    AttachWork, CancelWork, DESCRIPTORS, DrainRequest, Introduction, ProbeReply, ProbeRequest, SteerWork, TraceLine,
+    WorkReply,
 };
 use tokio::net::TcpListener;
 use tokio::sync::broadcast::error::RecvError;
@@ -19,9 +21,10 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_stream::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Interceptor;
-use tonic::transport::Server;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
 
+use crate::credential::Credential;
 use crate::live::{self, Live};
 use crate::session::desk::Key;
 
@@ -31,28 +34,28 @@ const KEEPALIVE_EVERY: Duration = Duration::from_secs(20);
 /// Streams of one connection at once.
 const STREAMS_MAX: u32 = 64;
 
+/// How long a TLS handshake may take.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+
 /// How the service listens.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct ServiceConfig {
     /// Address and port; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// What callers must send as `authorization: Bearer`; needed away from loopback.
-    pub token: Option<String>,
-}
-
-impl std::fmt::Debug for ServiceConfig {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let token = self.token.as_ref().map(|_| "set");
-        f.debug_struct("ServiceConfig").field("listen", &self.listen).field("token", &token).finish()
-    }
+    /// What callers must show, and what this service is known by.
+    pub credential: Credential,
 }
 
 /// Why the service does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
-    /// Reachable from other machines, open to everybody.
-    #[error("listening on {listen} needs a token, for other machines reach it; give one, or listen on 127.0.0.1")]
-    Open {
+    /// No address that a coordinator could go to.
+    #[error(
+        "cannot listen on {listen}: the server is told this address and has to reach it; \
+         name one address of this machine, such as 10.0.0.5:{}, or 127.0.0.1:{} for a server beside it",
+        listen.port(), listen.port()
+    )]
+    Nowhere {
         /// The address asked for.
         listen: SocketAddr,
     },
@@ -64,6 +67,9 @@ pub enum ServiceError {
         /// The operating system's word.
         source: std::io::Error,
     },
+    /// The certificate that was made cannot be used.
+    #[error("cannot set up TLS: {0}")]
+    Tls(tonic::transport::Error),
     /// Reflection cannot be built.
     #[error("cannot describe the service: {0}")]
     Descriptors(String),
@@ -76,20 +82,37 @@ pub struct Served {
     pub addr: SocketAddr,
     /// Ends when it is stopped.
     pub task: JoinHandle<()>,
+    credential: Credential,
+}
+
+/// Whether plain text to an address stays on this machine.
+fn is_plain(addr: SocketAddr) -> bool {
+    addr.ip().to_canonical().is_loopback()
 }
 
 impl Served {
     /// For [`crate::WorkerConfig::endpoint`].
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.addr)
+        let scheme = if is_plain(self.addr) { "http" } else { "https" };
+        format!("{scheme}://{}", self.addr)
+    }
+
+    /// What the coordinator has to know to come in, for the worker of this name.
+    pub fn introduction(&self, worker: &str) -> Introduction {
+        Introduction {
+            worker: worker.to_owned(),
+            endpoint: self.endpoint(),
+            token: self.credential.token.clone(),
+            certificate: if is_plain(self.addr) { String::new() } else { self.credential.certificate.clone() },
+        }
     }
 }
 
 /// Serves what is shared in `live` until `stop`. The same `live` goes into the worker's settings.
 pub async fn serve(config: ServiceConfig, live: Live, stop: CancellationToken) -> Result<Served, ServiceError> {
-    let ServiceConfig { listen, token } = config;
-    if !listen.ip().is_loopback() && token.is_none() {
-        return Err(ServiceError::Open { listen });
+    let ServiceConfig { listen, credential } = config;
+    if listen.ip().to_canonical().is_unspecified() {
+        return Err(ServiceError::Nowhere { listen });
     }
     let failed = |source| ServiceError::Listen { listen, source };
     let listener = TcpListener::bind(listen).await.map_err(failed)?;
@@ -100,9 +123,14 @@ pub async fn serve(config: ServiceConfig, live: Live, stop: CancellationToken) -
         .map_err(|error| ServiceError::Descriptors(error.to_string()))?;
     let (health_reporter, health) = tonic_health::server::health_reporter();
     health_reporter.set_serving::<WorkerServer<Door>>().await;
-    let worker =
-        WorkerServer::with_interceptor(Door { live }, Bearer(token.map(|token| blake3::hash(token.as_bytes()))));
-    let router = Server::builder()
+    let worker = WorkerServer::with_interceptor(Door { live }, Bearer(blake3::hash(credential.token.as_bytes())));
+    let mut server = Server::builder();
+    if !is_plain(addr) {
+        let identity = Identity::from_pem(&credential.certificate, &credential.key);
+        let tls = ServerTlsConfig::new().identity(identity).timeout(HANDSHAKE_MAX);
+        server = server.tls_config(tls).map_err(ServiceError::Tls)?;
+    }
+    let router = server
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
         .concurrency_limit_per_connection(STREAMS_MAX as usize)
         .max_concurrent_streams(STREAMS_MAX)
@@ -120,19 +148,18 @@ pub async fn serve(config: ServiceConfig, live: Live, stop: CancellationToken) -
             tracing::error!(%error, "the worker's service ended");
         }
     });
-    Ok(Served { addr, task })
+    Ok(Served { addr, task, credential })
 }
 
 /// Lets in who knows the token. Hashes are compared, so the time it takes tells nothing.
 #[derive(Clone)]
-struct Bearer(Option<blake3::Hash>);
+struct Bearer(blake3::Hash);
 
 impl Interceptor for Bearer {
     fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
-        let Some(wanted) = &self.0 else { return Ok(request) };
         let given = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
         let given = given.and_then(|value| value.strip_prefix("Bearer ")).map(|token| blake3::hash(token.as_bytes()));
-        if given.as_ref() == Some(wanted) { Ok(request) } else { Err(Status::unauthenticated("a token is needed")) }
+        if given.as_ref() == Some(&self.0) { Ok(request) } else { Err(Status::unauthenticated("a token is needed")) }
     }
 }
 

@@ -74,9 +74,6 @@ pub struct ServeArgs {
     /// and branches stay for ever. 0 keeps everything.
     #[arg(long, value_name = "TIME", default_value = "30d", value_parser = keep_time)]
     pub keep_attempts: Period,
-    /// File with the token that workers' own services ask for (live traces, steering).
-    #[arg(long, value_name = "FILE")]
-    pub service_token_file: Option<PathBuf>,
     /// Written once it serves: JSON with its pid and address.
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
@@ -101,12 +98,10 @@ pub struct WorkerArgs {
     /// What it can do, e.g. rust or gpu; may be given several times.
     #[arg(long = "label", value_name = "LABEL")]
     pub labels: Vec<String>,
-    /// Where its own service listens, for live traces; left out, traces go by NATS alone.
+    /// Where its own service listens, for live traces and `drain`: an address the server reaches, port 0 for any.
+    /// It speaks TLS beyond this machine, and lets nobody but the server in. Left out, traces go by NATS alone.
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,
-    /// File with the token callers of that service must send; needed beyond this machine.
-    #[arg(long, value_name = "FILE")]
-    pub service_token_file: Option<PathBuf>,
     /// How long it may finish what it has after SIGTERM, before it hands it back.
     #[arg(long, value_name = "TIME")]
     pub drain_timeout: Option<String>,

@@ -19,8 +19,16 @@ pub async fn last_words(bus: &NatsBus) {
     }
 }
 
-/// Puts the flags over the settings.
-pub fn nats_flags(settings: &mut Settings, args: &NatsArgs) {
+/// Puts the flags over the settings. A password on the command line is refused, though it has been
+/// seen by then: the next one should not be.
+pub fn nats_flags(settings: &mut Settings, args: &NatsArgs) -> anyhow::Result<()> {
+    if args.nats.as_ref().is_some_and(|urls| urls.contains('@')) {
+        return Err(Stop::usage(
+            "--nats holds a user or a password, which everyone on this machine can read in the list of processes: \
+             give a file by --nats-creds, --nats-nkey or --nats-token-file, or set nats.url in the configuration file \
+             or LONGHAUL_NATS__URL; and change the password",
+        ));
+    }
     settings.flag("nats.url", args.nats.clone());
     settings.flag("nats.fleet", args.fleet.clone());
     settings.flag("nats.replicas", args.nats_replicas.map(|replicas| replicas.to_string()));
@@ -35,6 +43,7 @@ pub fn nats_flags(settings: &mut Settings, args: &NatsArgs) {
     for (name, path) in files {
         settings.flag(name, path.as_ref().map(|path| path.display().to_string()));
     }
+    Ok(())
 }
 
 /// What the bus needs to connect. `name` is how the operators of NATS see the connection.

@@ -21,14 +21,14 @@ fn check(settings: &Settings) -> anyhow::Result<()> {
     settings.server().map(drop)
 }
 
-/// Prints every setting. A token itself is no setting and never shown.
+/// Prints every setting. A token itself is no setting and never shown, nor is a password in an address.
 pub fn config(context: &Context, args: &ConfigArgs) -> anyhow::Result<Exit> {
     let ConfigVerb::Show { origin } = args.verb;
     check(&context.settings)?;
     let all = context.settings.all();
     if context.json {
         let value =
-            |setting: &Setting| serde_json::json!({"value": setting.value, "origin": setting.origin.to_string()});
+            |setting: &Setting| serde_json::json!({"value": setting.shown(), "origin": setting.origin.to_string()});
         let object: serde_json::Map<String, serde_json::Value> =
             all.iter().map(|setting| (setting.name.to_owned(), value(setting))).collect();
         json_line(&object);
@@ -36,9 +36,9 @@ pub fn config(context: &Context, args: &ConfigArgs) -> anyhow::Result<Exit> {
     }
     for setting in all {
         if origin {
-            println!("{} = {:?}  # {}", setting.name, setting.value, setting.origin);
+            println!("{} = {:?}  # {}", setting.name, setting.shown(), setting.origin);
         } else if !setting.value.is_empty() {
-            println!("{} = {:?}", setting.name, setting.value);
+            println!("{} = {:?}", setting.name, setting.shown());
         }
     }
     if let Some(path) = config_path().filter(|path| !path.exists()) {

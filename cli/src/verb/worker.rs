@@ -14,6 +14,8 @@ use longhaul_common::bus::nats::{NatsBus, NatsRole};
 use longhaul_common::bus::{Bus, Link};
 use longhaul_common::server::ServerAccess;
 use longhaul_common::spec::{LABELS_MAX, Period, Size, label};
+use longhaul_worker::credential::Credential;
+use longhaul_worker::introduce::introduce;
 use longhaul_worker::service::{ServiceConfig, serve};
 use longhaul_worker::uplink::GrpcSink;
 use longhaul_worker::{Held, Scope, Shutdown, Weights, WorkerConfig, WorkerError};
@@ -42,7 +44,7 @@ pub async fn worker(context: &Context, args: WorkerArgs) -> anyhow::Result<Exit>
     let server = context.server.clone().ok_or_else(|| {
         Stop::usage("no server is named: give --server http://HOST:7117, or set server.url or LONGHAUL_SERVER")
     })?;
-    let settings = layered(context, &args);
+    let settings = layered(context, &args)?;
     let name = name_of(&settings)?;
     let nats = nats_config(&settings, NatsRole::Worker(name.clone()), name.as_str())?;
     let bus = NatsBus::connect(nats).await.map_err(Stop::usage)?;
@@ -51,9 +53,12 @@ pub async fn worker(context: &Context, args: WorkerArgs) -> anyhow::Result<Exit>
     let shutdown = Shutdown::default();
     let mut listen = None;
     if let Some(address) = settings.parsed("worker.listen")? {
-        let service = ServiceConfig { listen: address, token: settings.secret("worker.service_token_file")? };
+        let credential = Credential::new().map_err(Stop::infrastructure)?;
+        config.secrets.0.extend(credential.secrets());
+        let service = ServiceConfig { listen: address, credential };
         let served = serve(service, config.live.clone(), shutdown.stop.clone()).await.map_err(Stop::usage)?;
         config.endpoint = Some(served.endpoint());
+        introduce(&server, served.introduction(name.as_str()), shutdown.stop.clone()).map_err(Stop::usage)?;
         listen = Some(served.addr.to_string());
     }
     let about = format!(
@@ -76,24 +81,22 @@ pub async fn worker(context: &Context, args: WorkerArgs) -> anyhow::Result<Exit>
 }
 
 /// The flags over the settings.
-fn layered(context: &Context, args: &WorkerArgs) -> Settings {
+fn layered(context: &Context, args: &WorkerArgs) -> anyhow::Result<Settings> {
     let mut settings = context.settings.clone();
-    nats_flags(&mut settings, &args.nats);
+    nats_flags(&mut settings, &args.nats)?;
     settings.flag("worker.name", args.name.clone());
     settings.flag("worker.root", args.root.as_ref().map(|root| root.display().to_string()));
     settings.flag("worker.slots", args.slots.map(|slots| slots.to_string()));
     settings.flag("worker.gates", args.gates.map(|gates| gates.to_string()));
     settings.flag("worker.labels", Some(args.labels.join(",")).filter(|labels| !labels.is_empty()));
     settings.flag("worker.listen", args.listen.map(|listen| listen.to_string()));
-    let service_token = args.service_token_file.as_ref().map(|path| path.display().to_string());
-    settings.flag("worker.service_token_file", service_token);
     settings.flag("worker.drain_timeout", args.drain_timeout.clone());
     settings.flag("worker.cpus", args.cpus.map(|cpus| cpus.to_string()));
     settings.flag("worker.memory", args.memory.clone());
     settings.flag("worker.disk_free", args.disk_free.clone());
     settings.flag("worker.slots_max", args.slots_max.clone());
     settings.flag("worker.mirrors_max", args.mirrors_max.clone());
-    settings
+    Ok(settings)
 }
 
 /// Its name: as set, or the machine's as far as it can be one.
@@ -139,7 +142,6 @@ fn config_of(
 fn held_secrets(settings: &Settings, server: &ServerAccess) -> anyhow::Result<Held> {
     let mut held: Vec<String> = Vec::new();
     held.extend(settings.secret("nats.token_file")?);
-    held.extend(settings.secret("worker.service_token_file")?);
     let keys = [settings.path("nats.nkey"), settings.path("nats.key"), settings.path("nats.creds"), server.key.clone()];
     for path in keys.into_iter().flatten() {
         // One that cannot be read was refused before, with its name.

@@ -37,6 +37,11 @@ pub fn workers(list: &WorkerList, canvas: &Canvas) -> String {
         let line = Line::default().foreign(Tone::Strong, &row.worker).text(Tone::Soft, ": ");
         lines.push(line.foreign(Tone::Text, &plain::line(&row.reason)).render(canvas.width, canvas.style()));
     }
+    for row in list.workers.iter().filter(|row| !row.unreached.is_empty()) {
+        let line =
+            Line::default().foreign(Tone::Strong, &row.worker).text(Tone::Soft, ": its own service is not used: ");
+        lines.push(line.foreign(Tone::Warn, &plain::line(&row.unreached)).render(canvas.width, canvas.style()));
+    }
     joined(&lines)
 }
 
@@ -148,6 +153,14 @@ mod tests {
             "{text}"
         );
         assert_eq!(text.lines().count(), 6, "{text}");
+    }
+
+    #[test]
+    fn a_service_that_is_not_spoken_to_is_told_with_the_reason() {
+        let mut list = list();
+        list.workers[0].unreached = "http://10.0.0.5:1 is plain text on the network".into();
+        let text = workers(&list, &Canvas::plain(200, 1_772_337_906_000));
+        assert!(text.contains("w1: its own service is not used: http://10.0.0.5:1 is plain text"), "{text}");
     }
 
     #[test]

@@ -8,8 +8,9 @@ use std::process::{Command, Output, Stdio};
 
 use crate::Oid;
 
-/// Oldest git that Longhaul runs with: `merge-tree` and `index-pack --strict` as they are used.
-pub const VERSION_MIN: (u32, u32) = (2, 39);
+/// Oldest git that Longhaul runs with: `index-pack --strict` as it is used, and `merge-tree
+/// --merge-base`, by which merges are checked, came with it.
+pub const VERSION_MIN: (u32, u32) = (2, 40);
 
 /// Why a git command did not succeed.
 #[derive(Debug, thiserror::Error)]

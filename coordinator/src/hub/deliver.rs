@@ -1,14 +1,16 @@
-//! Results of workers on their way to their job, and who may read which repository.
+//! Results of workers on their way to their job, who may read which repository, and who speaks for
+//! which worker.
 
 use std::path::PathBuf;
 
 use longhaul_common::JobId;
-use longhaul_proto::Ack;
+use longhaul_proto::{Ack, Introduction};
 
 use super::job_access::{AccessError, JobAccess};
 use super::{Hub, Identity, Role};
 use crate::coordinator::Running;
 use crate::core::Owner;
+use crate::introductions::IntroductionError;
 use crate::results::{DeliverError, Delivery};
 
 /// Why a delivery was not taken.
@@ -26,6 +28,17 @@ pub enum HubError {
     /// It could not be stored. The worker keeps it and tries again.
     #[error("it cannot be stored: {0}")]
     NotKept(String),
+}
+
+/// Why an introduction was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum IntroduceError {
+    /// It speaks of another worker.
+    #[error("a worker introduces itself only")]
+    NotYours,
+    /// It is never used.
+    #[error(transparent)]
+    Refused(#[from] IntroductionError),
 }
 
 impl From<AccessError> for HubError {
@@ -46,6 +59,15 @@ impl Hub {
             return None;
         }
         self.find_blocking(job).ok().map(|access| access.store())
+    }
+
+    /// Takes a worker's word for how its own service is reached.
+    pub fn introduce(&self, who: &Identity, introduction: Introduction) -> Result<(), IntroduceError> {
+        let local = *who == Identity::local();
+        if !who.may(Role::Work) || (!local && introduction.worker != who.name) {
+            return Err(IntroduceError::NotYours);
+        }
+        Ok(self.inner.introductions.note(introduction)?)
     }
 
     /// Takes a result in; returns when its record is durable. Only the worker it was assigned to

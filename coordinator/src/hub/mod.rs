@@ -16,7 +16,7 @@ pub use access::{Identity, Role};
 pub use admit::{AdmitError, admit};
 pub use base::{BaseError, PACK_BYTES_MAX};
 pub use card::JobCard;
-pub use deliver::HubError;
+pub use deliver::{HubError, IntroduceError};
 pub use incoming::IncomingPack;
 pub use job_access::{AccessError, FileJob, JobAccess, control_files};
 pub(crate) use job_access::{control_job, off_runtime, says_full};

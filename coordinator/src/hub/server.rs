@@ -14,7 +14,6 @@ use futures::future::BoxFuture;
 use longhaul_common::JobId;
 use longhaul_common::bus::{Bus, Link, Message, Subject};
 use longhaul_common::layout::Layout;
-use longhaul_common::server::ServerAccess;
 use longhaul_proto::{Hello, JobBytes, PROTOCOL, PROTOCOL_MIN, ToWorker, to_worker};
 use prost::Message as _;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +29,7 @@ use crate::core::{Input, JobPhase, LEASE_MS, LEASE_MS_MIN, Millis, Outage};
 use crate::driver::{Clock as _, Gone};
 use crate::engine::GAP_MS;
 use crate::fleet::FleetTable;
+use crate::introductions::Introductions;
 use crate::upkeep::{UpkeepSettings, measure};
 
 /// How often the bus is looked at: no lease runs while it is down, and workers are called when it
@@ -46,8 +46,6 @@ pub(crate) const PACKS_MAX: usize = 8;
 /// Settings of a hub.
 #[derive(Clone, Debug)]
 pub struct HubSettings {
-    /// How workers' own services are reached: token and trust; the address is each worker's.
-    pub workers: ServerAccess,
     /// Closed jobs kept in memory for reading.
     pub closed_cached_max: usize,
     /// Silence after which a worker has lost its leases.
@@ -58,12 +56,7 @@ pub struct HubSettings {
 
 impl Default for HubSettings {
     fn default() -> Self {
-        Self {
-            workers: ServerAccess::default(),
-            closed_cached_max: 8,
-            lease_ms: LEASE_MS,
-            upkeep: UpkeepSettings::default(),
-        }
+        Self { closed_cached_max: 8, lease_ms: LEASE_MS, upkeep: UpkeepSettings::default() }
     }
 }
 
@@ -76,6 +69,8 @@ pub struct Hub {
 pub(crate) struct Inner {
     pub site: Site,
     pub settings: HubSettings,
+    /// How workers' own services are reached.
+    pub introductions: Introductions,
     /// Set in a process that runs one job for a person: it takes no others.
     pub only: Option<JobId>,
     jobs: Mutex<BTreeMap<JobId, Entry>>,
@@ -162,6 +157,7 @@ impl Hub {
         let inner = Inner {
             site,
             settings,
+            introductions: Introductions::default(),
             only,
             jobs: Mutex::default(),
             closed: Mutex::default(),

@@ -63,9 +63,9 @@ impl JobsService {
         lines: &mpsc::Sender<Result<TraceLine, Status>>,
     ) -> Result<(), String> {
         let seen = running.site.fleet.worker(worker).ok_or_else(|| format!("{worker} has not been heard yet"))?;
-        let mut client = self.worker_client(&seen.presence)?;
+        let mut client = self.worker_client(&seen.presence).await?;
         let asked = client.attach(AttachWork { job: running.id.to_string(), id });
-        let unreached = |why: String| format!("{worker} cannot be reached at {}: {why}", seen.presence.endpoint);
+        let unreached = |why: String| format!("{worker} cannot be reached: {why}");
         let answer = tokio::time::timeout(REACH_MAX, asked).await.map_err(|_| unreached("no answer".to_owned()))?;
         let mut stream = answer.map_err(|status| unreached(status.message().to_owned()))?.into_inner();
         loop {

@@ -2,7 +2,7 @@
 
 use longhaul_common::JobId;
 use longhaul_common::bus::{Link, Message, Subject};
-use longhaul_common::server::{Connection, ServerAccess};
+use longhaul_common::server::Connection;
 use longhaul_proto as pb;
 use longhaul_proto::to_worker;
 use longhaul_proto::worker_client::WorkerClient;
@@ -22,7 +22,7 @@ impl JobsService {
     pub(super) async fn worker_rows(&self) -> Vec<pb::WorkerRow> {
         let now = SystemClock.now_ms();
         let mut rows: Vec<pb::WorkerRow> =
-            self.hub.inner.site.fleet.workers().iter().map(|seen| row(seen, now)).collect();
+            self.hub.inner.site.fleet.workers().iter().map(|seen| self.row(seen, now)).collect();
         for running in self.hub.running_jobs() {
             let asked = running.handle.query(|state, now| {
                 let ill = state.infirmary.quarantined(now);
@@ -38,13 +38,24 @@ impl JobsService {
         rows
     }
 
-    /// A client of the worker's own service.
-    pub(super) fn worker_client(&self, presence: &pb::Presence) -> Result<WorkerClient<Connection>, String> {
+    /// A client of the worker's own service. Whether it has one is known from the bus, but where it
+    /// is and what opens it from the worker itself.
+    pub(super) async fn worker_client(&self, presence: &pb::Presence) -> Result<WorkerClient<Connection>, String> {
         if presence.endpoint.is_empty() {
             return Err(format!("{} serves no requests of its own", presence.worker));
         }
-        let access = ServerAccess { url: presence.endpoint.clone(), ..self.hub.inner.settings.workers.clone() };
-        Ok(WorkerClient::new(access.connect().map_err(|error| error.to_string())?))
+        self.hub.inner.introductions.client(&presence.worker).await
+    }
+
+    /// Where the worker's own service is, and why it is not spoken to if it is not.
+    fn endpoint_of(&self, presence: &pb::Presence) -> (String, String) {
+        let announced = presence.endpoint.clone();
+        match self.hub.inner.introductions.endpoint(&presence.worker) {
+            _ if announced.is_empty() => (announced, String::new()),
+            Some(Ok(endpoint)) => (endpoint, String::new()),
+            Some(Err(error)) => (announced, error.to_string()),
+            None => (announced, "the worker has not said yet how it is reached".to_owned()),
+        }
     }
 
     /// Asks a worker to finish and leave, over the bus: it needs no service of its own.
@@ -52,7 +63,7 @@ impl JobsService {
         let site = &self.hub.inner.site;
         let seen = site.fleet.worker(worker);
         let seen = seen.ok_or_else(|| Status::not_found(format!("no worker is called {worker:?}")))?;
-        let row = row(&seen, SystemClock.now_ms());
+        let row = self.row(&seen, SystemClock.now_ms());
         if row.state == "silent" {
             return Err(Status::unavailable(format!("{worker} cannot be asked: {}", row.reason)));
         }
@@ -69,33 +80,36 @@ impl JobsService {
         site.bus.publish(message).map_err(|error| Status::unavailable(error.to_string()))?;
         Ok(pb::ControlReply { lines: vec![format!("{worker} takes nothing new and leaves")], affected: 1 })
     }
-}
 
-fn row(seen: &Seen, now: Millis) -> pb::WorkerRow {
-    let presence = &seen.presence;
-    let (state, reason) = if seen.is_silent(now) {
-        ("silent", format!("not heard for {} s", (now - seen.seen_ms) / 1000))
-    } else if !seen.refused.is_empty() {
-        ("refused", seen.refused.clone())
-    } else if presence.draining {
-        ("draining", String::new())
-    } else if !presence.disk_low.is_empty() {
-        ("disk low", presence.disk_low.clone())
-    } else {
-        ("present", String::new())
-    };
-    pb::WorkerRow {
-        worker: presence.worker.clone(),
-        state: state.to_owned(),
-        reason,
-        labels: presence.labels.clone(),
-        work_slots: presence.work_slots,
-        gate_slots: presence.gate_slots,
-        running: u32::try_from(presence.holding.iter().map(|held| held.ids.len()).sum::<usize>()).unwrap_or(u32::MAX),
-        seen_ms: seen.seen_ms,
-        version: presence.version.clone(),
-        bytes: presence.bytes,
-        endpoint: presence.endpoint.clone(),
+    fn row(&self, seen: &Seen, now: Millis) -> pb::WorkerRow {
+        let presence = &seen.presence;
+        let (endpoint, unreached) = self.endpoint_of(presence);
+        let (state, reason) = if seen.is_silent(now) {
+            ("silent", format!("not heard for {} s", (now - seen.seen_ms) / 1000))
+        } else if !seen.refused.is_empty() {
+            ("refused", seen.refused.clone())
+        } else if presence.draining {
+            ("draining", String::new())
+        } else if !presence.disk_low.is_empty() {
+            ("disk low", presence.disk_low.clone())
+        } else {
+            ("present", String::new())
+        };
+        pb::WorkerRow {
+            worker: presence.worker.clone(),
+            state: state.to_owned(),
+            reason,
+            labels: presence.labels.clone(),
+            work_slots: presence.work_slots,
+            gate_slots: presence.gate_slots,
+            running: u32::try_from(presence.holding.iter().map(|held| held.ids.len()).sum::<usize>())
+                .unwrap_or(u32::MAX),
+            seen_ms: seen.seen_ms,
+            version: presence.version.clone(),
+            bytes: presence.bytes,
+            endpoint,
+            unreached,
+        }
     }
 }
 

@@ -7,6 +7,10 @@ use std::path::Path;
 use longhaul_common::Oid;
 use longhaul_common::git::{Git, GitError, Store, StoreError};
 
+/// Only what is asked for: a submodule may be anybody's, and the user's settings ask for it.
+const FETCH: [&str; 6] =
+    ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules"];
+
 /// What was written.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Exported {
@@ -93,8 +97,7 @@ pub fn export_from(
     if let Some(worktree) = checked_out_at(&git, &name)? {
         return Err(ExportError::CheckedOut { branch: branch.to_owned(), worktree });
     }
-    let quiet = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance"];
-    let mut fetch: Vec<&OsStr> = quiet.iter().map(OsStr::new).collect();
+    let mut fetch: Vec<&OsStr> = FETCH.iter().map(OsStr::new).collect();
     let hex = commit.to_string();
     fetch.extend([origin.place, hex.as_ref()]);
     git.run(&fetch)?;
@@ -113,8 +116,7 @@ pub fn export_from(
 /// Receipts travel along where there are any; the branch stands without them.
 fn fetch_receipts(git: &Git, origin: &Origin<'_>, receipts: &str) {
     let spec = format!("+{receipts}:{receipts}");
-    let quiet = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance"];
-    let mut args: Vec<&OsStr> = quiet.iter().map(OsStr::new).collect();
+    let mut args: Vec<&OsStr> = FETCH.iter().map(OsStr::new).collect();
     args.extend([origin.place, spec.as_ref()]);
     if let Err(error) = git.run(&args) {
         tracing::warn!(%error, "the receipts were not copied into the repository");

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use futures::future::BoxFuture;
 use longhaul_common::JobId;
-use longhaul_proto::Ack;
+use longhaul_proto::{Ack, Introduction};
 
-use crate::hub::{Hub, HubError, Identity};
+use crate::hub::{Hub, HubError, Identity, IntroduceError};
 use crate::results::Delivery;
 
 /// The jobs behind a server. The hub is one; the server's own tests bring another.
@@ -16,6 +16,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Takes a result in; answers when it is durable.
     fn deliver(&self, who: Identity, delivery: Delivery) -> BoxFuture<'static, Result<Ack, HubError>>;
+
+    /// Takes a worker's word for how its own service is reached.
+    fn introduce(&self, who: &Identity, introduction: Introduction) -> Result<(), IntroduceError>;
 
     /// Whether it can serve, or why not.
     fn ready(&self) -> Result<(), String>;
@@ -29,6 +32,10 @@ impl Backend for Hub {
     fn deliver(&self, who: Identity, delivery: Delivery) -> BoxFuture<'static, Result<Ack, HubError>> {
         let hub = self.clone();
         Box::pin(async move { Hub::deliver(&hub, &who, delivery).await })
+    }
+
+    fn introduce(&self, who: &Identity, introduction: Introduction) -> Result<(), IntroduceError> {
+        Hub::introduce(self, who, introduction)
     }
 
     fn ready(&self) -> Result<(), String> {

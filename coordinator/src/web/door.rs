@@ -4,7 +4,7 @@
 //! A server that is open on loopback answers only to loopback names, because a web page that a
 //! person looks at can have its own name resolve to 127.0.0.1.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,6 +13,7 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use longhaul_common::server::is_loopback;
 use tonic::Status;
 
 use super::access::{Access, Credentials};
@@ -170,9 +171,7 @@ fn asks_for_loopback(request: &Request) -> bool {
 
 fn is_loopback_name(authority: &str) -> bool {
     let Ok(uri) = format!("http://{authority}/").parse::<Uri>() else { return false };
-    let host = uri.host().unwrap_or_default();
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.to_canonical().is_loopback())
+    uri.host().is_some_and(is_loopback)
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! The gRPC service `Results`: a worker's result, streamed in, checked, and handed on.
+//! The gRPC service `Results`: a worker's result, streamed in, checked, and handed on; and its word
+//! for how it is reached.
 //!
 //! The answer comes when the result is durable. A stream that is cut, stalls or lies about its
 //! pack leaves nothing behind.
@@ -8,7 +9,8 @@ use std::time::Duration;
 
 use longhaul_proto::results_server::{Results, ResultsServer};
 use longhaul_proto::{
-    Ack, Failure, FailureClass, Finished, Report, ResultEnd, ResultPart, finished, report, result_part,
+    Ack, Failure, FailureClass, Finished, Introduced, Introduction, Report, ResultEnd, ResultPart, finished, report,
+    result_part,
 };
 use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming};
@@ -16,7 +18,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::backend::Backend;
 use super::seats::Seats;
 use super::spool::{PackRoom, Room, Spool};
-use crate::hub::{HubError, Identity, Role};
+use crate::hub::{HubError, Identity, IntroduceError, Role};
 use crate::results::Delivery;
 
 /// Largest piece of a pack or log, and largest report, in bytes.
@@ -65,11 +67,7 @@ impl ResultsService {
 #[tonic::async_trait]
 impl Results for ResultsService {
     async fn deliver(&self, request: Request<Streaming<ResultPart>>) -> Result<Response<Ack>, Status> {
-        let who = request.extensions().get::<Identity>().cloned();
-        let who = who.ok_or_else(|| Status::unauthenticated("nobody said who delivers"))?;
-        if !who.may(Role::Work) {
-            return Err(Status::permission_denied("the caller's roles do not include work"));
-        }
+        let who = worker(&request)?;
         let mut parts = Parts(request.into_inner());
         let report = parts.report().await?;
         // The local user is every worker of its machine.
@@ -103,6 +101,25 @@ impl Results for ResultsService {
         });
         let taken = task.await.map_err(|error| Status::unavailable(format!("taking the result failed: {error}")))?;
         taken.map(Response::new).map_err(|error| status(&error))
+    }
+
+    async fn introduce(&self, request: Request<Introduction>) -> Result<Response<Introduced>, Status> {
+        let who = worker(&request)?;
+        match self.backend.introduce(&who, request.into_inner()) {
+            Ok(()) => Ok(Response::new(Introduced {})),
+            Err(error @ IntroduceError::NotYours) => Err(Status::permission_denied(error.to_string())),
+            Err(IntroduceError::Refused(error)) => Err(Status::invalid_argument(error.to_string())),
+        }
+    }
+}
+
+/// The caller, who has to be a worker.
+fn worker<T>(request: &Request<T>) -> Result<Identity, Status> {
+    let who = request.extensions().get::<Identity>().cloned();
+    let who = who.ok_or_else(|| Status::unauthenticated("nobody said who speaks"))?;
+    match who.may(Role::Work) {
+        true => Ok(who),
+        false => Err(Status::permission_denied("the caller's roles do not include work")),
     }
 }
 

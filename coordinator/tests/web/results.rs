@@ -4,7 +4,8 @@ use longhaul_coordinator::hub::HubError;
 use longhaul_coordinator::web::SpoolLimits;
 use longhaul_proto::results_client::ResultsClient;
 use longhaul_proto::{
-    Ack, FailureClass, Finished, LogPart, Report, ResultEnd, ResultPart, Wip, finished, report, result_part,
+    Ack, FailureClass, Finished, Introduction, LogPart, Report, ResultEnd, ResultPart, Wip, finished, report,
+    result_part,
 };
 use tonic::{Code, Status};
 
@@ -154,4 +155,30 @@ async fn what_the_jobs_say_of_a_result_is_what_its_worker_hears() {
         *world.shelf.answer.lock().expect("no panic") = Some(error);
         assert_eq!(deliver(&world, None, parts("w1", b"pack")).await.expect_err("an error").code(), code);
     }
+}
+
+#[tokio::test]
+async fn a_worker_introduces_itself_only_and_a_person_nobody() {
+    let access = [token("w1", "\"work\"", "t"), token("alice", "\"read\", \"submit\"", "p")].concat();
+    let world = World::start(Setup { access: Some(access), ..Setup::default() }).await;
+    let introduce = async |token: Option<&str>, worker: &str, endpoint: &str| {
+        let connection = world.access(token).connect().expect("a connection");
+        let said = Introduction {
+            worker: worker.to_owned(),
+            endpoint: endpoint.to_owned(),
+            token: "x".to_owned(),
+            certificate: String::new(),
+        };
+        ResultsClient::new(connection).introduce(said).await.map(drop).map_err(|status| status.code())
+    };
+    let known = || world.shelf.introductions.endpoint("w1").and_then(Result::ok);
+    let here = "http://127.0.0.1:1";
+    assert_eq!(introduce(None, "w1", here).await, Err(Code::Unauthenticated));
+    assert_eq!(introduce(Some("p"), "w1", here).await, Err(Code::PermissionDenied));
+    assert_eq!(introduce(Some("t"), "w2", here).await, Err(Code::PermissionDenied));
+    assert_eq!((known(), world.shelf.introductions.endpoint("w2")), (None, None));
+    assert_eq!(introduce(Some("t"), "w1", here).await, Ok(()));
+    assert_eq!(known().as_deref(), Some(here));
+    assert_eq!(introduce(Some("t"), "w1", "http://10.0.0.1:1").await, Err(Code::InvalidArgument));
+    assert_eq!(known(), None, "nothing is sent to where it was before");
 }

@@ -10,10 +10,11 @@ use futures::future::BoxFuture;
 use longhaul_common::git::Git;
 use longhaul_common::server::ServerAccess;
 use longhaul_common::{JobId, Oid};
-use longhaul_coordinator::hub::{HubError, Identity, Role};
+use longhaul_coordinator::hub::{HubError, Identity, IntroduceError, Role};
+use longhaul_coordinator::introductions::Introductions;
 use longhaul_coordinator::results::Delivery;
 use longhaul_coordinator::web::{Backend, SpoolLimits, TlsFiles, Web, WebConfig, WebError, start_with, token_digest};
-use longhaul_proto::{Ack, Report};
+use longhaul_proto::{Ack, Introduction, Report};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -37,6 +38,7 @@ pub struct Shelf {
     pub assigned: BTreeMap<String, String>,
     pub arrived: Mutex<Vec<Arrived>>,
     pub answer: Mutex<Option<HubError>>,
+    pub introductions: Introductions,
 }
 
 impl Backend for Shelf {
@@ -62,6 +64,13 @@ impl Backend for Shelf {
                 None => Ok(Ack { disposition: "kept".to_owned() }),
             }
         })
+    }
+
+    fn introduce(&self, who: &Identity, introduction: Introduction) -> Result<(), IntroduceError> {
+        if introduction.worker != who.name {
+            return Err(IntroduceError::NotYours);
+        }
+        Ok(self.introductions.note(introduction)?)
     }
 
     fn ready(&self) -> Result<(), String> {

@@ -2,8 +2,10 @@
 
 mod contract;
 mod faults;
+mod operator;
 mod permissions;
 mod proxy;
+mod replicas;
 mod rig;
 mod speed;
 mod versions;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use longhaul_common::bus::nats::{NatsConfig, NatsRole};
 use longhaul_common::bus::{Bus, Message, Subject};
-use longhaul_proto::{FromWorker, PROTOCOL, Presence, from_worker};
+use longhaul_proto::{FromWorker, PROTOCOL, PROTOCOL_MIN, Presence, from_worker};
 use longhaul_tests::World;
 use longhaul_tests::fleet::{Fleet, FleetSpec};
 use longhaul_tests::nats::NatsServer;
@@ -50,20 +50,25 @@ fn a_worker_of_another_protocol_is_refused_in_words_and_a_real_one_ends_with_the
     let bus = runtime.block_on(longhaul_common::bus::nats::NatsBus::connect(settings)).expect("connects");
     let url = fleet.url();
     let said: [(&str, u32, String); 2] = [
-        ("older", 0, format!("{PROTOCOL} at least: upgrade the worker")),
+        ("older", PROTOCOL_MIN - 1, format!("{PROTOCOL_MIN} at least: upgrade the worker")),
         ("newer", PROTOCOL + 1, format!("up to {PROTOCOL}: upgrade the coordinator first")),
     ];
-    for (worker, protocol, sentence) in &said {
-        announce(&bus, worker, *protocol);
+    let shown = |worker: &str, protocol: u32| {
+        announce(&bus, worker, protocol);
         runtime.block_on(soon("it is out", bus.flushed()));
         let begun = Instant::now();
-        let (state, reason) = loop {
+        loop {
             if let Some(found) = row(&world, &url, worker) {
                 break found;
             }
             assert!(begun.elapsed() < SOON, "{worker} is not shown");
             std::thread::sleep(Duration::from_millis(50));
-        };
+        }
+    };
+    let oldest = shown("oldest", PROTOCOL_MIN);
+    assert_eq!(oldest, ("present".to_owned(), String::new()), "the oldest that the rule lets in");
+    for (worker, protocol, sentence) in &said {
+        let (state, reason) = shown(worker, *protocol);
         assert_eq!(state, "refused");
         assert!(reason.starts_with(&format!("the worker 9.9.9 speaks protocol {protocol}, ")), "{reason}");
         assert!(reason.ends_with(sentence), "{reason}");

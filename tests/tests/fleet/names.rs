@@ -7,6 +7,10 @@ use crate::rig::{Rig, WAIT_MAX, here};
 
 /// The discard port, where nothing listens.
 const NOBODY: &str = "http://127.0.0.1:9";
+const NATS: &str = "nats://127.0.0.1:9";
+
+/// Another machine, in clear text. No such machine is reached.
+const FAR: &str = "http://192.0.2.1:9";
 
 #[test]
 fn wrong_names_are_told_with_the_next_step() {
@@ -21,6 +25,11 @@ fn wrong_names_are_told_with_the_next_step() {
         (&["worker", "--name", "w1"][..], 2, "LONGHAUL_SERVER"),
         (&["worker", "--name", "w 1", "--server", NOBODY][..], 2, "--name"),
         (&["serve", "--listen", "0.0.0.0:0", "--nats", "nats://127.0.0.1:9"][..], 2, "TLS"),
+        (&["serve", "--listen", "127.0.0.1:0", "--nats", "nats://192.0.2.1:9"][..], 2, "tls://192.0.2.1:9"),
+        (&["serve", "--listen", "127.0.0.1:0", "--nats", "nats://a:b@127.0.0.1:9"][..], 2, "--nats-creds"),
+        (&["worker", "--name", "w1", "--server", NOBODY, "--nats", "tls://t@192.0.2.1:9"][..], 2, "nats.url"),
+        (&["worker", "--name", "w1", "--server", NOBODY, "--nats", NATS, "--listen", "0.0.0.0:0"][..], 2, "127.0.0.1"),
+        (&["worker", "--name", "w1", "--server", FAR, "--nats", NATS, "--listen", "127.0.0.1:0"][..], 2, "https://"),
         (&["serve", "--listen", "127.0.0.1:0", "--nats", "nats://127.0.0.1:9", "--lease", "1s"][..], 2, "--lease"),
     ] {
         let ran = world.expect(code, args);

@@ -92,6 +92,7 @@ impl Stage {
                 slots: (1, 0),
                 labels: vec!["odd".to_owned()],
                 claims: BTreeMap::new(),
+                endpoint: String::new(),
             },
             None,
         );

@@ -58,6 +58,7 @@ fn a_lying_gate_lands_what_is_broken_and_gating_again_elsewhere_finds_it() {
         slots: (0, 1),
         labels: Vec::new(),
         claims: BTreeMap::new(),
+        endpoint: String::new(),
     };
     let liar = Rogue::start(liar, Some(green));
 

@@ -1,5 +1,6 @@
 //! Who may do what, what leaks, and what a worker that wants harm can do: over real processes.
 
+mod endpoints;
 mod gates;
 mod hostile;
 mod liar;

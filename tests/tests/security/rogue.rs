@@ -40,6 +40,8 @@ pub struct RogueSpec {
     pub labels: Vec<String>,
     /// Further assignments it says it holds, by job.
     pub claims: BTreeMap<String, Vec<u64>>,
+    /// Where it says its own service is; empty for none.
+    pub endpoint: String,
 }
 
 /// The worker; it announces itself until it is dropped.
@@ -100,6 +102,7 @@ impl Rogue {
                     protocol: PROTOCOL,
                     version: "0".to_owned(),
                     incarnation: 1,
+                    endpoint: spec.endpoint.clone(),
                     holding: holding.into_iter().map(|(job, ids)| Holding { job, ids }).collect(),
                     ..Presence::default()
                 };

@@ -1,6 +1,5 @@
 //! Fetching commits by id, as often as the network needs.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,12 +7,12 @@ use std::time::Duration;
 use longhaul_common::Oid;
 use longhaul_common::git::{Git, GitError};
 use longhaul_common::server::ServerAccess;
-use longhaul_proto::RepoEnv;
 use tokio_util::sync::CancellationToken;
 
 use super::mirrors::MirrorError;
+use super::shimmed;
 use crate::backoff::Backoff;
-use crate::process::{ProcessEnd, ProcessSpec, Purpose, Secrets, run, variables};
+use crate::process::{ProcessEnd, ProcessSpec, Secrets, run};
 
 /// Fetches of one assignment at most.
 const TRIES_MAX: u32 = 6;
@@ -23,9 +22,6 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from
 
 /// Longest time without a byte or a line of progress.
 const SILENT_MAX: Duration = Duration::from_secs(120);
-
-/// Bytes kept of git's own words.
-const LOG_BYTES_MAX: u64 = 64 << 10;
 
 /// Words by which git says that the other side went away in the middle. They outweigh those of
 /// damage: what came in until then is a damaged pack.
@@ -129,35 +125,12 @@ fn spec(wanted: &Fetch<'_>, log: PathBuf) -> ProcessSpec {
     }
     let settings = ["protocol.version=2", "fetch.unpackLimit=1", "http.lowSpeedLimit=1", "http.lowSpeedTime=60"];
     let mut args: Vec<String> = settings.iter().flat_map(|setting| ["-c".to_owned(), (*setting).to_owned()]).collect();
-    args.extend(
-        ["fetch", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--progress", "--force"]
-            .map(str::to_owned),
-    );
+    let fetch = ["fetch", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules"];
+    args.extend(fetch.into_iter().chain(["--progress", "--force"]).map(str::to_owned));
     args.extend(["--".to_owned(), wanted.url.to_owned()]);
     args.extend(wanted.commits.iter().map(|oid| format!("{oid}:{}", reference(wanted.job, *oid))));
-    let command = git.command(args);
-    let mut env: BTreeMap<OsString, OsString> = variables(Purpose::Prepare, &RepoEnv::default(), &wanted.path);
-    for (key, value) in command.get_envs() {
-        match value {
-            Some(value) => drop(env.insert(key.to_owned(), value.to_owned())),
-            // An inherited GIT_SSL_CAINFO would win over the authority of the server.
-            None => drop(env.remove(key)),
-        }
-    }
-    let mut argv = vec![command.get_program().to_owned()];
-    argv.extend(command.get_args().map(OsString::from));
-    ProcessSpec {
-        argv,
-        cwd: wanted.path.clone(),
-        env,
-        stdin: None,
-        timeout: None,
-        idle_timeout: Some(SILENT_MAX),
-        secrets: wanted.secrets.clone(),
-        log,
-        output_bytes_max: LOG_BYTES_MAX,
-        on_line: None,
-    }
+    let spec = shimmed::spec(&git, &args, log, wanted.secrets.clone());
+    ProcessSpec { idle_timeout: Some(SILENT_MAX), ..spec }
 }
 
 #[cfg(test)]

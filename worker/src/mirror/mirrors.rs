@@ -288,11 +288,11 @@ impl Mirrors {
         let tidied = untidy && upkeep::tidy(&path).map_err(io("tidy", &path))?;
         // Reading all of it is cheap beside fetching all of it again for another cause of the failure.
         let named = alone && self.shared().suspect.remove(&need.key);
-        let suspect = named && is_damaged(&path);
+        let suspect = named && upkeep::is_damaged(&path, &self.shim);
         let made = anew || suspect || !is_whole(&path);
         if made {
             self.make(&need.key)?;
-        } else if let Err(error) = upkeep::repack_if_due(&path, alone) {
+        } else if let Err(error) = upkeep::repack_if_due(&path, &self.shim, alone) {
             tracing::warn!(mirror = need.key, %error, "the mirror could not be repacked");
         }
         touch(&path);
@@ -333,10 +333,6 @@ impl Mirrors {
 
 fn is_whole(path: &Path) -> bool {
     path.join("HEAD").is_file() && path.join("objects").is_dir() && path.join("refs").is_dir()
-}
-
-fn is_damaged(path: &Path) -> bool {
-    Git::at(path).run(["fsck", "--no-dangling", "--no-progress"]).is_err()
 }
 
 /// Notes a use, by the time of a file.

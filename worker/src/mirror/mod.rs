@@ -9,6 +9,7 @@
 mod evict;
 mod fetch;
 mod mirrors;
+mod shimmed;
 mod upkeep;
 
 pub use mirrors::{MirrorError, MirrorUse, Mirrors, Need};

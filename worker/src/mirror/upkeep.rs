@@ -1,10 +1,13 @@
 //! Keeping a mirror small and quick: few packs, few refs.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::Path;
 
 use longhaul_common::git::{Git, GitError};
+
+use super::shimmed::run_blocking;
 
 /// Packs above which an idle mirror is repacked: every fetch adds one.
 const PACKS_MAX: usize = 50;
@@ -20,19 +23,24 @@ const REFS_KEPT: usize = 500;
 
 /// Repacks when packs have piled up. Of an idle mirror what no ref holds any more is dropped; slots
 /// that borrow from it are made ready before their next use anyway. Blocks.
-pub(super) fn repack_if_due(path: &Path, idle: bool) -> Result<(), GitError> {
+pub(super) fn repack_if_due(path: &Path, shim: &[OsString], idle: bool) -> Result<(), GitError> {
     let packs = fs::read_dir(path.join("objects/pack")).into_iter().flatten().flatten();
     let packs = packs.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "pack")).count();
     let git = Git::at(path);
     if idle && packs > PACKS_MAX {
         drop_old_refs(&git)?;
         git.run(["pack-refs", "--all"])?;
-        git.run(["repack", "-a", "-d", "-q"])?;
+        run_blocking(shim, path, &["repack", "-a", "-d", "-q"])?;
     } else if packs > PACKS_IN_USE_MAX {
         // Git processes that read meanwhile look for the new pack when an old one is gone.
-        git.run(["repack", "-a", "-d", "-k", "-q"])?;
+        run_blocking(shim, path, &["repack", "-a", "-d", "-k", "-q"])?;
     }
     Ok(())
+}
+
+/// Whether objects or refs of a mirror are broken. Reads all of it; blocks.
+pub(super) fn is_damaged(path: &Path, shim: &[OsString]) -> bool {
+    run_blocking(shim, path, &["fsck", "--no-dangling", "--no-progress"]).is_err()
 }
 
 /// Removes what a killed git, or a power cut, left where it would be in the way of the next: locks,

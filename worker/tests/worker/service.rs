@@ -1,23 +1,39 @@
 //! The worker's gRPC service, over loopback.
 
-use longhaul_common::server::ServerAccess;
+use std::net::{IpAddr, Ipv4Addr};
+
+use longhaul_common::server::{Connection, connect_to_worker};
 use longhaul_proto::worker_client::WorkerClient;
-use longhaul_proto::{AttachWork, CancelWork, DrainRequest, FailureClass, ProbeRequest, SteerWork, finished};
+use longhaul_proto::{
+    AttachWork, CancelWork, DrainRequest, FailureClass, Introduction, ProbeRequest, SteerWork, finished,
+};
 use longhaul_worker::Live;
+use longhaul_worker::credential::Credential;
 use longhaul_worker::service::{Served, ServiceConfig, ServiceError, serve};
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
 use crate::world::{World, command, job};
 
-async fn served(token: Option<&str>, live: &Live, stop: &CancellationToken) -> Served {
-    let config = ServiceConfig { listen: ([127, 0, 0, 1], 0).into(), token: token.map(str::to_owned) };
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+async fn served(listen: IpAddr, live: &Live, stop: &CancellationToken) -> Served {
+    let config = ServiceConfig { listen: (listen, 0).into(), credential: Credential::new().expect("made") };
     serve(config, live.clone(), stop.clone()).await.expect("listens")
 }
 
-fn client(served: &Served, token: Option<&str>) -> WorkerClient<longhaul_common::server::Connection> {
-    let access = ServerAccess { url: served.endpoint(), token: token.map(str::to_owned), ..ServerAccess::default() };
-    WorkerClient::new(access.connect().expect("an address"))
+/// A client that shows what one worker handed over, at the endpoint of another.
+fn client(at: &Served, shown: &Introduction) -> WorkerClient<Connection> {
+    let connection = connect_to_worker(&at.endpoint(), &shown.token, &shown.certificate);
+    WorkerClient::new(connection.expect("an address"))
+}
+
+/// An address of this machine that others reach: a packet would leave by it. Nothing is sent.
+fn outward() -> Option<IpAddr> {
+    let socket = std::net::UdpSocket::bind(("0.0.0.0", 0)).ok()?;
+    socket.connect(("192.0.2.1", 9)).ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_loopback() && !address.is_unspecified()).then_some(address)
 }
 
 #[tokio::test]
@@ -25,14 +41,14 @@ async fn one_can_look_attach_cancel_and_drain() {
     let mut world = World::new(&[("a", "1\n")]);
     world.stop().await;
     let (live, stop) = (Live::default(), CancellationToken::new());
-    let served = served(None, &live, &stop).await;
+    let served = served(LOOPBACK, &live, &stop).await;
     let endpoint = served.endpoint();
     world.configure = Box::new(move |config| {
         config.live = live.clone();
         config.endpoint = Some(endpoint.clone());
     });
     world.start();
-    let mut client = client(&served, None);
+    let mut client = client(&served, &served.introduction("w"));
     let work = world.work(vec![command("echo one; echo two; echo running; read never < /dev/zero; sleep 1000")]);
     world.assign(work).await;
     world.heard(|message| matches!(message, longhaul_proto::from_worker::Message::Report(_))).await;
@@ -68,16 +84,44 @@ async fn one_can_look_attach_cancel_and_drain() {
 }
 
 #[tokio::test]
-async fn elsewhere_and_without_the_token_nobody_comes_in() {
+async fn nobody_comes_in_with_another_workers_token() {
     let (live, stop) = (Live::default(), CancellationToken::new());
-    let open = ServiceConfig { listen: ([0, 0, 0, 0], 0).into(), token: None };
-    assert!(matches!(serve(open, live.clone(), stop.clone()).await, Err(ServiceError::Open { .. })));
-    let served = served(Some("the-token"), &live, &stop).await;
-    for wrong in [None, Some("other")] {
-        let refused = client(&served, wrong).probe(ProbeRequest {}).await.expect_err("refused");
+    let (one, two) = (served(LOOPBACK, &live, &stop).await, served(LOOPBACK, &live, &stop).await);
+    let (of_one, of_two) = (one.introduction("one"), two.introduction("two"));
+    let nothing = Introduction { token: String::new(), ..of_one.clone() };
+    for wrong in [&of_two, &nothing] {
+        let refused = client(&one, wrong).probe(ProbeRequest {}).await.expect_err("refused");
         assert_eq!(refused.code(), Code::Unauthenticated);
     }
-    client(&served, Some("the-token")).probe(ProbeRequest {}).await.expect("let in");
+    client(&one, &of_one).probe(ProbeRequest {}).await.expect("let in");
+    assert!(!format!("{of_one:?} {one:?}").contains(&of_one.token), "shown by no debug print");
     stop.cancel();
-    served.task.await.expect("ends");
+    one.task.await.expect("ends");
+    two.task.await.expect("ends");
+}
+
+#[tokio::test]
+async fn beyond_loopback_it_is_tls_and_known_by_its_own_certificate() {
+    longhaul_common::tls::install();
+    let (live, stop) = (Live::default(), CancellationToken::new());
+    let everywhere = ServiceConfig { listen: ([0, 0, 0, 0], 0).into(), credential: Credential::new().expect("made") };
+    let refused = serve(everywhere, live.clone(), stop.clone()).await.expect_err("no address");
+    assert!(matches!(refused, ServiceError::Nowhere { .. }) && refused.to_string().contains("127.0.0.1"), "{refused}");
+    let Some(address) = outward() else {
+        eprintln!("skipped: this machine has no address but loopback");
+        return;
+    };
+    let (one, two) = (served(address, &live, &stop).await, served(address, &live, &stop).await);
+    let (of_one, of_two) = (one.introduction("one"), two.introduction("two"));
+    assert!(of_one.endpoint.starts_with("https://"), "{}", of_one.endpoint);
+    client(&one, &of_one).probe(ProbeRequest {}).await.expect("let in");
+    // Another worker that answers at the endpoint is not taken for it: the token stays here.
+    let refused = client(&one, &of_two).probe(ProbeRequest {}).await.expect_err("another's certificate");
+    assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
+    let plain = Introduction { endpoint: one.endpoint().replace("https", "http"), ..of_one.clone() };
+    let connection = connect_to_worker(&plain.endpoint, &plain.token, "").expect("an address");
+    WorkerClient::new(connection).probe(ProbeRequest {}).await.expect_err("no plain text");
+    stop.cancel();
+    one.task.await.expect("ends");
+    two.task.await.expect("ends");
 }

@@ -5,16 +5,20 @@ use std::sync::Mutex;
 
 use longhaul_common::server::ServerAccess;
 use longhaul_proto::results_server::{Results, ResultsServer};
-use longhaul_proto::{Ack, Finished, Report, ResultPart, report, result_part};
+use longhaul_proto::{Ack, Finished, Introduced, Introduction, Report, ResultPart, report, result_part};
+use longhaul_worker::introduce::{IntroduceError, introduce};
 use longhaul_worker::uplink::GrpcSink;
 use longhaul_worker::{Delivery, ResultSink as _, SinkError};
+use tokio::sync::watch;
 use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 #[derive(Clone, Default)]
 struct Keeper {
     parts: Arc<Mutex<Vec<result_part::Part>>>,
     refuse: Arc<Mutex<Option<Code>>>,
+    introduced: watch::Sender<Introduction>,
 }
 
 #[tonic::async_trait]
@@ -29,6 +33,11 @@ impl Results for Keeper {
             self.parts.lock().expect("not poisoned").extend(part.part);
         }
         Ok(Response::new(Ack { disposition: "kept".into() }))
+    }
+
+    async fn introduce(&self, request: Request<Introduction>) -> Result<Response<Introduced>, Status> {
+        self.introduced.send(request.into_inner()).map_err(|_| Status::unavailable("the test ended"))?;
+        Ok(Response::new(Introduced {}))
     }
 }
 
@@ -83,4 +92,26 @@ async fn a_result_goes_up_in_pieces_with_its_hash() {
         .expect("an address");
     let away = sink.deliver(delivery).await.expect_err("nobody is there");
     assert!(matches!(away, SinkError::Unavailable(_)), "{away}");
+}
+
+#[tokio::test]
+async fn a_worker_introduces_itself_and_never_in_clear_text() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    let keeper = Keeper::default();
+    let mut introduced = keeper.introduced.subscribe();
+    let router = tonic::transport::Server::builder().add_service(ResultsServer::new(keeper.clone()));
+    let server = tokio::spawn(router.serve_with_incoming(TcpListenerStream::new(listener)));
+    let said = Introduction { worker: "w".into(), token: "t".into(), ..Introduction::default() };
+    let stop = CancellationToken::new();
+    for far in ["http://far.example:7117", "http://127.0.0.1:x@far.example", "http://192.0.2.1"] {
+        let access = ServerAccess { url: far.into(), ..ServerAccess::default() };
+        let refused = introduce(&access, said.clone(), stop.clone()).expect_err("clear text");
+        assert!(matches!(refused, IntroduceError::Clear { .. }), "{refused}");
+    }
+    introduce(&ServerAccess { url, ..ServerAccess::default() }, said.clone(), stop.clone()).expect("an address");
+    let heard = introduced.wait_for(|heard| heard.worker == "w").await.expect("it is there").clone();
+    assert_eq!(heard, said);
+    stop.cancel();
+    server.abort();
 }

@@ -9,6 +9,8 @@ use async_nats::{ConnectOptions, ServerAddr};
 use super::super::Subject;
 use super::backoff;
 use crate::WorkerName;
+use crate::server::is_loopback;
+use crate::text::without_user;
 
 /// How long one attempt to connect may take.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -57,7 +59,7 @@ pub struct NatsConfig {
 
 impl fmt::Debug for NatsConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let urls: Vec<String> = self.urls.iter().map(|url| shown(url)).collect();
+        let urls: Vec<String> = self.urls.iter().map(|url| without_user(url)).collect();
         let mut shown = f.debug_struct("NatsConfig");
         shown.field("urls", &urls).field("fleet", &self.fleet).field("name", &self.name);
         shown.field("role", &self.role).finish_non_exhaustive()
@@ -75,6 +77,16 @@ pub enum NatsError {
     #[error("not the address of a NATS server: {url:?}; nats://host:port or tls://host:port is expected")]
     Url {
         /// As given, without a password.
+        url: String,
+    },
+    /// Clear text on the network.
+    #[error(
+        "refused to speak to NATS at {url} in clear text: everyone on the way could read jobs and results, and use \
+         what opens NATS; write {}, with --nats-ca for an authority of your own, or use a tunnel to 127.0.0.1",
+        as_tls(url)
+    )]
+    Clear {
+        /// Which, without a password.
         url: String,
     },
     /// Not one plain token.
@@ -105,13 +117,8 @@ pub enum NatsError {
     SetUp(#[from] async_nats::ConnectError),
 }
 
-/// An address without what comes before `@`.
-fn shown(url: &str) -> String {
-    match (url.split_once("://"), url.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
-        (None, Some((_, host))) => host.to_owned(),
-        _ => url.to_owned(),
-    }
+fn as_tls(url: &str) -> String {
+    format!("tls://{}", url.split_once("://").map_or(url, |(_, host)| host))
 }
 
 fn check(path: &Path) -> Result<(), NatsError> {
@@ -130,13 +137,33 @@ impl NatsConfig {
         if self.urls.is_empty() {
             return Err(NatsError::NoUrl);
         }
-        let parse = |url: &String| url.parse().map_err(|_| NatsError::Url { url: shown(url) });
+        let parse = |url: &String| url.parse().map_err(|_| NatsError::Url { url: without_user(url) });
         self.urls.iter().map(parse).collect()
+    }
+
+    /// Whether it has to be TLS; clear text is for this machine only. One server that needs it makes
+    /// all need it: whichever answers names further ones of its cluster.
+    fn secure(&self) -> Result<bool, NatsError> {
+        let mut secure = self.ca.is_some();
+        let addresses = self.addresses()?;
+        for address in &addresses {
+            secure |= address.tls_required();
+        }
+        for (address, url) in addresses.iter().zip(&self.urls) {
+            let url = without_user(url);
+            match address.scheme() {
+                "tls" => {}
+                "nats" if self.ca.is_some() || is_loopback(address.host()) => {}
+                "nats" => return Err(NatsError::Clear { url }),
+                _ => return Err(NatsError::Url { url }),
+            }
+        }
+        Ok(secure)
     }
 
     /// The addresses in words, without passwords.
     pub(super) fn server(&self) -> String {
-        self.urls.iter().map(|url| shown(url)).collect::<Vec<_>>().join(", ")
+        self.urls.iter().map(|url| without_user(url)).collect::<Vec<_>>().join(", ")
     }
 
     /// What the connection is to be like.
@@ -154,9 +181,14 @@ impl NatsConfig {
                 backoff::delay(u32::try_from(attempts).unwrap_or(u32::MAX).saturating_sub(1), RECONNECT_MAX)
             })
             .custom_inbox_prefix(self.inbox());
+        options = match self.secure()? {
+            true => options.require_tls(true),
+            // What a server on this machine names may be another machine.
+            false => options.ignore_discovered_servers(),
+        };
         if let Some(ca) = &self.ca {
             check(ca)?;
-            options = options.add_root_certificates(ca.clone()).require_tls(true);
+            options = options.add_root_certificates(ca.clone());
         }
         match (&self.cert, &self.key) {
             (Some(cert), Some(key)) => {
@@ -196,10 +228,45 @@ impl NatsConfig {
 mod tests {
     use super::*;
 
+    fn config(urls: &[&str]) -> NatsConfig {
+        NatsConfig {
+            urls: urls.iter().map(|&url| url.to_owned()).collect(),
+            fleet: "f".into(),
+            name: "n".into(),
+            replicas: 1,
+            ca: None,
+            cert: None,
+            key: None,
+            creds: None,
+            nkey_seed: None,
+            token: None,
+            role: NatsRole::Coordinator,
+        }
+    }
+
     #[test]
-    fn passwords_are_not_shown() {
-        assert_eq!(shown("nats://ada:secret@host:4222"), "nats://host:4222");
-        assert_eq!(shown("nats://host:4222"), "nats://host:4222");
-        assert_eq!(shown("secret@host"), "host");
+    fn beyond_this_machine_it_is_tls_or_nothing() {
+        for (urls, wanted) in [
+            (&["nats://127.0.0.1:4222", "nats://localhost", "nats://[::1]:4222", "127.0.0.1"][..], Some(false)),
+            (&["tls://far.example:4222"], Some(true)),
+            (&["nats://127.0.0.1:4222", "tls://far.example"], Some(true)),
+            (&["tls://127.0.0.1:4222"], Some(true)),
+            (&["nats://far.example:4222"], None),
+            (&["tls://a.example", "nats://far.example:4222"], None),
+            (&["nats://0.0.0.0:4222"], None),
+            (&["far.example"], None),
+            (&["nats://ada:secret@far.example"], None),
+            (&["ws://127.0.0.1:80"], None),
+        ] {
+            let found = config(urls).secure();
+            assert_eq!(found.as_ref().ok().copied(), wanted, "{urls:?}");
+            let said = found.err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(!said.contains("secret"), "{said}");
+        }
+        let error = config(&["nats://far.example:4222"]).secure().expect_err("refused").to_string();
+        assert!(error.contains("tls://far.example:4222"), "{error}");
+        // An authority for the server's certificate is asking for TLS.
+        let with_ca = NatsConfig { ca: Some("ca.pem".into()), ..config(&["nats://far.example:4222"]) };
+        assert!(with_ca.secure().expect("fine"));
     }
 }
