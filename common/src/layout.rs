@@ -105,6 +105,11 @@ impl JobLayout {
         self.root.join("capsules").join(format!("{attempt}.json"))
     }
 
+    /// Sessions of agents saved with work in progress, by their hash.
+    pub fn sessions(&self) -> PathBuf {
+        self.root.join("sessions")
+    }
+
     /// The tracing log of the processes that ran the job.
     pub fn trace(&self) -> PathBuf {
         self.root.join("longhaul.log")

@@ -58,7 +58,12 @@ impl Hub {
         let job: JobId = report.job.parse().map_err(|_| HubError::UnknownJob)?;
         let access = self.find(&job).await?;
         let (id, worker) = (report.id, report.worker.clone());
-        match access.ask(move |state, _| state.owner_of(id)).await? {
+        // What is live is known here; only for the rest the state is asked.
+        let owner = match self.inner.site.fleet.owner(&job, id) {
+            Some(owner) if access.is_running() => Owner::Worker(owner),
+            _ => access.ask(move |state, _| state.owner_of(id)).await?,
+        };
+        match owner {
             Owner::Unknown => return Err(HubError::UnknownJob),
             // It changes nothing any more, whoever brings it: neither a log nor an object is taken.
             Owner::Past => return Ok(Ack { disposition: "closed".to_owned() }),

@@ -16,7 +16,7 @@ pub use base::{BaseError, PACK_BYTES_MAX};
 pub use card::JobCard;
 pub use deliver::HubError;
 pub use job_access::{AccessError, FileJob, JobAccess, control_files};
-pub(crate) use job_access::{control_job, off_runtime, says_full};
+pub(crate) use job_access::{control_job, off_runtime};
 pub use opening::{Opening, note, open_plan, opening, standing};
 pub use server::{Hub, HubSettings};
 pub use submit::{Submission, SubmitError};

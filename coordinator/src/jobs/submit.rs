@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use longhaul_common::room::is_out_of_room;
 use longhaul_proto as pb;
 use longhaul_proto::submit_part::Part;
 use tempfile::NamedTempFile;
@@ -76,8 +77,8 @@ impl JobsService {
 }
 
 fn not_written(error: std::io::Error) -> Status {
-    match error.kind() {
-        std::io::ErrorKind::StorageFull => Status::unavailable(full(&error.to_string())),
-        _ => Status::internal(format!("the pack cannot be kept: {error}")),
+    match is_out_of_room(&error) {
+        true => Status::unavailable(full(&error.to_string())),
+        false => Status::internal(format!("the pack cannot be kept: {error}")),
     }
 }

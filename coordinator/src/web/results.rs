@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use longhaul_common::room::says_out_of_room;
 use longhaul_proto::results_server::{Results, ResultsServer};
 use longhaul_proto::{
     Ack, Failure, FailureClass, Finished, Report, ResultEnd, ResultPart, finished, report, result_part,
@@ -48,6 +49,13 @@ impl ResultsService {
         Self { backend, spool, seats: Seats::new(DELIVERIES_MAX, DELIVERIES_OF_ONE_MAX, TURN_WAIT) }
     }
 
+    /// A full disk is told to people too, not only to the worker.
+    fn note(&self, error: &Status) {
+        if says_out_of_room(error.message()) {
+            self.backend.out_of_room();
+        }
+    }
+
     /// With its limit on a message's size.
     pub(super) fn server(self) -> ResultsServer<Self> {
         ResultsServer::new(self).max_decoding_message_size(PART_BYTES_MAX + ENVELOPE_BYTES)
@@ -72,8 +80,9 @@ impl Results for ResultsService {
         let seat = self.seats.take(caller).await.ok_or_else(|| {
             Status::unavailable("too many results are on their way in at once: try again in a moment")
         })?;
-        let mut room = self.spool.room()?;
-        let delivery = receive(&mut parts, report, &mut room, self.spool.pack_bytes_max()).await?;
+        let mut room = self.spool.room().inspect_err(|error| self.note(error))?;
+        let received = receive(&mut parts, report, &mut room, self.spool.pack_bytes_max()).await;
+        let delivery = received.inspect_err(|error| self.note(error))?;
         let taken = self.backend.deliver(who, delivery);
         // Goes on when the caller leaves: its files must not vanish while they are read.
         let task = tokio::spawn(async move {
