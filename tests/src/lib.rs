@@ -4,11 +4,12 @@
 pub mod certs;
 pub mod chaos;
 pub mod fleet;
+pub mod goodbye;
 pub mod hosts;
 pub mod leftovers;
 pub mod nats;
 pub mod proxy;
-mod random;
+pub mod random;
 pub mod world;
 
 pub use world::{Ran, World};

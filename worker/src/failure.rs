@@ -1,5 +1,6 @@
 //! Failures as the coordinator hears of them.
 
+use longhaul_common::room::is_out_of_room;
 use longhaul_common::text::clip_middle;
 use longhaul_proto::{Failure, FailureClass};
 
@@ -45,8 +46,10 @@ impl From<WorkspaceError> for Failure {
 impl From<ProcessError> for Failure {
     fn from(error: ProcessError) -> Self {
         let (ProcessError::Output { source, .. } | ProcessError::Shim { source, .. }) = &error;
-        let full = matches!(source.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded);
-        failure(if full { FailureClass::DiskFull } else { FailureClass::Infrastructure }, error.to_string())
+        failure(
+            if is_out_of_room(source) { FailureClass::DiskFull } else { FailureClass::Infrastructure },
+            error.to_string(),
+        )
     }
 }
 

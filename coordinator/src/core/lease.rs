@@ -15,6 +15,10 @@ pub const LEASE_MS: Millis = 30_000;
 /// An assignment its worker does not mention is sent again after this long.
 pub const RESEND_MS: Millis = 5_000;
 
+/// How often a worker's process may end with an assignment and be told it again; the next time the
+/// assignment is lost, because it may be what ends the process.
+pub const RESTARTS_MAX: u32 = 1;
+
 /// Stands for a time before all others: to be sent at once.
 const NEVER: Millis = Millis::MIN;
 
@@ -36,6 +40,8 @@ pub struct Fleet {
     unmentioned: BTreeSet<(Millis, u64)>,
     /// Who has free slots.
     pub(super) roster: Roster,
+    /// How often the worker's process ended with it.
+    restarts: BTreeMap<u64, u32>,
     /// Live before the restart: their worker has not yet said whether it still holds them.
     reattach: BTreeSet<u64>,
 }
@@ -50,6 +56,7 @@ impl Default for Fleet {
             sent: BTreeMap::new(),
             unmentioned: BTreeSet::new(),
             roster: Roster::default(),
+            restarts: BTreeMap::new(),
             reattach: BTreeSet::new(),
         }
     }
@@ -66,14 +73,14 @@ impl Fleet {
         self.lease_ms
     }
 
-    /// Notes a presence and gives the ids of the worker's own that it turns out not to hold after
-    /// a restart. It renews no lease of another's, and none of what is over.
+    /// Notes a presence and gives the ids of the worker's own that are lost: that it turns out not
+    /// to hold after our restart, or that its own process ended with more than [`RESTARTS_MAX`] times. It renews no lease of another's, and none of what is over.
     pub fn hear(&mut self, worker: &str, mut view: WorkerView, theirs: &[u64]) -> Vec<u64> {
         let now = view.seen_ms;
         for id in theirs.iter().filter(|id| view.holding.contains(id)) {
             self.touch(*id, now);
         }
-        let gone: Vec<u64> =
+        let mut gone: Vec<u64> =
             theirs.iter().copied().filter(|id| self.reattach.remove(id) && !view.holding.contains(id)).collect();
         view.seen_ms = now;
         self.roster.heard(worker, &view);
@@ -86,6 +93,11 @@ impl Fleet {
             }
             if anew {
                 self.sent.remove(&id);
+                let restarts = self.restarts.entry(id).or_default();
+                *restarts += 1;
+                if *restarts > RESTARTS_MAX && !gone.contains(&id) {
+                    gone.push(id);
+                }
             }
             self.unmentioned.insert(self.last_sent(id));
         }
@@ -121,6 +133,7 @@ impl Fleet {
         }
         self.unmentioned.remove(&self.last_sent(id));
         self.sent.remove(&id);
+        self.restarts.remove(&id);
         self.reattach.remove(&id);
     }
 
@@ -155,6 +168,12 @@ impl Fleet {
     /// Those that take work and have a free slot, best first; some may be silent.
     pub(super) fn free(&self) -> impl Iterator<Item = (&str, &WorkerView)> {
         self.roster.free().filter_map(|name| Some((name, self.workers.get(name)?)))
+    }
+
+    /// Those that take gates and are heard, warm ones first, then by name.
+    pub(super) fn gaters(&self, now: Millis) -> impl Iterator<Item = (&str, &WorkerView)> {
+        let heard = move |view: &&WorkerView| now - view.seen_ms <= self.lease_ms;
+        self.roster.gates().filter_map(move |name| Some((name, self.workers.get(name).filter(heard)?)))
     }
 
     /// Every worker ever heard of, by name.
@@ -247,6 +266,22 @@ mod tests {
         assert!(!unheard(&fleet, 9, 2));
         fleet.hear("w", WorkerView { incarnation: 2, ..view(&[], 3) }, &[9]);
         assert!(unheard(&fleet, 9, 3));
+    }
+
+    #[test]
+    fn what_ends_its_worker_again_and_again_is_lost() {
+        let mut fleet = Fleet::default();
+        fleet.hear("w", view(&[], 0), &[]);
+        fleet.sent(9, 0);
+        for incarnation in 1..=i64::from(RESTARTS_MAX) {
+            let started = WorkerView { incarnation: incarnation.unsigned_abs(), ..view(&[], incarnation) };
+            assert_eq!(fleet.hear("w", started, &[9]), [0_u64; 0]);
+        }
+        let again = WorkerView { incarnation: 77, ..view(&[], 70) };
+        assert_eq!(fleet.hear("w", again, &[9]), [9]);
+        fleet.forget(9);
+        fleet.sent(9, 80);
+        assert_eq!(fleet.hear("w", WorkerView { incarnation: 78, ..view(&[], 90) }, &[9]), [0_u64; 0]);
     }
 
     #[test]

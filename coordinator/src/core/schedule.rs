@@ -102,16 +102,23 @@ pub(super) fn gate_worker(state: &State, batch: BatchId, now: Millis) -> Option<
         .filter_map(|&node| state.subtask(node).phase().candidate())
         .map(|candidate| candidate.worker.as_str())
         .collect();
-    let fit = |(name, view): &(&str, &WorkerView)| {
-        view.gate_slots > 0 && view.takes(labels) && !state.infirmary.is_quarantined(name, now)
+    let fit = || {
+        let fits =
+            |(name, view): &(&str, &WorkerView)| view.takes(labels) && !state.infirmary.is_quarantined(name, now);
+        state.fleet.gaters(now).filter(fits)
     };
-    let (own, others): (Vec<_>, Vec<_>) =
-        state.fleet.present(now).filter(fit).partition(|(name, _)| authors.contains(name));
-    let pool = if others.is_empty() { own } else { others };
     let busy = |name: &str| state.landing.gates.values().filter(|gate| gate.worker == name).count();
-    let free = pool.into_iter().filter(|(name, view)| busy(name) < view.gate_slots as usize);
     // One whose last executions failed comes last: the next may be fine where it was not.
     let streak = |name: &str| state.infirmary.of(name).map_or(0, |health| health.streak);
+    // They come in order, so the first that nothing speaks against is the best: a large fleet is
+    // walked only where there is none.
+    let best = |name: &str| !authors.contains(name) && busy(name) == 0 && streak(name) == 0;
+    if let Some((name, _)) = fit().find(|(name, _)| best(name)) {
+        return Some(name.to_owned());
+    }
+    let (own, others): (Vec<_>, Vec<_>) = fit().partition(|(name, _)| authors.contains(name));
+    let pool = if others.is_empty() { own } else { others };
+    let free = pool.into_iter().filter(|(name, view)| busy(name) < view.gate_slots as usize);
     free.min_by_key(|(name, view)| (streak(name), busy(name), !view.warm, *name)).map(|(name, _)| name.to_owned())
 }
 

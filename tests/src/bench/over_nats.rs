@@ -127,6 +127,7 @@ impl Rig {
             limits: SpoolLimits::default(),
         };
         let web = web::start(settings, hub.clone(), stop.clone()).await?;
+        hub.call_workers();
         let server = format!("http://{}", web.addr);
         let prefixes = (0..WORKERS).map(|n| format!("p{n}-"));
         let workers: Vec<NoopWorkers> = prefixes
