@@ -241,7 +241,7 @@ fn an_index_rebuilt_after_records_were_retired_knows_what_is_left_under_the_righ
     let folder = tempfile::tempdir().expect("a folder");
     let layout = layout(folder.path());
     drop(opened(&layout, 5));
-    let limits = JournalLimits { segment_bytes: 1_000, journal_bytes: 3_000 };
+    let limits = JournalLimits { segment_bytes: 1_000, journal_bytes: 3_000, ..JournalLimits::default() };
     let (recovered, mut store) = recover_within(&layout, limits).expect("opens");
     let mut state = recovered.state;
     let rows = |layout: &JobLayout| {
