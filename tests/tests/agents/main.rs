@@ -2,4 +2,5 @@
 //! programs against it without a network.
 
 mod codex;
+mod gateway;
 mod model;

@@ -8,11 +8,15 @@ use serde_json::{Value, json};
 /// The path and a request of each format, streaming or not.
 pub fn requests(streams: bool) -> [(&'static str, Value); 4] {
     let user = json!([{"role": "user", "content": "do it"}]);
-    let method = if streams { "/v1beta/models/m:streamGenerateContent?alt=sse" } else { "/v1beta/models/m:generateContent" };
+    let method =
+        if streams { "/v1beta/models/m:streamGenerateContent?alt=sse" } else { "/v1beta/models/m:generateContent" };
     [
         ("/v1/responses", json!({"model": "m", "input": user, "stream": streams})),
-        ("/v1/chat/completions", json!({"model": "m", "messages": user, "stream": streams,
-            "stream_options": {"include_usage": true}})),
+        (
+            "/v1/chat/completions",
+            json!({"model": "m", "messages": user, "stream": streams,
+            "stream_options": {"include_usage": true}}),
+        ),
         ("/v1/messages", json!({"model": "m", "max_tokens": 100, "messages": user, "stream": streams})),
         (method, json!({"contents": [{"role": "user", "parts": [{"text": "do it"}]}]})),
     ]
@@ -20,7 +24,7 @@ pub fn requests(streams: bool) -> [(&'static str, Value); 4] {
 
 pub fn client() -> reqwest::Client {
     // The provider of cryptography is the process's; whoever comes first sets it.
-    drop(longhaul_common::tls::install());
+    longhaul_common::tls::install();
     reqwest::Client::builder().no_proxy().build().expect("a client")
 }
 
@@ -133,7 +137,8 @@ async fn a_longer_conversation_finds_its_beginning_in_the_cache() {
             (0..count).map(|number| json!({"role": "user", "content": format!("{long}{number}")})).collect();
         let body = json!({"model": "m", "input": messages});
         let answer: Value =
-            serde_json::from_str(&post(&model, "/v1/responses", &body).await.text().await.expect("a body")).expect("JSON");
+            serde_json::from_str(&post(&model, "/v1/responses", &body).await.text().await.expect("a body"))
+                .expect("JSON");
         let cached = answer["usage"]["input_tokens_details"]["cached_tokens"].as_u64().expect("a count");
         let input = answer["usage"]["input_tokens"].as_u64().expect("a count");
         assert!(cached < input && (count == 1) == (cached == 0), "{count}: {cached} of {input}");
