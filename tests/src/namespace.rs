@@ -4,7 +4,9 @@
 //! dies with the shell, daemons and other sessions included. It needs no root where the kernel lets
 //! users make namespaces.
 
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
@@ -45,11 +47,14 @@ impl Namespace {
         Self::new().err().map(|error| format!("{error:#}"))
     }
 
-    /// A program to run inside, with no variable of this process's environment but `PATH`.
-    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    /// A program to run inside, with no variable of this process's environment but `PATH`. Its
+    /// folder is named here, as an absolute path: entering a namespace forgets where one was.
+    pub fn command(&self, program: impl AsRef<OsStr>, folder: &Path) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["--target", &self.inside.to_string(), "--user", "--preserve-credentials"]);
-        command.args(["--net", "--pid", "--mount", "--wdns=."]).arg("--").arg(program);
+        let mut inside = OsString::from("--wdns=");
+        inside.push(folder);
+        command.args(["--net", "--pid", "--mount"]).arg(inside).arg("--").arg(program);
         command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path))).stdin(Stdio::null());
         command
     }

@@ -25,7 +25,8 @@ impl ModelProcess {
         let file = folder.path().join("script.json");
         let log = folder.path().join("requests.jsonl");
         std::fs::write(&file, script)?;
-        let mut command: Command = namespace.command(crate::world::binary().with_file_name("scripted-model"));
+        let mut command: Command =
+            namespace.command(crate::world::binary().with_file_name("scripted-model"), folder.path());
         command.arg("--script").arg(&file).args(["--port", "0", "--log"]).arg(&log);
         let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start scripted-model")?;
         let mut said = String::new();

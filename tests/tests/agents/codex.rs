@@ -38,9 +38,8 @@ stream_max_retries = 0
 }
 
 fn codex(namespace: &Namespace, program: &Path, folder: &Path) -> Command {
-    let mut command = namespace.command(program);
+    let mut command = namespace.command(program, &folder.join("work"));
     command.env("HOME", folder).env("CODEX_HOME", folder.join("home")).env("SCRIPTED_KEY", "sk-scripted");
-    command.current_dir(folder.join("work"));
     command
 }
 
