@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use globset::{Glob, GlobSet, GlobSetBuilder};
+use globset::GlobSet;
+
+use crate::spec::path_globs;
 
 /// One rule: paths that match go to these providers only.
 #[derive(Clone, Debug)]
@@ -12,16 +14,9 @@ pub struct ModelRule {
 }
 
 impl ModelRule {
-    /// From globs and names of providers; the error names a pattern that is no glob.
-    pub fn new<'a>(
-        paths: impl IntoIterator<Item = &'a str>,
-        providers: impl IntoIterator<Item = String>,
-    ) -> Result<Self, globset::Error> {
-        let mut set = GlobSetBuilder::new();
-        for path in paths {
-            set.add(Glob::new(path)?);
-        }
-        Ok(Self { paths: set.build()?, providers: providers.into_iter().collect() })
+    /// From globs of paths, as the job file has them, and names of providers.
+    pub fn new<'a>(paths: impl IntoIterator<Item = &'a str>, providers: impl IntoIterator<Item = String>) -> Self {
+        Self { paths: path_globs(paths), providers: providers.into_iter().collect() }
     }
 }
 
@@ -57,13 +52,16 @@ mod tests {
     #[test]
     fn every_rule_that_concerns_a_path_binds() {
         let rules = [
-            ModelRule::new(["secret/**"], names(&["local"])).expect("globs"),
-            ModelRule::new(["eu/**", "secret/eu/**"], names(&["local", "frankfurt"])).expect("globs"),
+            ModelRule::new(["secret/**"], names(&["local"])),
+            ModelRule::new(["top/*"], names(&["local"])),
+            ModelRule::new(["eu/**", "secret/eu/**"], names(&["local", "frankfurt"])),
         ];
         let all = names(&["virginia", "frankfurt", "local"]);
         for (paths, expected) in [
             (vec!["src/a.rs"], vec!["virginia", "frankfurt", "local"]),
             (vec!["eu/a.rs"], vec!["frankfurt", "local"]),
+            (vec!["top/a.rs"], vec!["local"]),
+            (vec!["top/deeper/a.rs"], vec!["virginia", "frankfurt", "local"]),
             (vec!["src/a.rs", "secret/a.rs"], vec!["local"]),
             (vec![], vec!["virginia", "frankfurt", "local"]),
         ] {

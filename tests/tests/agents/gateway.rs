@@ -188,6 +188,18 @@ async fn errors_pass_without_the_key_and_cost_nothing() {
 }
 
 #[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let elsewhere = ScriptedModel::start(Script::of([Step::text("stolen")])).await.expect("a model");
+    for (path, body) in requests(false) {
+        let step = json!({"status": 307, "headers": {"location": format!("{}{path}", elsewhere.url())}});
+        let (model, gateway) = both(step, |_| {}).await;
+        assert_eq!(call(&gateway, path, &body).await.status().as_u16(), 307, "{path}");
+        assert_eq!(model.requests().len(), 1);
+    }
+    assert!(elsewhere.requests().is_empty());
+}
+
+#[tokio::test]
 async fn a_short_limit_is_waited_for_and_shown() {
     let step = json!({"text": "fine", "status": 429, "headers": {"retry-after-ms": "400"}, "times": 1});
     let (model, gateway) = both(step, |_| {}).await;

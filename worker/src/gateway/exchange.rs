@@ -103,10 +103,10 @@ impl Exchange {
 
     /// What to book, and whether it is only assumed.
     fn used(&self) -> (Tokens, bool) {
-        let failed = self.entry.status >= 400;
+        let failed = self.entry.status >= 300;
         match self.meter.used(self.entry.whole) {
             Some(tokens) => (tokens, false),
-            // Providers do not bill errors.
+            // Providers bill neither errors nor redirects.
             None if failed => (Tokens::default(), false),
             None => {
                 let worst = Tokens { input: self.worst.input, output: self.worst.output, ..Tokens::default() };

@@ -162,7 +162,7 @@ impl Call<'_> {
         let headers = passed_on(answer.headers());
         let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         exchange.begins(status, kind);
-        let body = if status >= 400 {
+        let body = if status >= 300 {
             // Errors may say the key they were sent with.
             let text = config.secrets.redact(&read(answer, config.idle_max).await);
             exchange.passes(&text);
