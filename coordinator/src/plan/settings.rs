@@ -12,6 +12,7 @@ use longhaul_common::spec::{
 use longhaul_proto as proto;
 
 use super::base::Base;
+use super::models;
 
 fn strings(list: &StringList) -> Vec<String> {
     list.iter().map(|text| text.value.clone()).collect()
@@ -157,6 +158,7 @@ pub(super) fn policy(file: &JobFile, base: &Base) -> proto::Policy {
         max_files: policy.max_files.as_ref().map_or(MAX_FILES_DEFAULT, |files| files.value),
         max_output_bytes: policy.max_output.map_or(MAX_OUTPUT_BYTES_DEFAULT, |size| size.0),
         capsule_tokens: policy.capsule_tokens.as_ref().map_or(CAPSULE_TOKENS_DEFAULT, |tokens| tokens.value),
+        models: models::rules(file),
     }
 }
 

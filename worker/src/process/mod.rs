@@ -18,5 +18,6 @@ pub use arguments::{Placeholders, argv_of, is_empty};
 pub use capture::CapturedLog;
 pub use environment::{Purpose, variables};
 pub use run::{OnLine, ProcessEnd, ProcessError, ProcessOutcome, ProcessSpec, run};
+pub(crate) use secrets::Redactor;
 pub use secrets::Secrets;
 pub use shim::shim_main;
