@@ -97,10 +97,9 @@ impl Results {
         let _place = self.places.acquire().await.map_err(|_| Gone::Ended)?;
         // Sooner than after its pack and logs were taken in.
         self.handle.writable()?;
-        let delivery = match without_objects(delivery) {
-            Ok(input) => return self.record(input).await,
-            Err(delivery) => delivery,
-        };
+        if let Some(input) = without_objects(&delivery) {
+            return self.record(input).await;
+        }
         let (reply, imported) = oneshot::channel();
         self.imports.send(Waiting { delivery, reply }).map_err(|_| Gone::Ended)?;
         let input = imported.await.map_err(|_| Gone::Ended)??;
@@ -114,19 +113,18 @@ impl Results {
 }
 
 /// What a delivery without files and new objects is to the core; there is nothing to import.
-fn without_objects(delivery: Delivery) -> Result<Input, Delivery> {
+fn without_objects(delivery: &Delivery) -> Option<Input> {
     let id = delivery.report.id;
-    let Some(report::Body::Finished(finished)) = &delivery.report.body else { return Err(delivery) };
+    let Some(report::Body::Finished(finished)) = &delivery.report.body else { return None };
     let objects = match &finished.outcome {
         Some(finished::Outcome::Patch(_)) => true,
         Some(finished::Outcome::Gate(result)) => !result.derived_commit.is_empty(),
         _ => false,
     };
     if objects || delivery.pack.is_some() || !delivery.logs.is_empty() {
-        return Err(delivery);
+        return None;
     }
-    let finished = Box::new(finished.clone());
-    Ok(Input::Finished { id, finished })
+    Some(Input::Finished { id, finished: Box::new(finished.clone()) })
 }
 
 struct Importer {

@@ -117,7 +117,12 @@ impl Hub {
         let room = Room::on(layout.root());
         let hub = Self::new(Site { layout, bus, fleet, remote: true, lease_ms, room }, settings, None);
         let (incoming, repos) = (hub.incoming(), hub.inner.site.layout.repos());
-        off_runtime(move || Ok(clear_incoming(&incoming, &repos))).await.unwrap_or_else(|error| {
+        off_runtime(move || {
+            clear_incoming(&incoming, &repos);
+            Ok(())
+        })
+        .await
+        .unwrap_or_else(|error| {
             tracing::warn!(%error, "what was left of cut submissions stays");
         });
         for card in JobCard::all(&hub.inner.site.layout) {
