@@ -137,6 +137,18 @@ impl Fleet {
         self.reattach.remove(&id);
     }
 
+    /// Forgets an id whose lease ended without an outcome. A worker that was silent about it for a
+    /// whole lease is as good as silent: it gets nothing until it is heard again. Its last words
+    /// may be younger than the lease, when they were said before it knew of the id.
+    pub fn lost(&mut self, id: u64, worker: &str, now: Millis) {
+        if let Some(&touched) = self.touched.get(&id).filter(|&&at| now - at > self.lease_ms)
+            && let Some(view) = self.workers.get_mut(worker)
+        {
+            view.seen_ms = view.seen_ms.min(touched);
+        }
+        self.forget(id);
+    }
+
     /// After a restart: these were live, and their workers are still to be heard.
     pub fn expect_back(&mut self, ids: impl IntoIterator<Item = u64>, now: Millis) {
         for id in ids {
@@ -172,7 +184,7 @@ impl Fleet {
 
     /// Those that take gates and are heard, warm ones first, then by name.
     pub(super) fn gaters(&self, now: Millis) -> impl Iterator<Item = (&str, &WorkerView)> {
-        let heard = move |view: &&WorkerView| now - view.seen_ms <= self.lease_ms;
+        let heard = move |view: &&WorkerView| self.is_heard(view, now);
         self.roster.gates().filter_map(move |name| Some((name, self.workers.get(name).filter(heard)?)))
     }
 
@@ -183,10 +195,7 @@ impl Fleet {
 
     /// Workers heard within the lease time, by name.
     pub fn present(&self, now: Millis) -> impl Iterator<Item = (&str, &WorkerView)> {
-        self.workers
-            .iter()
-            .filter(move |(_, view)| now - view.seen_ms <= self.lease_ms)
-            .map(|(name, view)| (name.as_str(), view))
+        self.workers.iter().filter(move |(_, view)| self.is_heard(view, now)).map(|(name, view)| (name.as_str(), view))
     }
 
     /// The earliest time at which a lease can run out.
@@ -201,7 +210,12 @@ impl Fleet {
 
     /// Whether a worker was heard within the lease time.
     pub fn is_present(&self, worker: &str, now: Millis) -> bool {
-        self.workers.get(worker).is_some_and(|view| now - view.seen_ms <= self.lease_ms)
+        self.workers.get(worker).is_some_and(|view| self.is_heard(view, now))
+    }
+
+    /// Whether what a worker last said is younger than a lease.
+    pub(super) fn is_heard(&self, view: &WorkerView, now: Millis) -> bool {
+        now - view.seen_ms <= self.lease_ms
     }
 }
 
@@ -236,6 +250,23 @@ mod tests {
         assert!(!expired(&fleet, LEASE_MS + 1));
         fleet.forgive(3_600_000);
         assert!(!expired(&fleet, 3_600_000 + LEASE_MS), "a suspended laptop costs no lease");
+    }
+
+    #[test]
+    fn who_let_a_lease_run_out_gets_nothing_until_it_is_heard_again() {
+        let mut fleet = Fleet::default();
+        fleet.sent(1, 0);
+        // Said before it took the assignment, heard after.
+        fleet.hear("w", view(&[], 100), &[1]);
+        let late = LEASE_MS + 1;
+        assert!(fleet.is_present("w", late) && expired(&fleet, late));
+        fleet.lost(1, "w", late);
+        assert!(!fleet.is_present("w", late) && fleet.next_expiry().is_none());
+        fleet.hear("w", view(&[], late + 1), &[]);
+        assert!(fleet.is_present("w", late + 1));
+        fleet.sent(2, late + 1);
+        fleet.lost(2, "w", late + 2);
+        assert!(fleet.is_present("w", late + 2), "it came back without it: it is there");
     }
 
     #[test]

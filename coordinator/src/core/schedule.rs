@@ -64,15 +64,18 @@ struct Credit<'a> {
 }
 
 impl<'a> Credit<'a> {
-    /// Best first.
-    fn free(&self) -> impl Iterator<Item = (&'a str, &'a WorkerView)> + use<'a> {
+    /// Those that can do what needs these labels, best first.
+    fn free<'l>(&self, labels: &'l [String]) -> impl Iterator<Item = &'a str> + use<'a, 'l> {
         let (state, now) = (self.state, self.now);
-        let there = move |name: &str| state.fleet.is_present(name, now) && !state.infirmary.is_quarantined(name, now);
-        state.fleet.free().filter(move |(name, _)| there(name))
+        // What needs no look into a table first: a large fleet may be walked for each presence
+        // while a subtask waits for labels.
+        let fits = move |view: &WorkerView| view.takes(labels) && state.fleet.is_heard(view, now);
+        let fitting = state.fleet.free().filter(move |(_, view)| fits(view)).map(|(name, _)| name);
+        fitting.filter(move |name| !state.infirmary.is_quarantined(name, now))
     }
 
     fn any(&self) -> bool {
-        self.free().next().is_some()
+        self.free(&[]).next().is_some()
     }
 
     /// Among those with all labels: one whose last execution did not fail, then a warm one, then the
@@ -85,8 +88,9 @@ impl<'a> Credit<'a> {
         let labels = &self.state.task(node).labels;
         let infirmary = &self.state.infirmary;
         let well = |name: &str| infirmary.of(name).is_none_or(|health| health.streak == 0);
-        let fit = || self.free().filter(|(_, view)| view.takes(labels)).map(|(name, _)| name);
-        let best = fit().find(|name| well(name)).or_else(|| fit().next());
+        let mut fit = self.free(labels).peekable();
+        let otherwise = fit.peek().copied();
+        let best = fit.find(|name| well(name)).or(otherwise);
         self.best.insert(task, best);
         best
     }

@@ -81,11 +81,11 @@ impl State {
     }
 
     pub(super) fn gate_lost(&mut self, event: &pb::GateLost) -> Result<(), ApplyError> {
-        self.fleet.forget(event.gate);
         let now = self.now_ms;
         let Some(run) = self.landing.gates.remove(&GateId(event.gate)) else {
             return Err(ApplyError::Missing { what: "gate", id: event.gate });
         };
+        self.fleet.lost(event.gate, &run.worker, now);
         if !event.handed_back {
             self.landing.lost.add(now);
         }
