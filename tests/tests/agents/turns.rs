@@ -73,9 +73,9 @@ async fn run(conversation: &mut Conversation, hands: &mut Recorder, limits: Limi
     turns.run(&mut |_: Delta| {}).await
 }
 
-/// Eight turns, with reasoning, parallel calls and words before them.
+/// Sixteen turns, with reasoning, parallel calls and words before them.
 fn looking() -> Value {
-    let steps = (0..7).map(|step| {
+    let steps = (0..15).map(|step| {
         let call = |part: u32| json!({"tool": "shell", "args": {"command": format!("look {step} {part}")}});
         json!({"say": "I look.", "reasoning": format!("thought {step}"), "tools": [call(0), call(1)]})
     });
@@ -95,9 +95,9 @@ async fn each_turn_begins_with_the_bytes_of_the_one_before_and_is_cached() {
         let mut hands = Recorder { edits: true, ..Recorder::default() };
         let ending = run(&mut conversation, &mut hands, Limits::default()).await;
         assert!(matches!(&ending, Ending::Done(words) if words == "Done."), "{api:?}: {ending:?}");
-        assert_eq!((hands.calls.len(), hands.said.len()), (14, 8));
+        assert_eq!((hands.calls.len(), hands.said.len()), (30, 16));
         let requests = model.requests();
-        assert_eq!(requests.len(), 8, "{api:?}");
+        assert_eq!(requests.len(), 16, "{api:?}");
         for pair in requests.windows(2) {
             assert!(pair[1].body.starts_with(open(&pair[0])), "{api:?}: earlier bytes changed");
             assert!(pair[1].extends(&pair[0]), "{api:?}");

@@ -226,7 +226,8 @@ fn no_text_makes_it_panic_and_a_refused_patch_changes_nothing() {
     for _ in 0..50_000 {
         let mut lines: Vec<&str> = (0..random.below(8)).map(|_| pieces[random.below(pieces.len())]).collect();
         if random.below(4) > 0 {
-            lines.insert(0, "*** Begin Patch");
+            let open = ["*** Begin Patch", "*** Update File: a", "@@", "*** Add File: b"];
+            lines.splice(0..0, open[..1 + random.below(open.len())].iter().copied());
             lines.push("*** End Patch");
         }
         if let Ok(hunks) = parse(&lines.join("\n")) {
