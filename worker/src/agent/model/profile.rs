@@ -45,6 +45,8 @@ pub enum Does {
     Search,
     /// Looks at a picture.
     ViewImage,
+    /// Hands a piece to a sub-agent.
+    Delegate,
     /// Says that the work is done.
     Finish,
 }
