@@ -54,9 +54,12 @@ async fn what_the_codemod_leaves_the_agent_closes() {
     let closed: Vec<&str> = by_agent.iter().filter_map(|line| line.split(' ').next()).collect();
     assert_eq!(closed, RESIDUE, "{log}");
     assert_eq!(log.lines().filter(|line| line.starts_with("lazy-")).count(), 10, "{log}");
-    let left =
-        Command::new("git").arg("-C").arg(world.repo()).args(["grep", "-c", "lazy_static", &branch, "--", "src"]);
-    let left = { left }.output().expect("git");
+    let left = Command::new("git")
+        .arg("-C")
+        .arg(world.repo())
+        .args(["grep", "-c", "lazy_static", &branch, "--", "src"])
+        .output()
+        .expect("git");
     assert_eq!(String::from_utf8_lossy(&left.stdout), "", "nothing is left");
 
     // The model was asked for these alone.

@@ -5,6 +5,7 @@ use super::settings::between;
 use crate::spec::suggest::next_step;
 use crate::spec::{
     AgentTable, At, CONTEXT_TOKENS_MAX, CONTEXT_TOKENS_MIN, JobFile, PriceTable, ProviderApi, ProviderTable,
+    SUBAGENT_DEPTH_MAX, SUBAGENTS_MAX,
 };
 
 /// The largest limit that is still one.
