@@ -13,6 +13,7 @@ use crate::context::Context;
 use crate::exit::{Exit, Stop};
 use crate::remote::{Drawn, attend, draw, submit};
 use crate::run::{Opened, Options, detach, load, open_file, open_job};
+use crate::sandbox::{required, sandbox_settings};
 use crate::view::style;
 
 /// Runs the job of a job file.
@@ -20,6 +21,8 @@ pub async fn run(context: &Context, args: &RunArgs) -> anyhow::Result<Exit> {
     if let Some(server) = &context.server {
         return run_there(context, args, server).await;
     }
+    let context = &context.with_sandbox(&args.sandbox);
+    required(&sandbox_settings(context, &context.settings)?).await?;
     let Opened { job, note } = open_file(context, &args.file.file, args.new, args.parallel)?;
     eprintln!("{}", style::verb_line(&style::stderr(), "Opening", &note));
     if args.detach {
@@ -84,6 +87,8 @@ pub async fn resume(context: &Context, args: &ResumeArgs) -> anyhow::Result<Exit
     if context.server.is_some() {
         return resume_there(context, args).await;
     }
+    let context = &context.with_sandbox(&args.sandbox);
+    required(&sandbox_settings(context, &context.settings)?).await?;
     let id = context.find_job(args.job.job.as_deref())?;
     let Opened { mut job, note } = match open_job(context, &id) {
         Err(error) if is_locked(&error) => return resume_running(context, &id, args).await,

@@ -14,6 +14,7 @@ mod noop_worker;
 mod over_nats;
 mod real;
 mod resume;
+mod sandbox;
 mod slots;
 mod submit;
 mod table;
@@ -26,13 +27,14 @@ use table::Row;
 /// A measurement by its name.
 type Bench = (&'static str, fn() -> anyhow::Result<Vec<Row>>);
 
-const BENCHES: [Bench; 11] = [
+const BENCHES: [Bench; 12] = [
     ("fanout", fanout::run),
     ("chain", chain::run),
     ("landings", landings::run),
     ("resume", resume::run),
     ("slots", slots::run),
     ("real", real::run),
+    ("sandbox", sandbox::measure),
     ("nats-fanout", over_nats::fanout),
     ("nats-chain", over_nats::chain),
     ("fleet-1000", fleet::run),
