@@ -113,6 +113,11 @@ impl JobLayout {
         self.root.join("capsules").join(format!("{:06}.jsonl", attempt / Self::CAPSULES_SEGMENT))
     }
 
+    /// Sessions of agents saved with work in progress, by their hash.
+    pub fn sessions(&self) -> PathBuf {
+        self.root.join("sessions")
+    }
+
     /// The tracing log of the processes that ran the job.
     pub fn trace(&self) -> PathBuf {
         self.root.join("longhaul.log")

@@ -1,15 +1,19 @@
 //! What both sides of the wire need, and nothing else.
 //!
 //! Coordinator and worker never import each other; whatever they share is here: identifiers, the
-//! job file, the bus, the one wrapper around git, where files live, and how tokens are counted.
+//! job file, the bus, the one wrapper around git, where files live, whether a disk is
+//! full, and how tokens are counted.
 
 pub mod bus;
 pub mod git;
 pub mod hosts;
 pub mod id;
 pub mod layout;
+pub mod model_policy;
 pub mod notify;
 pub mod patch;
+pub mod price;
+pub mod room;
 pub mod server;
 pub mod spec;
 pub mod text;

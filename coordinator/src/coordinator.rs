@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::{SyncSender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use longhaul_common::bus::{Bus, Message, Subject, Subscription};
@@ -24,8 +25,11 @@ use crate::core::{LEASE_MS, Millis, State};
 use crate::driver::{Driver, DriverError, Gone, Handle};
 use crate::effects::{IndexWork, Performer, Pulse, Records, git_thread, index_thread};
 use crate::fleet::FleetTable;
+use crate::job::repository;
 pub use crate::job::{Job, OpenError, RecoverySummary, store_of};
 use crate::results::Results;
+use crate::room::Room;
+use crate::sessions::Sessions;
 use crate::view::{self, ProgressMap};
 
 /// Records a slow watcher may fall behind before it has to read the journal.
@@ -45,12 +49,15 @@ pub struct Site {
     pub remote: bool,
     /// Silence after which a worker has lost its leases.
     pub lease_ms: Millis,
+    /// Whether there is room for results.
+    pub room: Room,
 }
 
 impl Site {
     /// A process that runs one job, with a worker beside it. Must be called in a runtime.
     pub fn one_process(layout: Layout, bus: Arc<dyn Bus>) -> Self {
-        Self { layout, fleet: FleetTable::listen(Arc::clone(&bus), LEASE_MS), bus, remote: false, lease_ms: LEASE_MS }
+        let (room, fleet) = (Room::on(layout.root()), FleetTable::listen(Arc::clone(&bus), LEASE_MS));
+        Self { layout, fleet, bus, remote: false, lease_ms: LEASE_MS, room }
     }
 }
 
@@ -130,8 +137,12 @@ impl Coordinator {
             .map_err(thread_error)?;
         let (records, heard) = broadcast::channel(WATCH_QUEUE);
         let (pulse_sender, pulse) = watch::channel(Pulse::default());
-        let results = Results::start(handle.clone(), job.layout.clone(), store.clone(), job.id.to_string())
+        // Nothing is on its way in yet: what no saved work names is left from before.
+        Sessions::of(&job.layout).retain(&state.sessions(), Duration::ZERO);
+        let name = job.id.to_string();
+        let results = Results::start(handle.clone(), job.layout.clone(), store.clone(), name, site.room.clone())
             .map_err(thread_error)?;
+        let repo = repository(&state.plan().repo.clone().unwrap_or_default());
         let running = Running {
             id: job.id.clone(),
             handle: handle.clone(),
@@ -146,7 +157,7 @@ impl Coordinator {
             files,
             ended: CancellationToken::new(),
         };
-        let listeners = running.listen(heard);
+        let listeners = running.listen(heard, repo);
         let index = index_sender.as_ref().map(|(sender, _)| sender.clone());
         let performer = Performer::new(&running, git, index, pulse_sender, epoch);
         let lock = job.lock;
@@ -214,9 +225,9 @@ impl Drop for StopOnDrop {
 }
 
 impl Running {
-    fn listen(&self, heard: broadcast::Receiver<Records>) -> Vec<tokio::task::JoinHandle<()>> {
+    fn listen(&self, heard: broadcast::Receiver<Records>, repo: String) -> Vec<tokio::task::JoinHandle<()>> {
         let Site { bus, fleet, remote, .. } = &self.site;
-        fleet.join(&self.id, self.handle.clone(), Arc::clone(&self.progress));
+        fleet.join(&self.id, repo, self.handle.clone(), Arc::clone(&self.progress));
         let reports = bus.subscribe(&Subject::reports(&self.id));
         let mut tasks = vec![tokio::spawn(hear_progress(reports, self.id.clone(), Arc::clone(&self.progress)))];
         if *remote {

@@ -9,10 +9,10 @@ use std::sync::PoisonError;
 
 use bytes::Bytes;
 use longhaul_common::bus::{BusError, Message, PAYLOAD_MAX, Subject};
-use longhaul_common::{AttemptId, GateId, Oid};
+use longhaul_common::{AttemptId, GateId, NodeId, Oid};
 use longhaul_proto::{
-    Assignment, CancelWork, Failure, FailureClass, Finished, Gate, GatePurpose, ToWorker, Work, assignment, finished,
-    to_worker,
+    Assignment, CancelWork, Failure, FailureClass, Finished, Gate, GatePurpose, ToWorker, Wip, Work, assignment,
+    finished, to_worker,
 };
 use prost::Message as _;
 
@@ -144,14 +144,17 @@ impl Performer {
             author_name: plan.author_name.clone(),
             author_email: plan.author_email.clone(),
             title: instructions(state, node).lines().next().unwrap_or_default().to_owned(),
-            wip: state
-                .subtask(node)
-                .wip
-                .as_ref()
-                .filter(|saved| saved.base == live.base)
-                .map(|saved| saved.wip.clone()),
+            wip: self.saved(state, node, live.base),
         }));
         self.send_assignment(assignment);
+    }
+
+    /// Work in progress that an attempt on a base can go on with, its session included.
+    fn saved(&self, state: &State, node: NodeId, base: Oid) -> Option<Wip> {
+        let saved = state.subtask(node).wip.as_ref().filter(|saved| saved.base == base)?;
+        let mut wip = saved.wip.clone();
+        self.sessions.fill(&mut wip);
+        Some(wip)
     }
 
     /// For the record, so off the driver's thread where there is another.

@@ -43,6 +43,9 @@ pub trait Effects: Send {
     /// Truth could not be written; the driver tries again.
     fn cannot_commit(&mut self, error: &CheckpointError);
 
+    /// A snapshot was due, and written or not. Nothing waits for it; it is tried again later.
+    fn snapshot_tried(&mut self, tried: Result<(), &CheckpointError>);
+
     /// After every turn.
     fn turned(&mut self, state: &State, now: Millis);
 }
@@ -117,9 +120,7 @@ impl<S: Store, E: Effects, C: Clock> Driver<S, E, C> {
         }
         if !matches!(self.engine.state().job_phase(), JobPhase::Empty) {
             // It only saves replay: a disk that is full must not make a clean end look like a failure.
-            if let Err(error) = self.engine.snapshot(true) {
-                self.effects.cannot_commit(&error);
-            }
+            self.snapshot(true);
         }
         Ok(self.engine.state().clone())
     }
@@ -207,10 +208,16 @@ impl<S: Store, E: Effects, C: Clock> Driver<S, E, C> {
                 self.effects.perform(&command, self.engine.state());
             }
         }
-        if let Err(error) = self.engine.snapshot(false) {
-            self.effects.cannot_commit(&error);
-        }
+        self.snapshot(false);
         Ok(())
+    }
+
+    fn snapshot(&mut self, force: bool) {
+        match self.engine.snapshot(force) {
+            Ok(false) => {}
+            Ok(true) => self.effects.snapshot_tried(Ok(())),
+            Err(error) => self.effects.snapshot_tried(Err(&error)),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use longhaul_common::JobId;
 use longhaul_common::bus::Bus;
 use longhaul_common::git::{Identity, Store, StoreError, sync_objects};
 use longhaul_common::layout::JobLayout;
+use longhaul_common::room::free_bytes;
 use longhaul_common::{BatchId, NodeId, Oid};
 use longhaul_proto::Record;
 use tokio::sync::{broadcast, watch};
@@ -28,6 +29,7 @@ use crate::driver::{Effects, Handle};
 use crate::fleet::FleetTable;
 use crate::landing::{Member, MergeJob, Refs, merge_batch, receipt, seal, stage, write_receipt};
 use crate::repos::{StoreLock, note};
+use crate::sessions::Sessions;
 
 /// Largest gate log committed with a receipt, in bytes.
 const GATE_LOG_BYTES_MAX: u64 = 4 << 20;
@@ -55,6 +57,8 @@ pub struct Pulse {
     pub stuck: bool,
     /// Truth cannot be written at the moment: why.
     pub trouble: Option<String>,
+    /// No snapshot can be written at the moment: why. Nothing waits for it, but the journal grows.
+    pub no_snapshot: Option<String>,
 }
 
 /// Records as they become durable.
@@ -72,10 +76,12 @@ pub(crate) struct Performer {
     pub store: PathBuf,
     pub handle: Handle,
     pub sent: Sent,
+    pub sessions: Sessions,
     git: Sender<GitWork>,
     pub index: Option<SyncSender<IndexWork>>,
     records: broadcast::Sender<Records>,
     pulse: watch::Sender<Pulse>,
+    no_snapshot: Option<String>,
 }
 
 /// Work for the git thread; doing it again after it failed half way changes nothing.
@@ -110,10 +116,12 @@ impl Performer {
             store: running.store.clone(),
             handle: running.handle.clone(),
             sent: Sent::new(epoch),
+            sessions: Sessions::of(&running.layout),
             git,
             index,
             records: running.records.clone(),
             pulse,
+            no_snapshot: None,
         }
     }
 
@@ -276,12 +284,21 @@ impl Effects for Performer {
         self.pulse.send_modify(|pulse| pulse.trouble = Some(error.to_string()));
     }
 
+    fn snapshot_tried(&mut self, tried: Result<(), &CheckpointError>) {
+        if let Err(error) = tried {
+            tracing::error!(%error, "no snapshot can be written; the journal has everything, trying again later");
+        }
+        self.no_snapshot = tried.err().map(ToString::to_string);
+    }
+
     fn turned(&mut self, state: &State, _now: Millis) {
         self.sent.keep_live(state);
         let closed = matches!(state.job_phase(), JobPhase::Closed { .. });
-        let next = Pulse { seq: state.seq(), closed, stuck: !closed && state.is_stuck(), trouble: None };
+        let no_snapshot = self.no_snapshot.clone();
+        let next = Pulse { seq: state.seq(), closed, stuck: !closed && state.is_stuck(), trouble: None, no_snapshot };
         self.pulse.send_if_modified(|pulse| {
-            let changed = (pulse.seq, pulse.closed, pulse.stuck) != (next.seq, next.closed, next.stuck);
+            let changed = (pulse.seq, pulse.closed, pulse.stuck) != (next.seq, next.closed, next.stuck)
+                || pulse.no_snapshot != next.no_snapshot;
             *pulse = next;
             changed
         });
@@ -327,7 +344,7 @@ fn persist(store: &Store, handle: &Handle, work: &GitWork) -> Result<(), String>
 
 /// Whether a disk has no room for another object.
 fn is_full(path: &Path) -> bool {
-    rustix::fs::statvfs(path).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < ROOM_BYTES_MIN)
+    free_bytes(path).is_some_and(|free| free < ROOM_BYTES_MIN)
 }
 
 /// The thread that keeps the index up: behind the journal, never before it.

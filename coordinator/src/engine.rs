@@ -18,6 +18,12 @@ use crate::core::{
 /// A turn later than this means that this process could not run: a suspended machine, SIGSTOP.
 pub const GAP_MS: Millis = 5_000;
 
+/// Wait before a snapshot that failed is tried again; it doubles with each.
+pub const SNAPSHOT_WAIT_MS: Millis = 5_000;
+
+/// Longest such wait.
+pub const SNAPSHOT_WAIT_MS_MAX: Millis = 300_000;
+
 /// What became of a delivered result.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Disposition {
@@ -52,6 +58,8 @@ pub struct Engine<S> {
     issued: BTreeSet<Command>,
     /// Commands whose outcome arrived as a report: nothing is left to stop.
     reported: BTreeSet<u64>,
+    /// Snapshots that failed in a row, and when the next may be tried.
+    unsnapped: (u32, Millis),
     now: Millis,
     /// What the wall clock said last.
     wall: Option<Millis>,
@@ -74,6 +82,7 @@ impl<S: Store> Engine<S> {
             compared: 0,
             issued: BTreeSet::new(),
             reported: BTreeSet::new(),
+            unsnapped: (0, Millis::MIN),
             now,
             wall: None,
             lacks: None,
@@ -225,7 +234,7 @@ impl<S: Store> Engine<S> {
             let attempt = self.state.attempts().get(&AttemptId(id)).map(|live| live.node);
             self.record(match attempt {
                 Some(node) => Event::LeaseExpired(longhaul_proto::LeaseExpired { attempt: id, node: node.0, why }),
-                None => Event::GateLost(longhaul_proto::GateLost { gate: id, why }),
+                None => Event::GateLost(longhaul_proto::GateLost { gate: id, why, handed_back: false }),
             })?;
         }
         Ok(())
@@ -258,13 +267,23 @@ impl<S: Store> Engine<S> {
         Ok(std::mem::take(&mut self.uncommitted))
     }
 
-    /// A snapshot where one is due (or asked for). Only after a commit.
+    /// A snapshot where one is due (or asked for). Only after a commit. One that fails is due again
+    /// after a while: writing a large state again and again would only keep a full disk full.
     pub fn snapshot(&mut self, force: bool) -> Result<bool, CheckpointError> {
-        let due = self.uncommitted.is_empty() && (force || self.store.wants_snapshot(self.state.seq()));
-        if due {
-            self.store.snapshot(&self.state)?;
+        let (failed, not_before) = self.unsnapped;
+        let due = force || (self.now >= not_before && self.store.wants_snapshot(self.state.seq()));
+        if !due || !self.uncommitted.is_empty() {
+            return Ok(false);
         }
-        Ok(due)
+        let written = self.store.snapshot(&self.state);
+        self.unsnapped = match &written {
+            Ok(()) => (0, Millis::MIN),
+            Err(_) => {
+                let wait = (SNAPSHOT_WAIT_MS << failed.min(16)).min(SNAPSHOT_WAIT_MS_MAX);
+                (failed.saturating_add(1), self.now.saturating_add(wait))
+            }
+        };
+        written.map(|()| true)
     }
 
     /// Commands to perform now: new ones, and assignments their worker has not heard of.

@@ -74,6 +74,8 @@ fn forget(words: &mut ProgressMap, id: u64) {
 }
 
 struct Member {
+    /// The key of its repository, as workers name what they have a mirror of.
+    repo: String,
     handle: Handle,
     progress: Arc<Mutex<ProgressMap>>,
     shares: Shares,
@@ -106,10 +108,10 @@ impl FleetTable {
     }
 
     /// From now on the job hears of workers; of those already known at once.
-    pub(crate) fn join(&self, job: &JobId, handle: Handle, progress: Arc<Mutex<ProgressMap>>) {
+    pub(crate) fn join(&self, job: &JobId, repo: String, handle: Handle, progress: Arc<Mutex<ProgressMap>>) {
         let now = SystemClock.now_ms();
         let mut table = self.table();
-        table.jobs.insert(job.clone(), Member { handle, progress, shares: Shares::default() });
+        table.jobs.insert(job.clone(), Member { repo, handle, progress, shares: Shares::default() });
         let known = table.workers.values().filter(|seen| seen.refused.is_empty() && !seen.is_silent(now));
         for seen in known {
             table.tell(job, &seen.presence);
@@ -135,9 +137,9 @@ impl FleetTable {
         self.table().jobs.get(job).is_some_and(|member| member.shares.on(worker).next().is_some())
     }
 
-    /// Whether that assignment of the job is live on the worker.
-    pub fn is_share(&self, job: &JobId, id: u64, worker: &str) -> bool {
-        self.table().jobs.get(job).is_some_and(|member| member.shares.is_on(id, worker))
+    /// The worker on which something of the job is live.
+    pub fn owner(&self, job: &JobId, id: u64) -> Option<String> {
+        self.table().jobs.get(job).and_then(|member| member.shares.worker_of(id).map(str::to_owned))
     }
 
     /// Every worker heard of, by name.
@@ -236,6 +238,7 @@ impl Table {
             work_slots: presence.work_slots.saturating_sub(taken(false)),
             gate_slots: presence.gate_slots.saturating_sub(taken(true)),
             is_shared: !elsewhere.is_empty(),
+            warm: self.jobs.get(job).is_some_and(|member| presence.warm.contains(&member.repo)),
             holding,
             labels: presence.labels.iter().cloned().collect(),
             unavailable: if presence.draining { "it is draining".to_owned() } else { presence.disk_low.clone() },
@@ -319,7 +322,7 @@ mod tests {
         let (sender, _) = std::sync::mpsc::channel();
         let mut all = Shares::default();
         shares.iter().for_each(|&(id, worker, gate)| all.put(id, worker, gate));
-        Member { handle: Handle::new(sender), progress: Arc::default(), shares: all }
+        Member { repo: "r".into(), handle: Handle::new(sender), progress: Arc::default(), shares: all }
     }
 
     #[test]
@@ -336,6 +339,17 @@ mod tests {
         let own = table.view(&a, &said);
         assert_eq!((own.work_slots, own.gate_slots), (3, 2));
         assert_eq!(own.holding, BTreeSet::from([1]));
+    }
+
+    #[test]
+    fn a_worker_with_a_mirror_of_the_jobs_repository_is_warm_for_it() {
+        let mut table = Table::new(LEASE_MS);
+        let (a, b): (JobId, JobId) = ("a".parse().expect("valid"), "b".parse().expect("valid"));
+        table.jobs.insert(a.clone(), member(&[]));
+        table.jobs.insert(b.clone(), Member { repo: "other".into(), ..member(&[]) });
+        let said = Presence { warm: vec!["q".into(), "r".into()], ..presence(&[]) };
+        assert!(table.view(&a, &said).warm && !table.view(&b, &said).warm);
+        assert!(!table.view(&a, &presence(&[])).warm);
     }
 
     #[test]

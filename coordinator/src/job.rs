@@ -7,6 +7,7 @@ use std::sync::Arc;
 use longhaul_common::bus::Bus;
 use longhaul_common::git::{Store as GitStore, StoreError};
 use longhaul_common::layout::{JobLayout, Layout};
+use longhaul_common::room::{is_out_of_room, says_out_of_room};
 use longhaul_common::{JobId, Oid};
 use longhaul_proto::{Audited, Plan, Repo};
 use rustix::fs::{FlockOperation, flock};
@@ -59,10 +60,10 @@ impl OpenError {
     /// Whether the disk is full, which more space mends.
     pub fn is_disk_full(&self) -> bool {
         match self {
-            Self::Io { source, .. } => source.kind() == std::io::ErrorKind::StorageFull,
+            Self::Io { source, .. } => is_out_of_room(source),
             Self::Checkpoint(error) => error.is_disk_full(),
             Self::Repo(error) => error.is_disk_full(),
-            Self::Store(error) => crate::hub::says_full(&error.to_string()),
+            Self::Store(error) => says_out_of_room(&error.to_string()),
             _ => false,
         }
     }
@@ -197,6 +198,11 @@ impl Job {
 
 /// The coordinator's bare store of a plan's repository.
 pub fn store_of(layout: &Layout, repo: &Repo) -> PathBuf {
+    layout.store(&repository(repo))
+}
+
+/// The name of a plan's repository: the same for all its jobs, and for the mirrors of workers.
+pub(crate) fn repository(repo: &Repo) -> String {
     let by_path = || longhaul_common::layout::repo_key(Path::new(&repo.path));
-    layout.store(&if repo.key.is_empty() { by_path() } else { repo.key.clone() })
+    if repo.key.is_empty() { by_path() } else { repo.key.clone() }
 }

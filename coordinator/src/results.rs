@@ -10,13 +10,16 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use longhaul_common::git::{Store, sync_objects};
 use longhaul_common::layout::JobLayout;
+use longhaul_common::room::says_out_of_room;
 use longhaul_common::{AttemptId, GateId, Oid};
 use longhaul_proto::{Ack, Failure, FailureClass, Finished, Report, Wip, finished, report};
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::core::Input;
+use crate::core::{Input, SESSION_BYTES_MAX};
 use crate::driver::{Gone, Handle};
 use crate::repos::{Incoming, import};
+use crate::room::Room;
+use crate::sessions::Sessions;
 use crate::vet::{Measure, vet};
 
 /// Deliveries made durable by one barrier at most.
@@ -60,21 +63,33 @@ pub struct Results {
     imports: Sender<Waiting>,
     places: Arc<Semaphore>,
     job: String,
+    room: Room,
 }
 
 impl Results {
     /// Starts the importing thread over a job's store.
-    pub fn start(handle: Handle, layout: JobLayout, store: PathBuf, job: String) -> std::io::Result<Self> {
+    pub fn start(handle: Handle, layout: JobLayout, store: PathBuf, job: String, room: Room) -> std::io::Result<Self> {
         let (imports, waiting) = channel();
         let (bases, of_job) = (handle.clone(), job.clone());
         std::thread::Builder::new().name("longhaul-import".to_owned()).spawn(move || {
-            import_all(&waiting, &Importer { job: of_job, layout, store, handle: bases });
+            let sessions = Sessions::of(&layout);
+            import_all(&waiting, &Importer { job: of_job, layout, sessions, store, handle: bases });
         })?;
-        Ok(Self { handle, imports, places: Arc::new(Semaphore::new(DELIVERIES_MAX)), job })
+        Ok(Self { handle, imports, places: Arc::new(Semaphore::new(DELIVERIES_MAX)), job, room })
     }
 
     /// Takes a result in; returns when its record is durable.
     pub async fn deliver(&self, delivery: Delivery) -> Result<Ack, DeliverError> {
+        let taken = self.take(delivery).await;
+        match &taken {
+            Ok(_) => self.room.taken(),
+            Err(DeliverError::Store(cause)) if says_out_of_room(cause) => self.room.refused(),
+            Err(_) => {}
+        }
+        taken
+    }
+
+    async fn take(&self, delivery: Delivery) -> Result<Ack, DeliverError> {
         if delivery.report.job != self.job {
             // Another job's store answers for its attempts.
             return Err(DeliverError::Store(format!("it is a result of the job {:?}", delivery.report.job)));
@@ -82,10 +97,9 @@ impl Results {
         let _place = self.places.acquire().await.map_err(|_| Gone::Ended)?;
         // Sooner than after its pack and logs were taken in.
         self.handle.writable()?;
-        let delivery = match without_objects(delivery) {
-            Ok(input) => return self.record(input).await,
-            Err(delivery) => delivery,
-        };
+        if let Some(input) = without_objects(&delivery) {
+            return self.record(input).await;
+        }
         let (reply, imported) = oneshot::channel();
         self.imports.send(Waiting { delivery, reply }).map_err(|_| Gone::Ended)?;
         let input = imported.await.map_err(|_| Gone::Ended)??;
@@ -99,24 +113,24 @@ impl Results {
 }
 
 /// What a delivery without files and new objects is to the core; there is nothing to import.
-fn without_objects(delivery: Delivery) -> Result<Input, Delivery> {
+fn without_objects(delivery: &Delivery) -> Option<Input> {
     let id = delivery.report.id;
-    let Some(report::Body::Finished(finished)) = &delivery.report.body else { return Err(delivery) };
+    let Some(report::Body::Finished(finished)) = &delivery.report.body else { return None };
     let objects = match &finished.outcome {
         Some(finished::Outcome::Patch(_)) => true,
         Some(finished::Outcome::Gate(result)) => !result.derived_commit.is_empty(),
         _ => false,
     };
     if objects || delivery.pack.is_some() || !delivery.logs.is_empty() {
-        return Err(delivery);
+        return None;
     }
-    let finished = Box::new(finished.clone());
-    Ok(Input::Finished { id, finished })
+    Some(Input::Finished { id, finished: Box::new(finished.clone()) })
 }
 
 struct Importer {
     job: String,
     layout: JobLayout,
+    sessions: Sessions,
     store: PathBuf,
     handle: Handle,
 }
@@ -185,7 +199,7 @@ impl Importer {
     }
 
     /// Work in progress: its commit stands on the base of its live attempt, or it is dropped.
-    fn take_wip(&self, id: u64, wip: Wip, pack: Option<&Path>) -> Result<Input, DeliverError> {
+    fn take_wip(&self, id: u64, mut wip: Wip, pack: Option<&Path>) -> Result<Input, DeliverError> {
         let base = self.ask(move |state| state.attempts().get(&AttemptId(id)).map(|live| live.base));
         let oids = base.and_then(|base| Oids::of(&wip.commit, &wip.tree, &base.to_vec()));
         let refused = match (oids, pack) {
@@ -198,7 +212,13 @@ impl Importer {
                 tracing::warn!(id, cause, "work in progress was dropped");
                 Ok(Input::Wip { id: 0, wip: Box::default() })
             }
-            None => Ok(Input::Wip { id, wip: Box::new(wip) }),
+            // Too large: the core takes no note of it.
+            None if wip.session.len() > SESSION_BYTES_MAX => Ok(Input::Wip { id, wip: Box::new(wip) }),
+            None => {
+                let kept = self.sessions.keep(&mut wip);
+                kept.map_err(|error| DeliverError::Store(format!("{}: {error}", self.layout.sessions().display())))?;
+                Ok(Input::Wip { id, wip: Box::new(wip) })
+            }
         }
     }
 

@@ -54,6 +54,11 @@ impl Shares {
         self.on.get(worker).is_some_and(|theirs| theirs.contains_key(&id))
     }
 
+    /// On which worker an id is live.
+    pub(crate) fn worker_of(&self, id: u64) -> Option<&str> {
+        self.work.get(&id).or_else(|| self.gates.get(&id)).map(String::as_str)
+    }
+
     /// How many are live.
     pub(crate) fn len(&self) -> usize {
         self.work.len() + self.gates.len()
@@ -75,6 +80,7 @@ mod tests {
         shares.put(1, "a", false);
         shares.put(2, "a", true);
         assert!(shares.on("a").eq([(1, false), (2, true)]));
+        assert_eq!((shares.worker_of(2), shares.worker_of(3)), (Some("a"), None));
         assert_eq!(shares.follow(&State::default()), [1, 2]);
         assert_eq!(shares.on("a").count(), 0);
     }

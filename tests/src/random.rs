@@ -39,4 +39,15 @@ impl Random {
         assert!(from < to, "{from}..{to}");
         from + self.draw() % (to - from)
     }
+
+    /// From `range.0` up to and including `range.1`.
+    pub fn between(&mut self, range: (i64, i64)) -> i64 {
+        let width = u64::try_from(range.1 - range.0).unwrap_or(0);
+        range.0 + i64::try_from(self.below(width + 1)).unwrap_or(0)
+    }
+
+    /// True in `percent` of all cases.
+    pub fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
 }

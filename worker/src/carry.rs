@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use longhaul_common::room::is_out_of_room;
 use longhaul_proto::{
     Assignment, Failure, FailureClass, Finished, Report, Sandbox, Verdict, assignment, finished, report,
 };
@@ -22,7 +23,7 @@ use crate::session::desk::{Input, Key};
 use crate::share::Portion;
 use crate::sources;
 use crate::worker::Worker;
-use crate::workspace::{Slot, SlotKind, WorkspaceError, is_full};
+use crate::workspace::{Slot, SlotKind, WorkspaceError};
 
 /// First pause after a failed delivery or a failed write to the outbox; doubled up to the maximum.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
@@ -275,7 +276,7 @@ async fn seal(worker: &Worker, mut staging: Staging, key: &Key, finished: Finish
             Ok(()) => return true,
             Err(error) => {
                 tracing::error!(id, %error, "a result could not be kept; trying again");
-                full_tries += u32::from(is_full(&error));
+                full_tries += u32::from(is_out_of_room(&error));
             }
         }
         if full_tries == FULL_TRIES_MAX

@@ -1,5 +1,6 @@
 //! Failures as the coordinator hears of them.
 
+use longhaul_common::room::is_out_of_room;
 use longhaul_common::text::clip_middle;
 use longhaul_proto::{Failure, FailureClass};
 
@@ -45,9 +46,7 @@ impl From<WorkspaceError> for Failure {
 impl From<ProcessError> for Failure {
     fn from(error: ProcessError) -> Self {
         let full = match &error {
-            ProcessError::Output { source, .. } | ProcessError::Shim { source, .. } => {
-                matches!(source.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
-            }
+            ProcessError::Output { source, .. } | ProcessError::Shim { source, .. } => is_out_of_room(source),
             ProcessError::Boundary(_) => false,
         };
         failure(if full { FailureClass::DiskFull } else { FailureClass::Infrastructure }, error.to_string())

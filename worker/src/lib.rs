@@ -17,6 +17,7 @@ mod execution;
 mod failure;
 mod fix;
 mod gate;
+pub mod gateway;
 mod inbox;
 pub mod introduce;
 mod job_files;

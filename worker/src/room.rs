@@ -141,7 +141,7 @@ fn look(worker: &Worker, full: bool) -> Found {
 
 /// Bytes a process without privileges may still write; none known is "enough".
 fn free_bytes(root: &Path) -> u64 {
-    rustix::fs::statvfs(root).map_or(u64::MAX, |found| found.f_bavail.saturating_mul(found.f_frsize))
+    longhaul_common::room::free_bytes(root).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

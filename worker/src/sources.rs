@@ -106,7 +106,7 @@ fn of_mirror(error: MirrorError) -> Box<Failure> {
 
 fn of_files(error: &JobFilesError) -> Failure {
     match error {
-        JobFilesError::Io { source, .. } if crate::workspace::is_full(source) => {
+        JobFilesError::Io { source, .. } if longhaul_common::room::is_out_of_room(source) => {
             failure(FailureClass::DiskFull, error.to_string())
         }
         error => infrastructure(error.to_string()),

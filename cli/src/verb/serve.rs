@@ -63,6 +63,7 @@ pub async fn serve(context: &Context, args: ServeArgs) -> anyhow::Result<Exit> {
             return Err(words(error));
         }
     };
+    hub.call_workers();
     let scheme = if secure { "https" } else { "http" };
     let listen = web.addr.to_string();
     ready.serves(serde_json::json!({"role": "server", "listen": listen, "url": format!("{scheme}://{listen}")}))?;

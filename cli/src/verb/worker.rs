@@ -205,19 +205,21 @@ impl Attending {
         let (mut told, mut draining) = (false, false);
         let ended = loop {
             tokio::select! {
-                ended = &mut running => break ended,
-                asked = signals.next() => {
-                    if asked == Asked::Now {
-                        return Ok(self.stop(running).await);
-                    }
-                    self.shutdown.drain.cancel();
-                }
+                // A worker with nothing to finish ends at once: it says first why.
+                biased;
                 // By a signal, by the coordinator, or at the worker's own service.
                 () = self.shutdown.drain.cancelled(), if !draining => {
                     self.voice.say("draining", "Draining", "finishing or handing back what runs (again to end at once)");
                     self.ready.ending();
                     draining = true;
                 }
+                asked = signals.next() => {
+                    if asked == Asked::Now {
+                        return Ok(self.stop(running).await);
+                    }
+                    self.shutdown.drain.cancel();
+                }
+                ended = &mut running => break ended,
                 _ = look.tick() => {
                     let now = self.bus.link();
                     if now == Link::Up && !told && !draining {

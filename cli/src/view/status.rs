@@ -127,7 +127,7 @@ fn limits(status: &JobStatus) -> String {
 
 /// What is the job's alone: without the store, which jobs of one repository share.
 fn own(bytes: &JobBytes) -> u64 {
-    bytes.journal + bytes.snapshots + bytes.logs + bytes.capsules + bytes.index
+    bytes.journal + bytes.snapshots + bytes.logs + bytes.capsules + bytes.index + bytes.sessions
 }
 
 /// Lines as one text that ends with a line break.

@@ -3,7 +3,11 @@
 //! Writing here does not make anything durable: gix's object and ref code contains no sync call
 //! (measured). Whoever names an object in the journal calls [`super::sync_objects`] first.
 
+mod diff;
+mod error;
 mod merge;
+mod refs;
+mod write;
 
 use std::path::{Path, PathBuf};
 
@@ -11,68 +15,14 @@ use gix::bstr::ByteSlice as _;
 use gix::object::tree::EntryKind as GixKind;
 use gix::objs::tree::EntryMode;
 
+pub use diff::Change;
+pub use error::StoreError;
+pub use write::NewCommit;
+
 use crate::Oid;
-use crate::patch::FileChange;
 
 /// Cache for decoded objects of one handle, in bytes: the trees of a 100,000-file repository fit.
 const OBJECT_CACHE_BYTES: usize = 32 << 20;
-
-/// Why a repository could not be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// No repository there, or one this build cannot read.
-    #[error("cannot open the repository {}: {cause}", path.display())]
-    Open {
-        /// Where it was looked for.
-        path: PathBuf,
-        /// gix's word.
-        cause: String,
-    },
-    /// A name that stands for no commit.
-    #[error("{rev:?} names no commit in {}", path.display())]
-    Unknown {
-        /// The repository.
-        path: PathBuf,
-        /// What was asked for.
-        rev: String,
-    },
-    /// An object is missing, damaged or of another kind.
-    #[error("cannot read {what} in {}: {cause}", path.display())]
-    Read {
-        /// The repository.
-        path: PathBuf,
-        /// What was asked for.
-        what: String,
-        /// gix's word.
-        cause: String,
-    },
-    /// An object or ref could not be written.
-    #[error("cannot write {what} in {}: {cause}", path.display())]
-    Write {
-        /// The repository.
-        path: PathBuf,
-        /// What was to be written.
-        what: String,
-        /// gix's word.
-        cause: String,
-    },
-    /// A path in a tree that is not UTF-8.
-    #[error("the path {path:?} is not UTF-8, which Longhaul needs")]
-    PathEncoding {
-        /// The path with replacement characters.
-        path: String,
-    },
-    /// A ref is neither at the old nor at the new value.
-    #[error("{name} is at {found}, expected {expected}")]
-    RefMoved {
-        /// The ref.
-        name: String,
-        /// Where it is; all zeros when it does not exist.
-        found: Oid,
-        /// Where it was expected.
-        expected: Oid,
-    },
-}
 
 /// What a tree entry is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -98,17 +48,6 @@ pub struct Entry {
     pub oid: Oid,
 }
 
-/// A leaf that differs between two trees.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Change {
-    /// From the root, with '/' separators.
-    pub path: String,
-    /// Blob before; `None` for an addition.
-    pub before: Option<Oid>,
-    /// Blob after; `None` for a deletion.
-    pub after: Option<Oid>,
-}
-
 /// A path on which two sides cannot be merged.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Conflict {
@@ -132,21 +71,6 @@ pub struct Identity {
     pub name: String,
     /// Address.
     pub email: String,
-}
-
-/// A commit to write. The same fields give the same id.
-#[derive(Clone, Debug)]
-pub struct NewCommit<'a> {
-    /// Its tree.
-    pub tree: Oid,
-    /// Its parents, first parent first.
-    pub parents: &'a [Oid],
-    /// Author and committer.
-    pub author: &'a Identity,
-    /// Seconds since the epoch, in UTC.
-    pub seconds: i64,
-    /// The message.
-    pub message: &'a str,
 }
 
 /// An opened repository. Cheap to clone; every clone has caches of its own.
@@ -287,172 +211,6 @@ impl Store {
             email: author.email.to_str_lossy().into_owned(),
         })
     }
-
-    /// Leaves that differ between two trees, sorted by path; a rename is a deletion and an addition.
-    pub fn diff(&self, before: Oid, after: Oid) -> Result<Vec<Change>, StoreError> {
-        use gix::object::tree::diff::ChangeDetached as D;
-        if before == after {
-            return Ok(Vec::new());
-        }
-        let (old, new) = (self.tree(before)?, self.tree(after)?);
-        let options = gix::diff::Options::default().with_rewrites(None);
-        let found = self
-            .repo
-            .diff_tree_to_tree(&old, &new, Some(options))
-            .map_err(|error| self.read_error("a tree difference", error))?;
-        let mut changes = Vec::with_capacity(found.len());
-        for change in found {
-            let (path, before, after, mode) = match change {
-                D::Addition { location, id, entry_mode, .. } => (location, None, Some(id), entry_mode),
-                D::Deletion { location, id, entry_mode, .. } => (location, Some(id), None, entry_mode),
-                D::Modification { location, previous_id, id, entry_mode, .. } => {
-                    (location, Some(previous_id), Some(id), entry_mode)
-                }
-                D::Rewrite { location, id, entry_mode, .. } => (location, None, Some(id), entry_mode),
-            };
-            if !mode.is_tree() {
-                changes.push(Change {
-                    path: utf8(path.as_ref())?,
-                    before: before.map(Oid::from),
-                    after: after.map(Oid::from),
-                });
-            }
-        }
-        changes.sort();
-        Ok(changes)
-    }
-
-    /// As [`Store::diff`], with modes, for the rules of patches; lines are not counted.
-    pub fn file_changes(&self, before: Oid, after: Oid) -> Result<Vec<FileChange>, StoreError> {
-        use gix::object::tree::diff::ChangeDetached as D;
-        let (old, new) = (self.tree(before)?, self.tree(after)?);
-        let options = gix::diff::Options::default().with_rewrites(None);
-        let found = self
-            .repo
-            .diff_tree_to_tree(&old, &new, Some(options))
-            .map_err(|error| self.read_error("a tree difference", error))?;
-        let zero = gix::ObjectId::null(gix::hash::Kind::Sha1);
-        let mut changes = Vec::with_capacity(found.len());
-        for change in found {
-            let (path, old, new) = match change {
-                D::Addition { location, id, entry_mode, .. } => (location, (0, zero), (entry_mode.value(), id)),
-                D::Deletion { location, id, entry_mode, .. } => (location, (entry_mode.value(), id), (0, zero)),
-                D::Modification { location, previous_id, previous_entry_mode, id, entry_mode } => {
-                    (location, (previous_entry_mode.value(), previous_id), (entry_mode.value(), id))
-                }
-                D::Rewrite { location, id, entry_mode, .. } => (location, (0, zero), (entry_mode.value(), id)),
-            };
-            let is_tree = |mode: u16| mode & 0o170_000 == 0o040_000;
-            if is_tree(old.0) || is_tree(new.0) {
-                continue;
-            }
-            let raw: Vec<u8> = path.into();
-            changes.push(FileChange {
-                path: String::from_utf8_lossy(&raw).into_owned(),
-                raw,
-                old_mode: u32::from(old.0),
-                new_mode: u32::from(new.0),
-                old: old.1.into(),
-                new: new.1.into(),
-                lines: (0, 0),
-            });
-        }
-        changes.sort_by(|a, b| a.raw.cmp(&b.raw));
-        Ok(changes)
-    }
-
-    /// Writes a commit; the same fields give the same id, so a repeat is harmless.
-    pub fn write_commit(&self, commit: &NewCommit<'_>) -> Result<Oid, StoreError> {
-        let signature = gix::actor::Signature {
-            name: commit.author.name.as_str().into(),
-            email: commit.author.email.as_str().into(),
-            time: gix::date::Time { seconds: commit.seconds, offset: 0 },
-        };
-        let object = gix::objs::Commit {
-            tree: commit.tree.into(),
-            parents: commit.parents.iter().map(|&id| id.into()).collect(),
-            author: signature.clone(),
-            committer: signature,
-            encoding: None,
-            message: commit.message.into(),
-            extra_headers: Vec::new(),
-        };
-        let id = self.repo.write_object(&object).map_err(|error| self.write_error("a commit", error))?;
-        Ok(id.detach().into())
-    }
-
-    /// Writes blobs at paths into a tree (`None` starts from the empty one) and gives the new tree.
-    pub fn write_files(&self, tree: Option<Oid>, files: &[(String, Vec<u8>)]) -> Result<Oid, StoreError> {
-        let start = match tree {
-            Some(oid) => self.tree(oid)?,
-            None => self.repo.empty_tree(),
-        };
-        let mut editor = start.edit().map_err(|error| self.write_error("a tree", error))?;
-        for (path, content) in files {
-            let blob = self.repo.write_blob(content).map_err(|error| self.write_error(path, error))?;
-            editor
-                .upsert(path.as_str(), GixKind::Blob, blob.detach())
-                .map_err(|error| self.write_error(path, error))?;
-        }
-        let id = editor.write().map_err(|error| self.write_error("a tree", error))?;
-        Ok(id.detach().into())
-    }
-
-    /// Where a ref is, if it exists.
-    pub fn reference(&self, name: &str) -> Result<Option<Oid>, StoreError> {
-        let found = self.repo.try_find_reference(name).map_err(|error| self.read_error(name, error))?;
-        match found {
-            None => Ok(None),
-            Some(mut reference) => {
-                let id = reference.peel_to_id().map_err(|error| self.read_error(name, error))?;
-                Ok(Some(id.detach().into()))
-            }
-        }
-    }
-
-    /// All refs below a prefix such as `refs/longhaul/`, sorted by name.
-    pub fn references(&self, prefix: &str) -> Result<Vec<(String, Oid)>, StoreError> {
-        let platform = self.repo.references().map_err(|error| self.read_error("refs", error))?;
-        let found = platform.prefixed(prefix).map_err(|error| self.read_error(prefix, error))?;
-        let mut refs = Vec::new();
-        for reference in found.flatten() {
-            if let Some(id) = reference.try_id() {
-                refs.push((reference.name().as_bstr().to_str_lossy().into_owned(), id.detach().into()));
-            }
-        }
-        refs.sort();
-        Ok(refs)
-    }
-
-    /// Moves a ref from `old` (zeros: it must not exist) to `new`. Repeating a move that was made
-    /// is a success; anything else than `old` or `new` is [`StoreError::RefMoved`].
-    pub fn move_reference(&self, name: &str, old: Oid, new: Oid) -> Result<(), StoreError> {
-        use gix::refs::transaction::{Change, LogChange, PreviousValue, RefEdit};
-        let found = self.reference(name)?.unwrap_or(Oid::ZERO);
-        if found == new {
-            return Ok(());
-        }
-        if found != old {
-            return Err(StoreError::RefMoved { name: name.to_owned(), found, expected: old });
-        }
-        let expected = if old.is_zero() {
-            PreviousValue::MustNotExist
-        } else {
-            PreviousValue::MustExistAndMatch(gix::refs::Target::Object(old.into()))
-        };
-        let full_name = name.try_into().map_err(|error| self.write_error(name, error_text(error)))?;
-        let edit = RefEdit {
-            change: Change::Update { log: LogChange::default(), expected, new: gix::refs::Target::Object(new.into()) },
-            name: full_name,
-            deref: false,
-        };
-        self.repo.edit_reference(edit).map_err(|error| self.write_error(name, error))?;
-        Ok(())
-    }
-}
-
-fn error_text(error: impl std::fmt::Display) -> String {
-    error.to_string()
 }
 
 fn leaf_kind(mode: EntryMode) -> Option<EntryKind> {

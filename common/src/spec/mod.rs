@@ -16,6 +16,7 @@ mod glob;
 mod label;
 mod limits;
 mod model;
+mod models;
 mod parse;
 mod problem;
 mod quantity;
@@ -37,6 +38,7 @@ pub use model::{
     AgentKind, AgentTable, BudgetTable, DerivedTable, EnvTable, GateTable, JobFile, MapTable, PolicyTable, RepoTable,
     Sandbox, ServiceTable, TaskTable,
 };
+pub use models::{ModelRuleTable, PriceTable, ProviderApi, ProviderTable};
 pub use parse::{load, parse};
 pub use problem::{Problem, Problems, Source, render};
 pub use quantity::{Group, Interval, Period, Size};

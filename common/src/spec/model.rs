@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{At, CommandLine, Group, Interval, Period, Size, Source, StringList};
+use super::{
+    At, CommandLine, Group, Interval, ModelRuleTable, Period, PriceTable, ProviderTable, Size, Source, StringList,
+};
 
 /// A job of Longhaul: one goal, its plan, agents, gate, budget and policy.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -25,6 +27,12 @@ pub struct JobFile {
     /// What does the work, by name.
     #[serde(default)]
     pub agent: BTreeMap<String, At<AgentTable>>,
+    /// Where models are, by name.
+    #[serde(default)]
+    pub provider: BTreeMap<String, At<ProviderTable>>,
+    /// What models cost, by the model's name or a glob of names.
+    #[serde(default)]
+    pub price: BTreeMap<String, At<PriceTable>>,
     /// Subtasks written out one by one.
     #[serde(default)]
     pub task: Vec<At<TaskTable>>,
@@ -311,4 +319,7 @@ pub struct PolicyTable {
     pub max_output: Option<Size>,
     /// Tokens of the context handed to an agent; 8000 when left out.
     pub capsule_tokens: Option<At<u64>>,
+    /// Which providers some paths may be sent to; any where nothing is said.
+    #[serde(default)]
+    pub model: Vec<At<ModelRuleTable>>,
 }

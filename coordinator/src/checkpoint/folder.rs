@@ -20,15 +20,23 @@ pub(super) fn make_folder(path: &Path) -> Result<(), CheckpointError> {
     path.parent().map_or(Ok(()), sync_folder)
 }
 
-/// Writes a whole file so that after a power cut it is there complete or not at all.
+/// Writes a whole file so that after a power cut it is there complete or not at all. What was half
+/// written goes: on a full disk it is only in the way.
 pub(super) fn write_atomic(path: &Path, parts: &[&[u8]]) -> Result<(), CheckpointError> {
     let temporary = path.with_extension("tmp");
-    let mut file = File::create(&temporary).map_err(CheckpointError::io("create", &temporary))?;
-    for part in parts {
-        file.write_all(part).map_err(CheckpointError::io("write", &temporary))?;
+    let written = write(&temporary, parts)
+        .and_then(|()| std::fs::rename(&temporary, path).map_err(CheckpointError::io("rename into place", path)));
+    if written.is_err() {
+        let _not_even_made = std::fs::remove_file(&temporary);
     }
-    file.sync_all().map_err(CheckpointError::io("sync", &temporary))?;
-    drop(file);
-    std::fs::rename(&temporary, path).map_err(CheckpointError::io("rename into place", path))?;
+    written?;
     path.parent().map_or(Ok(()), sync_folder)
+}
+
+fn write(path: &Path, parts: &[&[u8]]) -> Result<(), CheckpointError> {
+    let mut file = File::create(path).map_err(CheckpointError::io("create", path))?;
+    for part in parts {
+        file.write_all(part).map_err(CheckpointError::io("write", path))?;
+    }
+    file.sync_all().map_err(CheckpointError::io("sync", path))
 }

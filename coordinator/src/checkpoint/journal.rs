@@ -22,11 +22,13 @@ pub struct JournalLimits {
     /// Beyond this many bytes of all segments, the oldest go that two verified newer snapshots
     /// cover.
     pub journal_bytes: u64,
+    /// A snapshot is due after so many bytes of records.
+    pub snapshot_bytes: u64,
 }
 
 impl Default for JournalLimits {
     fn default() -> Self {
-        Self { segment_bytes: 64 << 20, journal_bytes: 1 << 30 }
+        Self { segment_bytes: 64 << 20, journal_bytes: 1 << 30, snapshot_bytes: 256 << 20 }
     }
 }
 
@@ -39,6 +41,10 @@ pub struct Journal {
     folder: PathBuf,
     file: File,
     bytes: u64,
+    /// Of the segments before this one.
+    older_bytes: u64,
+    /// Of segments that were removed.
+    retired_bytes: u64,
     /// Where the next append begins; what lies beyond a failed one is cut first.
     good: u64,
     next_seq: u64,
@@ -58,6 +64,8 @@ pub struct Tail {
     pub last_seq: u64,
     /// Bytes of a torn tail behind it.
     pub torn_bytes: u64,
+    /// Bytes of the records that were visited.
+    pub visited_bytes: u64,
 }
 
 struct Segment {
@@ -65,13 +73,23 @@ struct Segment {
     first_seq: u64,
 }
 
+impl Segment {
+    fn bytes(&self) -> u64 {
+        std::fs::metadata(&self.path).map_or(0, |found| found.len())
+    }
+}
+
 impl Journal {
     /// Opens the journal for appending after `tail`, cutting what [`read`] found torn.
     pub fn open(folder: &Path, tail: &Tail, limits: JournalLimits) -> Result<Self, CheckpointError> {
         make_folder(folder)?;
-        match segments(folder)?.pop() {
+        let mut all = segments(folder)?;
+        match all.pop() {
             None => Self::begin(folder, 1, limits),
-            Some(last) => Self::continue_in(folder, &last, tail, limits),
+            Some(last) => {
+                let older_bytes = all.iter().map(Segment::bytes).sum();
+                Ok(Self { older_bytes, ..Self::continue_in(folder, &last, tail, limits)? })
+            }
         }
     }
 
@@ -119,6 +137,8 @@ impl Journal {
             folder: folder.to_owned(),
             file,
             bytes,
+            older_bytes: 0,
+            retired_bytes: 0,
             good: bytes,
             next_seq,
             synced: (bytes, next_seq),
@@ -133,16 +153,16 @@ impl Journal {
     /// of theirs is at or before `covered_seq`. Gives the bytes that went.
     pub fn retire(&mut self, covered_seq: u64) -> Result<u64, CheckpointError> {
         let all = segments(&self.folder)?;
-        let size = |segment: &Segment| std::fs::metadata(&segment.path).map_or(0, |meta| meta.len());
-        let mut total: u64 = all.iter().map(size).sum();
         let mut gone = 0;
         for (segment, next) in all.iter().zip(all.iter().skip(1)) {
-            if total <= self.limits.journal_bytes || next.first_seq > covered_seq + 1 {
+            if !self.is_over_limit() || next.first_seq > covered_seq + 1 {
                 break;
             }
-            let bytes = size(segment);
+            let bytes = segment.bytes();
             std::fs::remove_file(&segment.path).map_err(CheckpointError::io("remove", &segment.path))?;
-            (total, gone) = (total - bytes, gone + bytes);
+            self.older_bytes = self.older_bytes.saturating_sub(bytes);
+            self.retired_bytes += bytes;
+            gone += bytes;
         }
         if gone > 0 {
             sync_folder(&self.folder)?;
@@ -151,10 +171,18 @@ impl Journal {
     }
 
     /// Whether all segments together are over the limit.
-    pub fn is_over_limit(&self) -> Result<bool, CheckpointError> {
-        let all = segments(&self.folder)?;
-        let total: u64 = all.iter().filter_map(|segment| std::fs::metadata(&segment.path).ok()).map(|m| m.len()).sum();
-        Ok(total > self.limits.journal_bytes)
+    pub fn is_over_limit(&self) -> bool {
+        self.older_bytes + self.good > self.limits.journal_bytes
+    }
+
+    /// Bytes ever written, those of removed segments (since it was opened) included: it only grows.
+    pub fn written_bytes(&self) -> u64 {
+        self.retired_bytes + self.older_bytes + self.good
+    }
+
+    /// Its limits.
+    pub fn limits(&self) -> JournalLimits {
+        self.limits
     }
 
     /// The number the next record must have.
@@ -174,7 +202,9 @@ impl Journal {
         assert_eq!(first.seq, self.next_seq, "records are numbered without gaps");
         if self.good > self.limits.segment_bytes {
             self.sync()?;
-            *self = Self::begin(&self.folder, self.next_seq, self.limits)?;
+            let (older_bytes, retired_bytes) = (self.older_bytes + self.good, self.retired_bytes);
+            let next = Self::begin(&self.folder, self.next_seq, self.limits)?;
+            *self = Self { older_bytes, retired_bytes, ..next };
         }
         if self.bytes > self.good {
             self.file.set_len(self.good).map_err(CheckpointError::io("cut", &self.folder))?;
@@ -260,7 +290,7 @@ pub fn read(
     mut visit: impl FnMut(Record) -> Result<(), CheckpointError>,
 ) -> Result<Tail, CheckpointError> {
     let all = segments(folder)?;
-    let mut tail = Tail { last_seq: all.first().map_or(0, |first| first.first_seq - 1), torn_bytes: 0 };
+    let mut tail = Tail { last_seq: all.first().map_or(0, |first| first.first_seq - 1), ..Tail::default() };
     for (at, segment) in all.iter().enumerate() {
         let next = all.get(at + 1);
         if let Some(next) = next.filter(|next| next.first_seq - 1 <= after_seq) {
@@ -321,6 +351,7 @@ fn read_segment(
         tail.last_seq = record.seq;
         at += len;
         if record.seq > after_seq {
+            tail.visited_bytes += len as u64;
             visit(record)?;
         }
     }

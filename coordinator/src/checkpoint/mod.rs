@@ -76,6 +76,6 @@ impl CheckpointError {
 
     /// Whether the disk is full, which more space mends.
     pub fn is_disk_full(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull)
+        matches!(self, Self::Io { source, .. } if longhaul_common::room::is_out_of_room(source))
     }
 }

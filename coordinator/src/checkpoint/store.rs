@@ -11,7 +11,7 @@ use super::journal::{Journal, JournalLimits, Tail};
 use super::snapshot::{list_snapshots, read_snapshot, write_snapshot};
 use crate::core::State;
 
-/// Records between snapshots.
+/// Records between snapshots, where [`JournalLimits::snapshot_bytes`] does not come first.
 pub const SNAPSHOT_EVERY: u64 = 20_000;
 
 /// Durable storage of one job's events.
@@ -35,6 +35,8 @@ pub struct FileStore {
     journal: Journal,
     snapshots: PathBuf,
     last_snapshot: u64,
+    /// [`Journal::written_bytes`] at the last snapshot.
+    bytes_at_snapshot: u64,
 }
 
 impl FileStore {
@@ -46,7 +48,8 @@ impl FileStore {
         limits: JournalLimits,
     ) -> Result<Self, CheckpointError> {
         let journal = Journal::open(&layout.journal(), tail, limits)?;
-        Ok(Self { journal, snapshots: layout.snapshots(), last_snapshot })
+        let bytes_at_snapshot = journal.written_bytes().saturating_sub(tail.visited_bytes);
+        Ok(Self { journal, snapshots: layout.snapshots(), last_snapshot, bytes_at_snapshot })
     }
 }
 
@@ -78,13 +81,15 @@ impl Store for FileStore {
     }
 
     fn wants_snapshot(&self, seq: u64) -> bool {
-        seq >= self.last_snapshot + SNAPSHOT_EVERY
+        let bytes = self.journal.written_bytes().saturating_sub(self.bytes_at_snapshot);
+        seq >= self.last_snapshot + SNAPSHOT_EVERY || bytes >= self.journal.limits().snapshot_bytes
     }
 
     fn snapshot(&mut self, state: &State) -> Result<(), CheckpointError> {
         write_snapshot(&self.snapshots, state)?;
         self.last_snapshot = state.seq();
-        if self.journal.is_over_limit()? {
+        self.bytes_at_snapshot = self.journal.written_bytes();
+        if self.journal.is_over_limit() {
             self.retire()?;
         }
         Ok(())

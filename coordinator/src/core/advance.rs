@@ -9,6 +9,7 @@ use longhaul_proto::{
     ParkReason, Parked,
 };
 
+use super::gate;
 use super::landing::{self, BaseGate, FinalGate};
 use super::{Event, JobPhase, Millis, Phase, State, schedule};
 
@@ -41,7 +42,7 @@ fn base_gate(state: &State, now: Millis) -> Option<Event> {
             ),
         })),
         BaseGate::Open if landing.gates.is_empty() && now >= landing.lone_not_before_ms => {
-            landing::ask(state, GatePurpose::Base, BatchId(0), landing.tip, now)
+            gate::ask(state, GatePurpose::Base, BatchId(0), landing.tip, now)
         }
         BaseGate::Open => None,
     }
@@ -55,7 +56,7 @@ fn expired_lease(state: &State, now: Millis) -> Option<Event> {
             return Some(Event::LeaseExpired(LeaseExpired { attempt: id, node: live.node.0, why }));
         }
         let run = state.landing.gates.get(&GateId(id))?;
-        Some(Event::GateLost(longhaul_proto::GateLost { gate: id, why: why(&run.worker) }))
+        Some(Event::GateLost(longhaul_proto::GateLost { gate: id, why: why(&run.worker), handed_back: false }))
     })
 }
 
@@ -121,7 +122,7 @@ fn finish(state: &State, now: Millis) -> Option<Event> {
     if wants_final && counts.landed > 0 {
         match &landing.final_gate {
             FinalGate::Open if landing.gates.is_empty() && now >= landing.lone_not_before_ms => {
-                return landing::ask(state, GatePurpose::Final, BatchId(0), landing.tip, now);
+                return gate::ask(state, GatePurpose::Final, BatchId(0), landing.tip, now);
             }
             FinalGate::Open => return None,
             FinalGate::Red(_, cause) => {

@@ -32,7 +32,7 @@ fn finished_event(state: &State, now: Millis, id: u64, report: &pb::Finished) ->
         if let Some(finished::Outcome::Failure(failure)) = &report.outcome
             && retry::is_nobodys(failure.class())
         {
-            return Some(Event::GateLost(pb::GateLost { gate: id, why: failure.message.clone() }));
+            return Some(Event::GateLost(pb::GateLost { gate: id, why: failure.message.clone(), handed_back: true }));
         }
         let result = match &report.outcome {
             Some(finished::Outcome::Gate(result)) => result.clone(),

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use longhaul_common::NodeId;
 
+use super::derived::Derived;
 use super::landing::Step;
-use super::state::Derived;
 use super::{Phase, PhaseKind, State};
 
 impl State {

@@ -10,11 +10,11 @@ use std::collections::{BTreeMap, VecDeque};
 
 use longhaul_common::{BatchId, GateId, NodeId, Oid};
 use longhaul_proto::{
-    BatchClosed, BatchEnd, BatchOpened, GateAsked, GatePurpose, GateResult, LandIntent, LandingHalted, MemberRejected,
-    Verdict,
+    BatchClosed, BatchEnd, BatchOpened, GatePurpose, GateResult, LandIntent, LandingHalted, MemberRejected, Verdict,
 };
 use serde::{Deserialize, Serialize};
 
+use super::gate::{LostGates, ask};
 use super::{Event, Merge, Millis, Phase, State, retry};
 
 /// Inconclusive runs in a row before landing halts.
@@ -155,6 +155,8 @@ pub struct Landing {
     pub control_green: Option<Oid>,
     /// Gates being run.
     pub gates: BTreeMap<GateId, GateRun>,
+    /// Gates that ended with their workers.
+    pub lost: LostGates,
     /// Why nothing lands until a person resumes.
     pub halted: Option<String>,
     /// A command of the batch failed; it is issued again when the job is resumed.
@@ -264,18 +266,6 @@ fn reject(state: &State, batch: &Batch, node: NodeId, now: Millis) -> Event {
     })
 }
 
-/// Asks for a gate if a worker has a slot for one.
-pub(super) fn ask(state: &State, purpose: GatePurpose, batch: BatchId, commit: Oid, now: Millis) -> Option<Event> {
-    let worker = super::schedule::gate_worker(state, batch, now)?;
-    Some(Event::GateAsked(GateAsked {
-        gate: state.next_id(),
-        purpose: purpose.into(),
-        batch: batch.0,
-        commit: commit.to_vec(),
-        worker,
-    }))
-}
-
 impl Landing {
     /// Whether the base's or the final gate ended the job.
     pub(super) fn has_red_verdict(&self) -> bool {
@@ -287,6 +277,7 @@ impl Landing {
         self.halted = None;
         self.blocked = false;
         self.control_green = None;
+        self.lost = LostGates::default();
         if matches!(self.base_gate, BaseGate::Red(_)) {
             self.base_gate = BaseGate::Open;
         }
@@ -295,6 +286,8 @@ impl Landing {
 
     /// Notes a verdict. The caller has removed the run from `gates`.
     pub(super) fn record(&mut self, run: &GateRun, judged: Judged, now: Millis) {
+        // Whatever it said: its worker lives.
+        self.lost = LostGates::default();
         let verdict = judged.result.verdict();
         if verdict != Verdict::Inconclusive {
             self.gates_run += 1;

@@ -15,6 +15,10 @@ pub const LEASE_MS: Millis = 30_000;
 /// An assignment its worker does not mention is sent again after this long.
 pub const RESEND_MS: Millis = 5_000;
 
+/// How often a worker's process may end with an assignment and be told it again; the next time the
+/// assignment is lost, because it may be what ends the process.
+pub const RESTARTS_MAX: u32 = 1;
+
 /// Stands for a time before all others: to be sent at once.
 const NEVER: Millis = Millis::MIN;
 
@@ -36,6 +40,8 @@ pub struct Fleet {
     unmentioned: BTreeSet<(Millis, u64)>,
     /// Who has free slots.
     pub(super) roster: Roster,
+    /// How often the worker's process ended with it.
+    restarts: BTreeMap<u64, u32>,
     /// Live before the restart: their worker has not yet said whether it still holds them.
     reattach: BTreeSet<u64>,
 }
@@ -50,6 +56,7 @@ impl Default for Fleet {
             sent: BTreeMap::new(),
             unmentioned: BTreeSet::new(),
             roster: Roster::default(),
+            restarts: BTreeMap::new(),
             reattach: BTreeSet::new(),
         }
     }
@@ -66,14 +73,14 @@ impl Fleet {
         self.lease_ms
     }
 
-    /// Notes a presence and gives the ids of the worker's own that it turns out not to hold after
-    /// a restart. It renews no lease of another's, and none of what is over.
+    /// Notes a presence and gives the ids of the worker's own that are lost: that it turns out not
+    /// to hold after our restart, or that its own process ended with more than [`RESTARTS_MAX`] times. It renews no lease of another's, and none of what is over.
     pub fn hear(&mut self, worker: &str, mut view: WorkerView, theirs: &[u64]) -> Vec<u64> {
         let now = view.seen_ms;
         for id in theirs.iter().filter(|id| view.holding.contains(id)) {
             self.touch(*id, now);
         }
-        let gone: Vec<u64> =
+        let mut gone: Vec<u64> =
             theirs.iter().copied().filter(|id| self.reattach.remove(id) && !view.holding.contains(id)).collect();
         view.seen_ms = now;
         self.roster.heard(worker, &view);
@@ -86,6 +93,11 @@ impl Fleet {
             }
             if anew {
                 self.sent.remove(&id);
+                let restarts = self.restarts.entry(id).or_default();
+                *restarts += 1;
+                if *restarts > RESTARTS_MAX && !gone.contains(&id) {
+                    gone.push(id);
+                }
             }
             self.unmentioned.insert(self.last_sent(id));
         }
@@ -121,7 +133,20 @@ impl Fleet {
         }
         self.unmentioned.remove(&self.last_sent(id));
         self.sent.remove(&id);
+        self.restarts.remove(&id);
         self.reattach.remove(&id);
+    }
+
+    /// Forgets an id whose lease ended without an outcome. A worker that was silent about it for a
+    /// whole lease is as good as silent: it gets nothing until it is heard again. Its last words
+    /// may be younger than the lease, when they were said before it knew of the id.
+    pub fn lost(&mut self, id: u64, worker: &str, now: Millis) {
+        if let Some(&touched) = self.touched.get(&id).filter(|&&at| now - at > self.lease_ms)
+            && let Some(view) = self.workers.get_mut(worker)
+        {
+            view.seen_ms = view.seen_ms.min(touched);
+        }
+        self.forget(id);
     }
 
     /// After a restart: these were live, and their workers are still to be heard.
@@ -157,6 +182,12 @@ impl Fleet {
         self.roster.free().filter_map(|name| Some((name, self.workers.get(name)?)))
     }
 
+    /// Those that take gates and are heard, warm ones first, then by name.
+    pub(super) fn gaters(&self, now: Millis) -> impl Iterator<Item = (&str, &WorkerView)> {
+        let heard = move |view: &&WorkerView| self.is_heard(view, now);
+        self.roster.gates().filter_map(move |name| Some((name, self.workers.get(name).filter(heard)?)))
+    }
+
     /// Every worker ever heard of, by name.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.workers.keys().map(String::as_str)
@@ -164,10 +195,7 @@ impl Fleet {
 
     /// Workers heard within the lease time, by name.
     pub fn present(&self, now: Millis) -> impl Iterator<Item = (&str, &WorkerView)> {
-        self.workers
-            .iter()
-            .filter(move |(_, view)| now - view.seen_ms <= self.lease_ms)
-            .map(|(name, view)| (name.as_str(), view))
+        self.workers.iter().filter(move |(_, view)| self.is_heard(view, now)).map(|(name, view)| (name.as_str(), view))
     }
 
     /// The earliest time at which a lease can run out.
@@ -182,7 +210,12 @@ impl Fleet {
 
     /// Whether a worker was heard within the lease time.
     pub fn is_present(&self, worker: &str, now: Millis) -> bool {
-        self.workers.get(worker).is_some_and(|view| now - view.seen_ms <= self.lease_ms)
+        self.workers.get(worker).is_some_and(|view| self.is_heard(view, now))
+    }
+
+    /// Whether what a worker last said is younger than a lease.
+    pub(super) fn is_heard(&self, view: &WorkerView, now: Millis) -> bool {
+        now - view.seen_ms <= self.lease_ms
     }
 }
 
@@ -220,6 +253,23 @@ mod tests {
     }
 
     #[test]
+    fn who_let_a_lease_run_out_gets_nothing_until_it_is_heard_again() {
+        let mut fleet = Fleet::default();
+        fleet.sent(1, 0);
+        // Said before it took the assignment, heard after.
+        fleet.hear("w", view(&[], 100), &[1]);
+        let late = LEASE_MS + 1;
+        assert!(fleet.is_present("w", late) && expired(&fleet, late));
+        fleet.lost(1, "w", late);
+        assert!(!fleet.is_present("w", late) && fleet.next_expiry().is_none());
+        fleet.hear("w", view(&[], late + 1), &[]);
+        assert!(fleet.is_present("w", late + 1));
+        fleet.sent(2, late + 1);
+        fleet.lost(2, "w", late + 2);
+        assert!(fleet.is_present("w", late + 2), "it came back without it: it is there");
+    }
+
+    #[test]
     fn presence_renews_only_what_is_live_and_its_own() {
         let mut fleet = Fleet::default();
         fleet.sent(1, 0);
@@ -247,6 +297,22 @@ mod tests {
         assert!(!unheard(&fleet, 9, 2));
         fleet.hear("w", WorkerView { incarnation: 2, ..view(&[], 3) }, &[9]);
         assert!(unheard(&fleet, 9, 3));
+    }
+
+    #[test]
+    fn what_ends_its_worker_again_and_again_is_lost() {
+        let mut fleet = Fleet::default();
+        fleet.hear("w", view(&[], 0), &[]);
+        fleet.sent(9, 0);
+        for incarnation in 1..=i64::from(RESTARTS_MAX) {
+            let started = WorkerView { incarnation: incarnation.unsigned_abs(), ..view(&[], incarnation) };
+            assert_eq!(fleet.hear("w", started, &[9]), [0_u64; 0]);
+        }
+        let again = WorkerView { incarnation: 77, ..view(&[], 70) };
+        assert_eq!(fleet.hear("w", again, &[9]), [9]);
+        fleet.forget(9);
+        fleet.sent(9, 80);
+        assert_eq!(fleet.hear("w", WorkerView { incarnation: 78, ..view(&[], 90) }, &[9]), [0_u64; 0]);
     }
 
     #[test]

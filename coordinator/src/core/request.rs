@@ -25,7 +25,7 @@ pub(super) fn requested(state: &State, request: &Request) -> Result<Vec<Event>, 
         Request::Pause { reason } => paused(state, reason),
         Request::Resume { limits } => resume(state, limits.as_ref()),
         Request::Cancel { nodes, whole_job, reason } => cancel(state, nodes, *whole_job, reason),
-        Request::Retry { nodes, remark } => try_again(state, nodes, remark)?,
+        Request::Retry { nodes, remark } => again_with_gates(state, try_again(state, nodes, remark)?),
         Request::Approve { parks, by } => approve(state, parks, by),
         Request::Answer { park, text, by } => answer(state, *park, text, by)?,
         Request::Release { worker, by } => release(state, worker, by)?,
@@ -134,6 +134,15 @@ fn try_again(state: &State, nodes: &[NodeId], remark: &str) -> Result<Vec<Event>
         Event::Retried(pb::Retried { node: node.0, remark })
     });
     Ok(retried.collect())
+}
+
+/// Who tries anything again while landing is halted for the workers that its gate took down says
+/// that this is mended.
+fn again_with_gates(state: &State, mut events: Vec<Event>) -> Vec<Event> {
+    if state.landing.lost.are_too_many() && *state.job_phase() == JobPhase::Open {
+        events.push(Event::JobResumed(pb::JobResumed { by: "request".to_owned() }));
+    }
+    events
 }
 
 fn approve(state: &State, parks: &[ParkId], by: &str) -> Vec<Event> {

@@ -14,6 +14,8 @@ use super::WorkerView;
 struct Offer {
     /// Slots for work; none while it takes nothing new.
     slots: usize,
+    /// Whether it takes gates at the moment.
+    gates: bool,
     warm: bool,
     used: usize,
 }
@@ -30,12 +32,14 @@ pub(super) struct Roster {
     offers: BTreeMap<String, Offer>,
     /// Warm ones above others, then the most free slots, then the first by name.
     free: BTreeSet<(bool, usize, Reverse<String>)>,
+    /// Those that take gates: whether it is cold, then its name.
+    gates: BTreeSet<(bool, String)>,
 }
 
 impl Roster {
     fn change(&mut self, worker: &str, change: impl FnOnce(&mut Offer)) {
         let mut offer = self.offers.remove(worker).unwrap_or_default();
-        let before = (offer.warm, offer.free());
+        let (before, gated) = ((offer.warm, offer.free()), offer.gates);
         change(&mut offer);
         let after = (offer.warm, offer.free());
         if before != after {
@@ -46,6 +50,12 @@ impl Roster {
                 self.free.insert((after.0, after.1, Reverse(worker.to_owned())));
             }
         }
+        if (gated, before.0) != (offer.gates, offer.warm) {
+            self.gates.remove(&(!before.0, worker.to_owned()));
+            if offer.gates {
+                self.gates.insert((!offer.warm, worker.to_owned()));
+            }
+        }
         if offer != Offer::default() {
             self.offers.insert(worker.to_owned(), offer);
         }
@@ -53,9 +63,10 @@ impl Roster {
 
     /// A worker said what it offers.
     pub fn heard(&mut self, worker: &str, view: &WorkerView) {
-        let slots = if view.unavailable.is_empty() { view.work_slots as usize } else { 0 };
-        let warm = view.warm;
-        self.change(worker, |offer| (offer.slots, offer.warm) = (slots, warm));
+        let takes = view.unavailable.is_empty();
+        let slots = if takes { view.work_slots as usize } else { 0 };
+        let (gates, warm) = (takes && view.gate_slots > 0, view.warm);
+        self.change(worker, |offer| (offer.slots, offer.gates, offer.warm) = (slots, gates, warm));
     }
 
     /// An attempt was given to it.
@@ -73,6 +84,11 @@ impl Roster {
         let used: Vec<String> = self.offers.keys().cloned().collect();
         used.iter().for_each(|worker| self.change(worker, |offer| offer.used = 0));
         live.for_each(|worker| self.took(worker));
+    }
+
+    /// Those that take gates, warm ones first, then by name.
+    pub fn gates(&self) -> impl Iterator<Item = &str> {
+        self.gates.iter().map(|(_, name)| name.as_str())
     }
 
     /// Those with a free slot, best first.
@@ -102,6 +118,22 @@ mod tests {
         roster.heard("c", &WorkerView { unavailable: "it is draining".into(), ..view(4, false) });
         roster.gave_back("a");
         assert!(roster.free().eq(["a", "b"]));
+    }
+
+    #[test]
+    fn gates_go_to_warm_ones_first_and_to_none_that_takes_nothing() {
+        let gates = |warm| WorkerView { gate_slots: 1, warm, ..WorkerView::default() };
+        let mut roster = Roster::default();
+        for (name, warm) in [("c", true), ("b", false), ("a", false)] {
+            roster.heard(name, &gates(warm));
+        }
+        roster.heard("none", &view(3, true));
+        assert!(roster.gates().eq(["c", "a", "b"]));
+        roster.heard("b", &gates(true));
+        roster.heard("c", &WorkerView { unavailable: "it is draining".into(), ..gates(true) });
+        assert!(roster.gates().eq(["b", "a"]));
+        roster.heard("b", &WorkerView::default());
+        assert!(roster.gates().eq(["a"]));
     }
 
     #[test]

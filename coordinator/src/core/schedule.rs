@@ -64,15 +64,18 @@ struct Credit<'a> {
 }
 
 impl<'a> Credit<'a> {
-    /// Best first.
-    fn free(&self) -> impl Iterator<Item = (&'a str, &'a WorkerView)> + use<'a> {
+    /// Those that can do what needs these labels, best first.
+    fn free<'l>(&self, labels: &'l [String]) -> impl Iterator<Item = &'a str> + use<'a, 'l> {
         let (state, now) = (self.state, self.now);
-        let there = move |name: &str| state.fleet.is_present(name, now) && !state.infirmary.is_quarantined(name, now);
-        state.fleet.free().filter(move |(name, _)| there(name))
+        // What needs no look into a table first: a large fleet may be walked for each presence
+        // while a subtask waits for labels.
+        let fits = move |view: &WorkerView| view.takes(labels) && state.fleet.is_heard(view, now);
+        let fitting = state.fleet.free().filter(move |(_, view)| fits(view)).map(|(name, _)| name);
+        fitting.filter(move |name| !state.infirmary.is_quarantined(name, now))
     }
 
     fn any(&self) -> bool {
-        self.free().next().is_some()
+        self.free(&[]).next().is_some()
     }
 
     /// Among those with all labels: one whose last execution did not fail, then a warm one, then the
@@ -85,8 +88,9 @@ impl<'a> Credit<'a> {
         let labels = &self.state.task(node).labels;
         let infirmary = &self.state.infirmary;
         let well = |name: &str| infirmary.of(name).is_none_or(|health| health.streak == 0);
-        let fit = || self.free().filter(|(_, view)| view.takes(labels)).map(|(name, _)| name);
-        let best = fit().find(|name| well(name)).or_else(|| fit().next());
+        let mut fit = self.free(labels).peekable();
+        let otherwise = fit.peek().copied();
+        let best = fit.find(|name| well(name)).or(otherwise);
         self.best.insert(task, best);
         best
     }
@@ -102,16 +106,23 @@ pub(super) fn gate_worker(state: &State, batch: BatchId, now: Millis) -> Option<
         .filter_map(|&node| state.subtask(node).phase().candidate())
         .map(|candidate| candidate.worker.as_str())
         .collect();
-    let fit = |(name, view): &(&str, &WorkerView)| {
-        view.gate_slots > 0 && view.takes(labels) && !state.infirmary.is_quarantined(name, now)
+    let fit = || {
+        let fits =
+            |(name, view): &(&str, &WorkerView)| view.takes(labels) && !state.infirmary.is_quarantined(name, now);
+        state.fleet.gaters(now).filter(fits)
     };
-    let (own, others): (Vec<_>, Vec<_>) =
-        state.fleet.present(now).filter(fit).partition(|(name, _)| authors.contains(name));
-    let pool = if others.is_empty() { own } else { others };
     let busy = |name: &str| state.landing.gates.values().filter(|gate| gate.worker == name).count();
-    let free = pool.into_iter().filter(|(name, view)| busy(name) < view.gate_slots as usize);
     // One whose last executions failed comes last: the next may be fine where it was not.
     let streak = |name: &str| state.infirmary.of(name).map_or(0, |health| health.streak);
+    // They come in order, so the first that nothing speaks against is the best: a large fleet is
+    // walked only where there is none.
+    let best = |name: &str| !authors.contains(name) && busy(name) == 0 && streak(name) == 0;
+    if let Some((name, _)) = fit().find(|(name, _)| best(name)) {
+        return Some(name.to_owned());
+    }
+    let (own, others): (Vec<_>, Vec<_>) = fit().partition(|(name, _)| authors.contains(name));
+    let pool = if others.is_empty() { own } else { others };
+    let free = pool.into_iter().filter(|(name, view)| busy(name) < view.gate_slots as usize);
     free.min_by_key(|(name, view)| (streak(name), busy(name), !view.warm, *name)).map(|(name, _)| name.to_owned())
 }
 

@@ -44,7 +44,7 @@ pub fn shortages(state: &State, now: Millis) -> Vec<Shortage> {
 /// Whether a gate waits to be given to a worker.
 fn gate_is_due(state: &State) -> bool {
     let landing = &state.landing;
-    if !landing.gates.is_empty() {
+    if !landing.gates.is_empty() || landing.halted.is_some() {
         return false;
     }
     let counts = state.counts();

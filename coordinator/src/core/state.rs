@@ -1,18 +1,19 @@
 //! The state of a job, and the questions asked of it.
 //!
-//! Everything durable is serialisable and hashed; what can be rebuilt from it (graph, ready set,
-//! held footprints, counts) and what is volatile (the fleet) is skipped. Only `apply` writes.
+//! Everything durable is serialisable and hashed; what can be rebuilt from it (see `derived`) and
+//! what is volatile (the fleet) is skipped. Only `apply` writes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use longhaul_common::{AttemptId, BatchId, NodeId, Oid};
-use longhaul_proto::{Budget, Counts, Outcome, Plan, Task};
+use longhaul_proto::{Budget, Counts, Plan, Task};
 use serde::{Deserialize, Serialize};
 
 use super::Millis;
-use super::footprint::{Footprint, Held};
-use super::graph::{Graph, GraphError};
+use super::derived::Derived;
+use super::footprint::Held;
+use super::graph::Graph;
 use super::health::Infirmary;
 use super::landing::Landing;
 use super::lease::Fleet;
@@ -90,21 +91,6 @@ pub struct State {
     /// Who is there; volatile.
     #[serde(skip)]
     pub fleet: Fleet,
-}
-
-/// What follows from the rest and is kept up to date by `apply`.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Derived {
-    /// Ready nodes: longest way to the end first, then plan order.
-    pub ready: BTreeSet<(std::cmp::Reverse<u64>, NodeId)>,
-    /// Those that wait for a time.
-    pub backoff: BTreeSet<(Millis, NodeId)>,
-    /// Open nodes that wait for a closed one.
-    pub doomed: BTreeSet<NodeId>,
-    /// Nodes that lost too many leases in a row.
-    pub fatal: BTreeSet<NodeId>,
-    pub held: Held,
-    pub counts: Counts,
 }
 
 impl State {
@@ -266,12 +252,6 @@ impl State {
         })
     }
 
-    /// Ready or waiting for a time, and not held back by their own group.
-    fn any_can_run(&self) -> bool {
-        let ready = self.derived.ready.iter().map(|(_, node)| *node);
-        ready.chain(self.derived.backoff.iter().map(|(_, node)| *node)).any(|node| self.group_ready(node))
-    }
-
     pub(super) fn next_id(&self) -> u64 {
         self.last_id + 1
     }
@@ -343,145 +323,17 @@ impl State {
         commits
     }
 
+    /// Hashes of the sessions that saved work names.
+    pub fn sessions(&self) -> BTreeSet<Vec<u8>> {
+        let saved = self.subtasks.iter().filter_map(|subtask| subtask.wip.as_ref());
+        saved.map(|saved| saved.wip.session_hash.clone()).filter(|hash| !hash.is_empty()).collect()
+    }
+
     /// Ids of everything live on a worker.
     pub fn live_on(&self, worker: &str) -> Vec<u64> {
         let attempts = self.attempts.on(worker).map(|id| id.0);
         let gates = self.landing.gates.iter().filter(|(_, run)| run.worker == worker).map(|(id, _)| id.0);
         attempts.chain(gates).collect()
-    }
-
-    /// Whether nothing can happen any more without a person: neither live work, nor anything to
-    /// hand out, nor a time to wait for.
-    pub fn is_stuck(&self) -> bool {
-        let counts = self.counts();
-        let closed =
-            counts.landed + counts.unchanged + counts.failed + counts.skipped + counts.cancelled + counts.reverted;
-        if closed == counts.total && !self.landing.blocked {
-            // Only the final gate is between here and the end.
-            return false;
-        }
-        let resting = self.landing.batch.is_none() || self.landing.blocked;
-        let quiet = self.attempts.is_empty() && self.landing.gates.is_empty() && resting;
-        let halted = self.landing.halted.is_some() || self.landing.blocked;
-        let paused = matches!(self.job_phase, JobPhase::Paused { .. });
-        let idle = self.derived.doomed.is_empty() && !self.any_can_run();
-        let base_open = self.landing.base_gate == super::BaseGate::Open;
-        quiet && (halted || counts.landing == 0 || self.landing_idle()) && ((idle && !base_open) || paused)
-    }
-
-    /// Whether there is nothing to land: only incomplete groups wait.
-    pub(super) fn landing_idle(&self) -> bool {
-        let landing = &self.landing;
-        let empty = landing.batch.is_none() && landing.queue.is_empty() && landing.segments.is_empty();
-        empty && self.complete_group().is_none() && !self.pending_stage()
-    }
-
-    fn pending_stage(&self) -> bool {
-        let order = self.groups.values().flat_map(|group| &group.order);
-        order.into_iter().any(|&node| matches!(self.subtask(node).phase(), Phase::Delivered { staged: None, .. }))
-    }
-
-    /// The earliest time after `now` at which something becomes due by itself. What is due already
-    /// waits for something else (a slot, a worker), and looking again would not bring it about.
-    pub fn next_due_ms(&self, now: Millis) -> Option<Millis> {
-        let backoff = self.derived.backoff.range((now + 1, NodeId(0))..).next().map(|(at, _)| *at);
-        let gate = self.landing.batch.as_ref().and_then(|batch| match batch.step {
-            super::Step::NeedsGate { not_before_ms } => Some(not_before_ms),
-            _ => None,
-        });
-        let lone = (self.landing.lone_tries > 0).then_some(self.landing.lone_not_before_ms);
-        [backoff, gate, lone, self.fleet.next_expiry()].into_iter().flatten().filter(|&at| at > now).min()
-    }
-
-    /// Rebuilds what follows from the rest, after a snapshot was read.
-    pub fn rebuild(&mut self) -> Result<(), GraphError> {
-        self.graph = Graph::of(&self.plan)?;
-        self.derived = Derived::default();
-        self.fleet.roster.recount(self.attempts.values().map(|live| live.worker.as_str()));
-        for index in 0..self.subtasks.len() {
-            let node = NodeId::at(index);
-            let phase = self.subtasks[index].phase().clone();
-            self.enter(node, &phase);
-            if self.subtasks[index].losses >= super::retry::Limits::LOSSES_MAX && matches!(phase, Phase::Ready) {
-                self.derived.fatal.insert(node);
-            }
-        }
-        for index in 0..self.subtasks.len() {
-            if self.dooms(&self.subtasks[index]) {
-                self.doom_dependents(NodeId::at(index));
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn dooms(&self, subtask: &Subtask) -> bool {
-        matches!(subtask.phase(), Phase::Closed { outcome, .. } if *outcome != i32::from(Outcome::Reverted))
-    }
-
-    pub(super) fn doom_dependents(&mut self, node: NodeId) {
-        let open: Vec<NodeId> =
-            self.graph.dependents(node).filter(|&after| !self.subtask(after).phase().kind().is_terminal()).collect();
-        self.derived.doomed.extend(open);
-    }
-
-    /// Books a node into the derived sets of a phase.
-    pub(super) fn enter(&mut self, node: NodeId, phase: &Phase) {
-        self.count(phase, 1);
-        match phase {
-            Phase::Ready => {
-                let rank = self.graph.rank(node);
-                self.derived.ready.insert((std::cmp::Reverse(rank), node));
-            }
-            Phase::Backoff { until_ms } => {
-                self.derived.backoff.insert((*until_ms, node));
-            }
-            Phase::Running { .. } | Phase::Delivered { .. } | Phase::Landing { .. } => {
-                let footprint = Footprint::of(&self.plan, node);
-                self.derived.held.take(node, footprint);
-            }
-            _ => {}
-        }
-    }
-
-    /// Takes a node out of the derived sets of a phase.
-    pub(super) fn leave(&mut self, node: NodeId, phase: &Phase, next: &Phase) {
-        self.count(phase, -1);
-        match phase {
-            Phase::Ready => {
-                let rank = self.graph.rank(node);
-                self.derived.ready.remove(&(std::cmp::Reverse(rank), node));
-            }
-            Phase::Backoff { until_ms } => {
-                self.derived.backoff.remove(&(*until_ms, node));
-            }
-            Phase::Running { .. } | Phase::Delivered { .. } | Phase::Landing { .. } => {
-                let keeps = matches!(next, Phase::Running { .. } | Phase::Delivered { .. } | Phase::Landing { .. });
-                if !keeps {
-                    self.derived.held.release(node);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn count(&mut self, phase: &Phase, by: i32) {
-        let counts = &mut self.derived.counts;
-        let slot = match phase.name() {
-            "waiting" => &mut counts.waiting,
-            "ready" => &mut counts.ready,
-            "backoff" => &mut counts.backoff,
-            "running" => &mut counts.running,
-            "landing" => &mut counts.landing,
-            "parked" => &mut counts.parked,
-            "landed" => &mut counts.landed,
-            "unchanged" => &mut counts.unchanged,
-            "skipped" => &mut counts.skipped,
-            "cancelled" => &mut counts.cancelled,
-            "reverted" => &mut counts.reverted,
-            _ => &mut counts.failed,
-        };
-        *slot = slot.saturating_add_signed(by);
-        counts.total = counts.total.saturating_add_signed(by);
     }
 
     /// A hash over everything durable: two states that came from the same journal are equal.

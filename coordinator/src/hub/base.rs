@@ -8,7 +8,7 @@ use std::process::Stdio;
 use longhaul_common::Oid;
 use longhaul_common::git::{Git, GitError, Store, StoreError, sync_objects};
 
-use crate::repos::{BASE_QUARANTINE, RepoError, StoreLock, ensure_store};
+use crate::repos::{BASE_QUARANTINE, RepoError, StoreLock, ensure_store, io};
 
 /// Largest pack of a submission in bytes.
 pub const PACK_BYTES_MAX: u64 = 8 << 30;
@@ -26,17 +26,7 @@ pub enum BaseError {
         /// What is missing.
         cause: String,
     },
-    /// The file system said no.
-    #[error("cannot {action} {}: {source}", path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// The operating system's word.
-        source: std::io::Error,
-    },
-    /// The store could not be made.
+    /// The store could not be made or written.
     #[error(transparent)]
     Repo(#[from] RepoError),
     /// The store could not be read.
@@ -51,16 +41,10 @@ impl BaseError {
     /// Whether the disk is full, which more space mends.
     pub fn is_disk_full(&self) -> bool {
         match self {
-            Self::Io { source, .. } => source.kind() == std::io::ErrorKind::StorageFull,
             Self::Repo(error) => error.is_disk_full(),
-            other => super::says_full(&other.to_string()),
+            other => longhaul_common::room::says_out_of_room(&other.to_string()),
         }
     }
-}
-
-fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> BaseError {
-    let path = path.to_owned();
-    move |source| BaseError::Io { action, path, source }
 }
 
 /// A base that the store has, with its whole history. While this lives nothing goes away, so that

@@ -82,7 +82,9 @@ impl Hub {
         let (id, worker) = (report.id, report.worker.clone());
         let running = self.running(&job);
         // The common case costs the driver nothing: what is live is known beside it.
-        if let Some(running) = running.as_ref().filter(|_| self.inner.site.fleet.is_share(&job, id, &worker)) {
+        if let Some(running) = &running
+            && self.inner.site.fleet.owner(&job, id).as_deref() == Some(&*worker)
+        {
             return hand_over(running, delivery).await;
         }
         let access = match running {

@@ -72,15 +72,10 @@ impl AccessError {
         match self {
             Self::Checkpoint(error) => error.is_disk_full(),
             Self::Open(error) => error.is_disk_full(),
-            Self::Store(error) => says_full(&error.to_string()),
+            Self::Store(error) => longhaul_common::room::says_out_of_room(&error.to_string()),
             _ => false,
         }
     }
-}
-
-/// What git and the system say of a full disk.
-pub(crate) fn says_full(words: &str) -> bool {
-    words.contains("No space left") || words.contains("quota exceeded")
 }
 
 /// A job that this process does not run, as its files were when it was read.
@@ -234,10 +229,17 @@ impl JobAccess {
             }
             (asked, _) => asked?,
         };
-        if let Self::Running(running) = self
-            && let Link::Down { cause } = running.site.bus.link()
-        {
-            status.warnings.insert(0, format!("NATS does not answer ({cause}): nothing is handed out until it does"));
+        if let Self::Running(running) = self {
+            if let Link::Down { cause } = running.site.bus.link() {
+                let text = format!("NATS does not answer ({cause}): nothing is handed out until it does");
+                status.warnings.insert(0, text);
+            }
+            status.warnings.extend(running.site.room.warning());
+            status.warnings.extend(running.pulse.borrow().no_snapshot.as_ref().map(|cause| {
+                format!(
+                    "no snapshot can be written ({cause}): the journal grows meanwhile. It is tried again by itself"
+                )
+            }));
         }
         Ok(status)
     }

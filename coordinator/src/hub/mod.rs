@@ -19,7 +19,7 @@ pub use card::JobCard;
 pub use deliver::{HubError, IntroduceError};
 pub use incoming::IncomingPack;
 pub use job_access::{AccessError, FileJob, JobAccess, control_files};
-pub(crate) use job_access::{control_job, off_runtime, says_full};
+pub(crate) use job_access::{control_job, off_runtime};
 pub use opening::{Opening, note, open_plan, opening, standing};
 pub(crate) use server::PACKS_MAX;
 pub use server::{Hub, HubSettings};

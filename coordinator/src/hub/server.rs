@@ -30,6 +30,7 @@ use crate::driver::{Clock as _, Gone};
 use crate::engine::GAP_MS;
 use crate::fleet::FleetTable;
 use crate::introductions::Introductions;
+use crate::room::Room;
 use crate::upkeep::{UpkeepSettings, measure};
 
 /// How often the bus is looked at: no lease runs while it is down, and workers are called when it
@@ -102,8 +103,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Hub {
-    /// Opens every job of a state folder that is not closed, and calls the workers. Must be called
-    /// in a runtime. A job that cannot be opened does not keep the others from running.
+    /// Opens every job of a state folder that is not closed. Must be called in a runtime; the workers
+    /// are not called yet ([`Hub::call_workers`]). A job that cannot be opened does not keep the others from running.
     pub async fn open(layout: Layout, bus: Arc<dyn Bus>, settings: HubSettings) -> Result<Self, OpenError> {
         let jobs = layout.jobs();
         std::fs::create_dir_all(&jobs).map_err(|source| OpenError::Io {
@@ -113,9 +114,15 @@ impl Hub {
         })?;
         let lease_ms = settings.lease_ms.max(LEASE_MS_MIN);
         let fleet = FleetTable::listen(Arc::clone(&bus), lease_ms);
-        let hub = Self::new(Site { layout, bus, fleet, remote: true, lease_ms }, settings, None);
+        let room = Room::on(layout.root());
+        let hub = Self::new(Site { layout, bus, fleet, remote: true, lease_ms, room }, settings, None);
         let (incoming, repos) = (hub.incoming(), hub.inner.site.layout.repos());
-        off_runtime(move || Ok(clear_incoming(&incoming, &repos))).await.unwrap_or_else(|error| {
+        off_runtime(move || {
+            clear_incoming(&incoming, &repos);
+            Ok(())
+        })
+        .await
+        .unwrap_or_else(|error| {
             tracing::warn!(%error, "what was left of cut submissions stays");
         });
         for card in JobCard::all(&hub.inner.site.layout) {
@@ -132,7 +139,6 @@ impl Hub {
                 }
             }
         }
-        hub.say_hello();
         let caller = hub.clone();
         hub.inner.tasks.spawn(async move { caller.watch_link().await });
         let keeper = hub.clone();
@@ -397,7 +403,9 @@ impl Hub {
         format!("{}.{}", self.inner.started_ms, self.inner.sends.fetch_add(1, Ordering::Relaxed))
     }
 
-    fn say_hello(&self) {
+    /// Asks every worker to say that it is there. Called once they can be served: whoever comes back
+    /// while the door is closed waits before the next try.
+    pub fn call_workers(&self) {
         let hello =
             Hello { protocol_min: PROTOCOL_MIN, protocol_max: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned() };
         let payload = Bytes::from(ToWorker { message: Some(to_worker::Message::Hello(hello)) }.encode_to_vec());
@@ -429,7 +437,7 @@ impl Hub {
                 _ => {}
             }
             if up && !was_up {
-                self.say_hello();
+                self.call_workers();
             }
             was_up = up;
         }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use longhaul_common::room::is_out_of_room;
 use longhaul_proto as pb;
 use longhaul_proto::submit_part::Part;
 use tokio::io::AsyncWriteExt as _;
@@ -85,8 +86,8 @@ fn crowded() -> Status {
 }
 
 fn not_written(error: std::io::Error) -> Status {
-    match error.kind() {
-        std::io::ErrorKind::StorageFull => Status::unavailable(full(&error.to_string())),
-        _ => Status::internal(format!("the pack cannot be kept: {error}")),
+    match is_out_of_room(&error) {
+        true => Status::unavailable(full(&error.to_string())),
+        false => Status::internal(format!("the pack cannot be kept: {error}")),
     }
 }

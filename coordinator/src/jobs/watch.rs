@@ -104,6 +104,8 @@ impl Watcher {
                         return self.ending();
                     }
                 }
+                // Its coordinator ended with the server before it was found: there is more to come.
+                None if self.hub.stopping().is_cancelled() && !is_over(&access) => return self.ending(),
                 None => return Ok(()),
             }
         }
@@ -238,4 +240,9 @@ impl Watcher {
         self.seen = last;
         Ok(())
     }
+}
+
+/// Whether nothing more will happen in a job that does not run here.
+fn is_over(access: &JobAccess) -> bool {
+    matches!(access, JobAccess::Files(files) if files.is_closed())
 }

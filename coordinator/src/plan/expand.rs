@@ -12,7 +12,7 @@ use super::after::{self, Order};
 use super::base::Base;
 use super::draft::{self, Draft, Drafts};
 use super::key::{self, Common};
-use super::{agents, carry, settings};
+use super::{agents, carry, models, settings};
 
 /// Author of commits when the user's git knows none.
 const AUTHOR: (&str, &str) = ("Longhaul", "longhaul@localhost");
@@ -71,6 +71,8 @@ pub fn expand(file: &JobFile, options: &ExpandOptions) -> Result<proto::Plan, Pr
         gate: Some(settings::gate(file)),
         budget: Some(settings::budget(file, options.host.is_some())),
         policy: Some(settings::policy(file, &base)),
+        providers: models::providers(file),
+        prices: models::prices(file),
         author_name: author.name,
         author_email: author.email,
         source_path: on_host(options.host.as_deref(), &source.to_string_lossy()),

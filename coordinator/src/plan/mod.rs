@@ -17,6 +17,7 @@ mod draft;
 mod expand;
 mod key;
 mod map;
+mod models;
 mod pilot;
 mod render;
 mod scan;

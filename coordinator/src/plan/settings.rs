@@ -12,6 +12,7 @@ use longhaul_common::spec::{
 use longhaul_proto as proto;
 
 use super::base::Base;
+use super::models;
 
 fn strings(list: &StringList) -> Vec<String> {
     list.iter().map(|text| text.value.clone()).collect()
@@ -166,6 +167,7 @@ pub(super) fn policy(file: &JobFile, base: &Base) -> proto::Policy {
         network: policy.network,
         hosts: strings(&policy.hosts),
         setup_offline: policy.setup_network == Some(false),
+        models: models::rules(file),
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use longhaul_common::Oid;
 use longhaul_common::git::{GitError, StoreError};
+use longhaul_common::room::{is_out_of_room, says_out_of_room};
 use rustix::process::Signal;
 
 /// Signals that end a git that went over a limit we set it.
@@ -49,8 +50,8 @@ impl RepoError {
     /// Whether the disk is full, which more space mends.
     pub fn is_disk_full(&self) -> bool {
         match self {
-            Self::Io { source, .. } => source.kind() == std::io::ErrorKind::StorageFull,
-            other => crate::hub::says_full(&other.to_string()),
+            Self::Io { source, .. } => is_out_of_room(source),
+            other => says_out_of_room(&other.to_string()),
         }
     }
 
@@ -60,17 +61,16 @@ impl RepoError {
         match self {
             Self::Foreign { .. } | Self::TooLarge { .. } => true,
             Self::Git(GitError::Failed { status, stderr, .. }) => {
-                let full = stderr.contains("No space left") || stderr.contains("quota exceeded");
                 // By its own limits on processor time and file size, and by no other signal.
                 let over = matches!(status.signal(), Some(signal) if OVER_LIMIT.contains(&signal));
-                (status.code().is_some() || over) && !full
+                (status.code().is_some() || over) && !says_out_of_room(stderr)
             }
             Self::Io { .. } | Self::Git(_) | Self::Store(_) => false,
         }
     }
 }
 
-pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> RepoError {
+pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> RepoError {
     let path = path.to_owned();
     move |source| RepoError::Io { action, path, source }
 }

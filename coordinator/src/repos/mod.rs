@@ -16,6 +16,7 @@ mod recent;
 mod store;
 
 pub use error::RepoError;
+pub(crate) use error::io;
 pub(crate) use import::BASE_QUARANTINE;
 pub use import::{Incoming, PACK_BYTES_MAX, UNPACK_BYTES_MAX, UNPACK_OBJECTS_MAX, import};
 pub use lock::{GIVE_WAY_MAX, StoreLock};

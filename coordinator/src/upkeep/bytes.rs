@@ -11,16 +11,18 @@ use crate::checkpoint::JournalLimits;
 /// Walks the job's folders and its store. What cannot be read counts as nothing.
 pub fn measure(layout: &JobLayout, store: &Path) -> JobBytes {
     let limits = JournalLimits::default();
-    let free = rustix::fs::statvfs(layout.root()).map_or(0, |found| found.f_bavail.saturating_mul(found.f_frsize));
+    let free = longhaul_common::room::free_bytes(layout.root()).unwrap_or(0);
     JobBytes {
         journal: folder(&layout.journal()),
-        // The last segment and what no two snapshots cover come on top.
-        journal_max: limits.journal_bytes + limits.segment_bytes,
+        // What came since the last snapshot, and the segment that two of them cover only in part, come
+        // on top.
+        journal_max: limits.journal_bytes + limits.snapshot_bytes + limits.segment_bytes,
         snapshots: folder(&layout.snapshots()),
         logs: folder(&layout.root().join("logs")),
         logs_max: LOGS_BYTES_MAX,
         capsules: folder(&layout.root().join("capsules")),
         index: folder(&layout.index()),
+        sessions: folder(&layout.sessions()),
         store: folder(store),
         free,
     }

@@ -9,11 +9,13 @@ use longhaul_common::layout::Layout;
 use super::{LOGS_BYTES_MAX, Ledger, expire, trim};
 use crate::checkpoint::recover_read_only;
 use crate::clock::SystemClock;
+use crate::coordinator::Running;
 use crate::core::Millis;
 use crate::driver::Clock as _;
 use crate::hub::{Hub, JobCard, off_runtime};
 use crate::job::store_of;
 use crate::repos::maintain;
+use crate::sessions::{Sessions, UNNAMED_AGE_MAX};
 
 /// Attempts of a closed job are kept for this long unless something else is set.
 pub const KEEP_ATTEMPTS_MS: Millis = 30 * 24 * 3_600_000;
@@ -91,10 +93,23 @@ pub fn once(layout: &Layout, settings: &UpkeepSettings) {
         let Ok(id) = card.job.parse() else { continue };
         let Ok(recovered) = recover_read_only(&layout.job(&id)) else { continue };
         tend_logs(&layout.job(&id), settings.logs_bytes_max);
+        Sessions::of(&layout.job(&id)).retain(&recovered.state.sessions(), UNNAMED_AGE_MAX);
         stores.insert(store_of(layout, &recovered.state.plan().repo.clone().unwrap_or_default()));
     }
     stores.iter().filter(|store| store.join("HEAD").is_file()).for_each(|store| tend_store(store));
     tend_attempts(layout, settings.keep_attempts_ms);
+}
+
+/// The sessions of each running job, and which of them its saved work names.
+async fn named_sessions(running: &[Running]) -> Vec<(Sessions, BTreeSet<Vec<u8>>)> {
+    let mut all = Vec::new();
+    for running in running {
+        // A job that ends or cannot write its journal keeps what it has until the next time.
+        if let Ok(named) = running.handle.query(|state, _| state.sessions()).await {
+            all.push((Sessions::of(&running.layout), named));
+        }
+    }
+    all
 }
 
 /// A thing done again and again.
@@ -127,6 +142,7 @@ impl Hub {
             let running = self.running_jobs();
             let (do_logs, do_attempts) = (logs.is_due(), attempts.is_due());
             let layout = self.inner.site.layout.clone();
+            let sessions = if do_logs { named_sessions(&running).await } else { Vec::new() };
             // Dropping these handles before the work: a job may end meanwhile.
             let folders: Vec<_> = running.iter().map(|running| running.layout.clone()).collect();
             let stores: BTreeSet<PathBuf> = running.into_iter().map(|running| running.store).collect();
@@ -134,6 +150,7 @@ impl Hub {
                 stores.iter().for_each(|store| tend_store(store));
                 if do_logs {
                     folders.iter().for_each(|folder| tend_logs(folder, settings.logs_bytes_max));
+                    sessions.iter().for_each(|(kept, named)| kept.retain(named, UNNAMED_AGE_MAX));
                 }
                 if do_attempts {
                     tend_attempts(&layout, settings.keep_attempts_ms);

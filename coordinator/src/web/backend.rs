@@ -22,6 +22,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Whether it can serve, or why not.
     fn ready(&self) -> Result<(), String>;
+
+    /// A result was turned away before it was whole: there is no room for it on the disk.
+    fn out_of_room(&self);
 }
 
 impl Backend for Hub {
@@ -40,5 +43,9 @@ impl Backend for Hub {
 
     fn ready(&self) -> Result<(), String> {
         Hub::ready(self)
+    }
+
+    fn out_of_room(&self) {
+        self.inner.site.room.refused();
     }
 }

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use longhaul_common::room::says_out_of_room;
 use longhaul_proto::results_server::{Results, ResultsServer};
 use longhaul_proto::{
     Ack, Failure, FailureClass, Finished, Introduced, Introduction, Report, ResultEnd, ResultPart, finished, report,
@@ -58,6 +59,13 @@ impl ResultsService {
         Self { backend, spool, seats, light }
     }
 
+    /// A full disk is told to people too, not only to the worker.
+    fn note(&self, error: &Status) {
+        if says_out_of_room(error.message()) {
+            self.backend.out_of_room();
+        }
+    }
+
     /// With its limit on a message's size.
     pub(super) fn server(self) -> ResultsServer<Self> {
         ResultsServer::new(self).max_decoding_message_size(PART_BYTES_MAX + ENVELOPE_BYTES)
@@ -87,9 +95,9 @@ impl Results for ResultsService {
                 (Delivery { report, pack: None, logs: Vec::new() }, None)
             }
             first => {
-                let mut room = self.spool.room()?;
-                let delivery = receive(&mut parts, report, first, &mut room, self.spool.pack_bytes_max()).await?;
-                (delivery, Some(room))
+                let mut room = self.spool.room().inspect_err(|error| self.note(error))?;
+                let received = receive(&mut parts, report, first, &mut room, self.spool.pack_bytes_max()).await;
+                (received.inspect_err(|error| self.note(error))?, Some(room))
             }
         };
         let taken = self.backend.deliver(who, delivery);

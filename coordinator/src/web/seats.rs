@@ -12,14 +12,38 @@ pub struct Seats {
     all: Arc<Semaphore>,
     each: usize,
     wait: Duration,
-    callers: Arc<Mutex<BTreeMap<String, Arc<Semaphore>>>>,
+    callers: Callers,
 }
+
+/// Each caller's own seats, and how many of its requests hold or wait for one.
+type Callers = Arc<Mutex<BTreeMap<String, (Arc<Semaphore>, usize)>>>;
 
 /// Held while the work is done.
 #[derive(Debug)]
 pub struct Seat {
     _all: OwnedSemaphorePermit,
     _own: OwnedSemaphorePermit,
+    _caller: Caller,
+}
+
+/// One request of a caller, which is forgotten with its last one.
+#[derive(Debug)]
+struct Caller {
+    callers: Callers,
+    name: String,
+    seats: Arc<Semaphore>,
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, requests)) = callers.get_mut(&self.name) {
+            *requests -= 1;
+            if *requests == 0 {
+                callers.remove(&self.name);
+            }
+        }
+    }
 }
 
 impl Seats {
@@ -30,21 +54,21 @@ impl Seats {
 
     /// A seat for a caller; `None` when none came free in time.
     pub async fn take(&self, caller: &str) -> Option<Seat> {
-        let own = self.of(caller);
+        let caller = self.of(caller);
         // One's own first: a caller that waits for itself keeps nobody else out.
         let both = async {
-            let own = own.acquire_owned().await.ok()?;
+            let own = Arc::clone(&caller.seats).acquire_owned().await.ok()?;
             let all = Arc::clone(&self.all).acquire_owned().await.ok()?;
-            Some(Seat { _all: all, _own: own })
+            Some(Seat { _all: all, _own: own, _caller: caller })
         };
         tokio::time::timeout(self.wait, both).await.ok().flatten()
     }
 
-    fn of(&self, caller: &str) -> Arc<Semaphore> {
+    fn of(&self, caller: &str) -> Caller {
         let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
-        // Callers of whom nothing runs or waits are forgotten.
-        callers.retain(|_, seats| Arc::strong_count(seats) > 1 || seats.available_permits() < self.each);
-        Arc::clone(callers.entry(caller.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(self.each))))
+        let own = callers.entry(caller.to_owned()).or_insert_with(|| (Arc::new(Semaphore::new(self.each)), 0));
+        own.1 += 1;
+        Caller { callers: Arc::clone(&self.callers), name: caller.to_owned(), seats: Arc::clone(&own.0) }
     }
 }
 
@@ -62,8 +86,7 @@ mod tests {
         drop((first, second));
         assert!(seats.take("a").await.is_some());
         drop(other);
-        assert_eq!(seats.callers.lock().expect("nobody panicked").len(), 2);
         drop(seats.take("d").await);
-        assert_eq!(seats.callers.lock().expect("nobody panicked").len(), 1);
+        assert!(seats.callers.lock().expect("nobody panicked").is_empty(), "nobody is remembered for nothing");
     }
 }

@@ -46,7 +46,7 @@ async fn what_was_begun_is_done_whole_though_the_caller_leaves() {
     let _keeps_the_worker_busy = worker.take().await;
     let plan = place.plan("two", &["x"]);
     let submission = Submission { plan, pack: None, new_job: true, asked: pb::Audited::default() };
-    begin_and_leave(server.hub.submit(submission)).await;
+    begin_and_leave(Box::pin(server.hub.submit(submission))).await;
     until("the second job runs", async || server.hub.running(&id("two"))).await;
 
     let gate = worker.take().await;
@@ -64,7 +64,7 @@ async fn what_was_begun_is_done_whole_though_the_caller_leaves() {
     let submission = Submission { plan, pack: None, new_job: true, asked: pb::Audited::default() };
     let hub = server.hub.clone();
     server.stop().await;
-    assert!(soon("an answer", hub.submit(submission)).await.is_err());
+    assert!(soon("an answer", Box::pin(hub.submit(submission))).await.is_err());
     assert!(hub.running_jobs().is_empty());
 }
 

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use futures::{FutureExt as _, StreamExt as _};
 use longhaul_common::bus::{Bus, BusError, Link, MemoryBus, Message, Subject, Subscription};
 use longhaul_coordinator::checkpoint::{JournalLimits, Store as _, recover_within};
 use longhaul_coordinator::core::Event;
-use longhaul_coordinator::hub::{HubError, HubSettings};
+use longhaul_coordinator::hub::{Hub, HubError, HubSettings};
+use longhaul_coordinator::results::Delivery;
 use longhaul_proto as pb;
 use tonic::Code;
 
@@ -89,7 +91,7 @@ async fn a_watcher_of_records_that_are_no_longer_kept_is_told_so() {
     server.submit(&place, place.plan("one", &["a"])).await.expect("taken");
     closed(&server, "one").await;
     server.stop().await;
-    let limits = JournalLimits { segment_bytes: 500, journal_bytes: 1_000 };
+    let limits = JournalLimits { segment_bytes: 500, journal_bytes: 1_000, ..JournalLimits::default() };
     let (recovered, mut store) = recover_within(&place.layout().job(&id("one")), limits).expect("opens");
     let mut state = recovered.state;
     for round in 0..120_u64 {
@@ -194,6 +196,50 @@ impl Drop for SmallDisk {
     fn drop(&mut self) {
         drop(Command::new("umount").arg("--lazy").arg(&self.0).output());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn results_that_have_no_room_wait_at_the_workers_and_that_is_said_until_they_have() {
+    let place = Place::new();
+    let server = Server::start(&place).await;
+    let mut worker = FakeWorker::new(&server, "w", 1);
+    server.submit(&place, place.plan("one", &["a"])).await.expect("taken");
+    let gate = worker.take().await;
+    // Only where logs are kept: the journal can be written all the time.
+    let logs = place.layout().job(&id("one")).root().join("logs");
+    let Some(disk) = SmallDisk::mount(&logs) else {
+        println!("skipped: mounting a small file system needs root");
+        return;
+    };
+    let log = place.folder.path().join("gate.log");
+    std::fs::write(&log, vec![b'x'; 256 << 10]).expect("written");
+    let result = || Delivery { logs: vec![("1-gate.log".to_owned(), log.clone())], ..worker.result(&gate) };
+    assert_eq!(status(&server, "one").await.warnings, Vec::<String>::new());
+    disk.fill();
+    let said = until("a warning", async || {
+        let refused = server.hub.deliver(&worker.identity(), result()).await.expect_err("no room");
+        assert!(matches!(&refused, HubError::NotKept(cause) if cause.contains("No space left")), "{refused:?}");
+        status(&server, "one").await.warnings.into_iter().find(|warning| warning.contains("results wait"))
+    });
+    let said = said.await;
+    assert!(said.starts_with("the coordinator's disk has ") && said.contains(" MB free: results wait"), "{said}");
+    server.hub.ready().expect("everything else goes on");
+    disk.free();
+    assert_eq!(server.hub.deliver(&worker.identity(), result()).await.expect("room").disposition, "kept");
+    assert_eq!(status(&server, "one").await.warnings, Vec::<String>::new());
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_are_called_when_they_can_be_served_and_not_before() {
+    let place = Place::new();
+    let bus: Arc<dyn Bus> = Arc::new(MemoryBus::default());
+    let mut called = bus.subscribe(&Subject::everyone());
+    let hub = Hub::open(place.layout(), Arc::clone(&bus), HubSettings::default()).await.expect("opens");
+    assert!(called.next().now_or_never().is_none(), "nobody listens yet");
+    hub.call_workers();
+    soon("the call", called.next()).await.expect("the bus lives");
+    hub.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

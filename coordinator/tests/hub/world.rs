@@ -138,6 +138,7 @@ impl Server {
             let incoming = TcpListenerStream::new(listener);
             server.serve_with_incoming_shutdown(incoming, ends.cancelled_owned()).await.expect("served");
         });
+        hub.call_workers();
         Self { hub, bus, url, stop, task }
     }
 

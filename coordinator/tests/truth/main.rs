@@ -3,6 +3,7 @@
 mod golden;
 mod power_cut;
 mod samples;
+mod snapshots;
 
 use std::fs;
 use std::path::PathBuf;
@@ -201,7 +202,7 @@ fn a_segment_goes_only_after_two_verified_newer_snapshots() {
     let folder = tempfile::tempdir().expect("a folder");
     let layout = layout(folder.path());
     drop(opened(&layout, 5));
-    let limits = JournalLimits { segment_bytes: 1_000, journal_bytes: 3_000 };
+    let limits = JournalLimits { segment_bytes: 1_000, journal_bytes: 3_000, ..JournalLimits::default() };
     let (recovered, mut store) = recover_within(&layout, limits).expect("opens");
     let mut state = recovered.state;
     let first = || {
@@ -240,7 +241,7 @@ fn an_index_rebuilt_after_records_were_retired_knows_what_is_left_under_the_righ
     let folder = tempfile::tempdir().expect("a folder");
     let layout = layout(folder.path());
     drop(opened(&layout, 5));
-    let limits = JournalLimits { segment_bytes: 1_000, journal_bytes: 3_000 };
+    let limits = JournalLimits { segment_bytes: 1_000, journal_bytes: 3_000, ..JournalLimits::default() };
     let (recovered, mut store) = recover_within(&layout, limits).expect("opens");
     let mut state = recovered.state;
     let rows = |layout: &JobLayout| {

@@ -79,6 +79,8 @@ impl Backend for Shelf {
             false => Ok(()),
         }
     }
+
+    fn out_of_room(&self) {}
 }
 
 /// A server that ends with the test.

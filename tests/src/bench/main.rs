@@ -7,6 +7,7 @@ mod bare;
 mod chain;
 mod fanout;
 mod fleet;
+mod gateway;
 mod kills;
 mod landings;
 mod noop;
@@ -27,7 +28,7 @@ use table::Row;
 /// A measurement by its name.
 type Bench = (&'static str, fn() -> anyhow::Result<Vec<Row>>);
 
-const BENCHES: [Bench; 12] = [
+const BENCHES: [Bench; 13] = [
     ("fanout", fanout::run),
     ("chain", chain::run),
     ("landings", landings::run),
@@ -35,8 +36,9 @@ const BENCHES: [Bench; 12] = [
     ("slots", slots::run),
     ("real", real::run),
     ("sandbox", sandbox::measure),
+    ("gateway", gateway::run),
     ("nats-fanout", over_nats::fanout),
-    ("nats-chain", over_nats::chain),
+    ("nats-chain", over_nats::hops),
     ("fleet-1000", fleet::run),
     ("worker-kill", kills::worker),
     ("coordinator-kill", kills::coordinator),
@@ -56,7 +58,15 @@ fn main() -> ExitCode {
     }
 }
 
+/// What the product complains of, `RUST_LOG` what it says besides.
+fn hear() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
 fn measure() -> anyhow::Result<()> {
+    hear();
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     match arguments.first().and_then(|first| first.to_str()) {
         Some("__resume") => return resume::child(arguments.get(1).cloned()),

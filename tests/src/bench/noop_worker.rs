@@ -36,7 +36,7 @@ const AGAIN_AFTER: Duration = Duration::from_millis(20);
 pub fn config(url: &str, role: NatsRole) -> NatsConfig {
     NatsConfig {
         urls: vec![url.to_owned()],
-        fleet: "fleet".to_owned(),
+        fleet: "default".to_owned(),
         name: "bench".to_owned(),
         replicas: 1,
         ca: None,

@@ -1,6 +1,7 @@
 //! The no-op fan-out and chain over a real nats-server: the coordinator (hub, journal, gRPC server)
 //! in this process, two worker processes, results up over gRPC. Against a bare trip over the same
-//! server, see `bare`, with as many under way at once.
+//! server, see `bare`; and, harder, the fan-out against as many bare trips under way at once, the
+//! chain against a bare trip and what makes a hop durable.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use longhaul_tests::nats::NatsServer;
 use tokio_util::sync::CancellationToken;
 
 use super::bare::Bare;
+use super::chain;
 use super::noop;
 use super::noop_worker::{NoopWorkers, config, now_micros};
 use super::submit;
@@ -33,6 +35,9 @@ const SLOTS: u32 = 128;
 const ROUNDS: usize = 5;
 const FAN: usize = 10_000;
 const CHAIN: usize = 1_000;
+
+/// About what a hop of a chain writes to the journal.
+const RECORD_BYTES: usize = 200;
 
 /// Longest time of one round.
 const ROUND_MAX: Duration = Duration::from_secs(60);
@@ -68,7 +73,7 @@ pub fn fanout() -> anyhow::Result<Vec<Row>> {
 }
 
 /// A chain of dependent no-ops.
-pub fn chain() -> anyhow::Result<Vec<Row>> {
+pub fn hops() -> anyhow::Result<Vec<Row>> {
     measure("dependent chain over NATS, per hop", CHAIN, true)
 }
 
@@ -78,12 +83,23 @@ fn measure(what: &str, count: usize, chained: bool) -> anyhow::Result<Vec<Row>> 
     runtime.block_on(async {
         let mut rig = Rig::start().await?;
         let parallel = if chained { 1 } else { SLOTS * u32::try_from(WORKERS)? };
-        let (mut ours, mut floor) = (Vec::new(), Vec::new());
+        let (mut ours, mut alone, mut floor) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..ROUNDS {
-            floor.push(rig.bare.trips(count, parallel as usize).await? / u32::try_from(count)?);
+            alone.push(rig.bare.trips(CHAIN, 1).await? / u32::try_from(CHAIN)?);
+            floor.push(if chained {
+                chain::durable(CHAIN, RECORD_BYTES)?
+            } else {
+                rig.bare.trips(count, parallel as usize).await? / u32::try_from(count)?
+            });
             ours.push(rig.job(&format!("round{round}"), count, chained, parallel).await? / u32::try_from(count)?);
         }
-        let mut rows = vec![Row::times(what, median(ours), "bare trip", median(floor), "≤ 1.5")];
+        let (ours, alone, floor) = (median(ours), median(alone), median(floor));
+        let (name, floor) =
+            if chained { ("bare trip + fdatasync", alone + floor) } else { ("256 bare trips at once, one", floor) };
+        let mut rows = vec![
+            Row::times(what, ours, "bare trip", alone, "≤ 1.5"),
+            Row::times("… against more of what it does", ours, name, floor, "–"),
+        ];
         let starts = rig.end().await?;
         let at = |share: f64| format!("{:.2} ms", quantile(&starts, share) as f64 / 1e3);
         let words = format!("p50 {}, p99 {}", at(0.5), at(0.99));
@@ -127,6 +143,7 @@ impl Rig {
             limits: SpoolLimits::default(),
         };
         let web = web::start(settings, hub.clone(), stop.clone()).await?;
+        hub.call_workers();
         let server = format!("http://{}", web.addr);
         let prefixes = (0..WORKERS).map(|n| format!("p{n}-"));
         let workers: Vec<NoopWorkers> = prefixes

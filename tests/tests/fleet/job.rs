@@ -1,47 +1,17 @@
 //! The job of these tests: files to change, with parts that wait for a file outside.
 
 use longhaul_tests::World;
+pub use longhaul_tests::goodbye::path;
+use longhaul_tests::goodbye::{self, GATE, HEAD, KEPT, words};
 
 /// A repository of `count` files that say hello.
 pub fn world(count: usize) -> World {
-    let files: Vec<(String, String)> = (0..count).map(|n| (path(n), format!("hello {n}\nkeep this line\n"))).collect();
-    let mut all: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
-    all.push(("gate.sh", "set -e\nfor f in src/*.txt; do grep -q 'keep this line' \"$f\"; done\n"));
-    World::new(&all)
-}
-
-/// A file of it.
-pub fn path(n: usize) -> String {
-    format!("src/f{n:02}.txt")
+    goodbye::world(count, KEPT)
 }
 
 /// The job over it; `edit` is the shell line that changes one file, `further` what comes besides.
 pub fn write(world: &World, edit: &str, further: &str) {
-    world.job(&format!(
-        r#"goal = "Say goodbye everywhere"
-name = "goodbye"
-[[repo]]
-name = "app"
-path = "repo"
-base = "main"
-[agent.edit]
-kind = "command"
-run = '''{edit}'''
-[[map]]
-name = "words"
-id = "word-{{stem}}"
-files = "src/*.txt"
-containing = "hello"
-group = "file"
-instructions = "Replace hello in {{file}}"
-ladder = ["edit"]
-{further}
-[gate]
-run = "sh gate.sh"
-[budget]
-parallel = 4
-"#
-    ));
+    world.job(&format!("{HEAD}{}{GATE}", words(&format!("'''{edit}'''"), further)));
 }
 
 /// Changes a file.

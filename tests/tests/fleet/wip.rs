@@ -1,6 +1,11 @@
 //! Work in progress: a long attempt whose worker dies is gone on with, not begun again.
 
+use longhaul_common::layout::Layout;
+use longhaul_coordinator::checkpoint::read_records;
+use longhaul_coordinator::core::Event;
+use longhaul_proto::Wip;
 use longhaul_tests::fleet::FleetSpec;
+use longhaul_tests::goodbye::JOB;
 
 use crate::job;
 use crate::rig::{Rig, here};
@@ -53,5 +58,17 @@ fn another_worker_goes_on_where_a_killed_one_was() {
     let workers: Vec<&str> =
         shown["attempts"].as_array().expect("a list").iter().filter_map(|row| row["worker"].as_str()).collect();
     assert_ne!(workers.first(), workers.last(), "{shown}");
+    // The journal names the session, a file has it: the second worker was given it all the same.
+    let layout = Layout::new(&rig.fleet.server.root).job(&JOB.parse().expect("a name"));
+    let records = read_records(&layout, 0).expect("readable");
+    let saved: Vec<Wip> = records
+        .into_iter()
+        .filter_map(|record| match record.event {
+            Some(Event::WipSaved(saved)) => saved.wip,
+            _ => None,
+        })
+        .collect();
+    assert!(!saved.is_empty() && saved.iter().all(|wip| wip.session.is_empty()), "{saved:?}");
+    assert!(saved.iter().any(|wip| wip.session_hash.len() == 32), "{saved:?}");
     rig.leave();
 }

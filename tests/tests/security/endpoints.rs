@@ -4,21 +4,40 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use longhaul_common::server::{ServerAccess, connect_to_worker};
+use longhaul_proto::jobs_client::JobsClient;
 use longhaul_proto::results_client::ResultsClient;
 use longhaul_proto::worker_client::WorkerClient;
 use longhaul_proto::worker_server::{Worker, WorkerServer};
 use longhaul_proto::{
-    AttachWork, CancelWork, DrainRequest, Introduction, ProbeReply, ProbeRequest, SteerWork, TraceLine, WorkReply,
+    AttachRequest, AttachWork, CancelWork, DrainRequest, Introduction, ProbeReply, ProbeRequest, SteerWork, TraceLine,
+    WorkReply,
 };
 use longhaul_tests::fleet::{Extras, FleetSpec, Guard, Person};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Code, Request, Response, Status};
 
-use crate::rig::{HEAD, Rig, greeting, possible};
+use crate::rig::{HEAD, JOB, Rig, greeting, possible};
 use crate::rogue::{Rogue, RogueSpec};
 
 /// What the hostile worker lets the coordinator show it.
 const OWN: &str = "the-token-of-w2-alone";
+
+/// Work that only the hostile worker takes, and never ends.
+const BAIT: &str = r#"
+[agent.edit]
+kind = "command"
+run = "true"
+
+[[task]]
+id = "bait"
+write = ["src/f0.txt"]
+instructions = "Say goodbye"
+ladder = ["edit"]
+labels = ["odd"]
+
+[gate]
+run = "true"
+"#;
 
 struct Stage {
     rig: Rig,
@@ -32,7 +51,7 @@ struct Stage {
 impl Stage {
     fn set() -> Self {
         let world = greeting(1);
-        world.job(&format!("{HEAD}[gate]\nrun = \"true\"\n"));
+        world.job(&format!("{HEAD}{BAIT}"));
         let mut guard = Guard::new(&world).expect("a guard");
         guard.worker_by_token(&world, "w1").expect("w1");
         let token = guard.worker_by_token(&world, "w2").expect("w2");
@@ -54,8 +73,8 @@ impl Stage {
                 access: access.clone(),
                 nats: rig.nats().url().replacen("nats://", "tls://", 1),
                 seed,
-                slots: (0, 0),
-                labels: Vec::new(),
+                slots: (1, 0),
+                labels: vec!["odd".to_owned()],
                 claims: BTreeMap::new(),
                 endpoint: own.clone(),
             },
@@ -63,6 +82,8 @@ impl Stage {
         );
         let overheard = Overheard::default();
         overheard.serve(&rogue, listener);
+        rig.expect(0, Some(&alice), &["run", "--detach"]);
+        rig.wait("the bait is taken", || rogue.assigned().into_iter().next());
         Self { rig, access, rogue, alice, overheard, own }
     }
 
@@ -85,6 +106,18 @@ impl Stage {
         let shown = self.rig.expect(0, Some(&self.alice), &["workers", "--json"]).stdout;
         let mut rows = shown.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
         rows.find(|row| row["worker"] == worker)
+    }
+
+    /// The first line of what a person sees who attaches to the bait: the server looks for it at the
+    /// hostile worker's own service.
+    fn attach(&self) -> String {
+        let access = ServerAccess { token: Some(self.alice.token.clone()), ..self.access.clone() };
+        self.rogue.runtime.block_on(async {
+            let request = AttachRequest { job: JOB.to_owned(), subtask: "bait".to_owned() };
+            let mut jobs = JobsClient::new(access.connect().expect("a connection"));
+            let mut lines = jobs.attach(request).await.expect("it is live").into_inner();
+            lines.message().await.expect("a stream").expect("a line").line
+        })
     }
 
     fn probe(&self, endpoint: &str, token: &str) -> Result<(), Status> {
@@ -163,18 +196,19 @@ fn a_hostile_worker_learns_no_token_that_opens_another() {
     assert_eq!(refused.code(), Code::InvalidArgument);
     let row = stage.row("w2").expect("it announces itself");
     assert!(row["unreached"].as_str().is_some_and(|why| why.contains("plain text")), "{row}");
-    let ran = stage.rig.expect(2, Some(&stage.alice), &["drain", "w2"]);
-    assert!(ran.stderr.contains("plain text"), "{}", ran.stderr);
+    let told = stage.attach();
+    assert!(told.contains("plain text"), "{told}");
     // Under another's endpoint: what is sent there is what the hostile worker said itself.
     stage.introduce("w2", &honest).expect("it may say so");
-    let ran = stage.rig.expect(2, Some(&stage.alice), &["drain", "w2"]);
-    assert!(ran.stderr.contains("does not let this server in"), "{}", ran.stderr);
-    assert_eq!(stage.row("w1").expect("still there")["state"], "present", "the other was not drained");
+    let told = stage.attach();
+    assert!(told.contains("cannot be reached"), "{told}");
     assert_eq!(stage.probe(&honest, OWN).expect_err("not its token").code(), Code::Unauthenticated);
     // At its own endpoint, it hears the token it made up, and nothing that it did not know.
     stage.introduce("w2", &stage.own).expect("its own");
-    stage.rig.expect(6, Some(&stage.alice), &["drain", "w2"]);
+    let told = stage.attach();
+    assert!(told.contains("it only listens"), "{told}");
     assert_eq!(stage.overheard.tokens(), [format!("Bearer {OWN}")]);
-    // The honest worker is reached as before.
-    stage.rig.expect(0, Some(&stage.alice), &["drain", "w1"]);
+    // The honest worker is reached where it was.
+    let row = stage.row("w1").expect("still there");
+    assert_eq!((&row["endpoint"], &row["unreached"]), (&honest.into(), &"".into()));
 }

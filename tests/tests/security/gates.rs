@@ -5,27 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use longhaul_coordinator::core::Event;
 use longhaul_proto::GatePurpose;
 use longhaul_tests::fleet::{Extras, FleetSpec};
+use longhaul_tests::goodbye::words;
 
 use crate::rig::{HEAD, JOB, Rig, greeting, possible};
 
-const WORK: &str = r#"
-[agent.edit]
-kind = "command"
-run = "sed -i s/hello/goodbye/ {files}"
-
-[[map]]
-name = "words"
-id = "word-{stem}"
-files = "src/*.txt"
-containing = "hello"
-group = "file"
-instructions = "Replace hello in {file}"
-ladder = ["edit"]
-check = "! grep -q hello {files}"
-
-[gate]
-run = "! grep -rq BROKEN src"
-"#;
+/// The job's work, and a gate without a script.
+fn work() -> String {
+    let further = "check = \"! grep -q hello {files}\"";
+    let gate = "\n[gate]\nrun = \"! grep -rq BROKEN src\"\n";
+    words("\"sed -i s/hello/goodbye/ {files}\"", further) + gate
+}
 
 /// Each gate's worker, with the workers whose results it judged; nobody for the base.
 fn gates(events: &[Event]) -> Vec<(String, BTreeSet<String>)> {
@@ -67,9 +56,9 @@ fn gates_run_only_where_the_job_trusts_the_machine() {
         return;
     }
     let extras = Extras::default().with("w2", &["--label", "trusted"]);
-    let work = format!("{WORK}labels = [\"trusted\"]\n");
+    let labelled = format!("{}labels = [\"trusted\"]\n", work());
     // More slots than gates: the others are free all the time, and get none.
-    let found = run(&FleetSpec { workers: 3, ..FleetSpec::default() }, extras, &work);
+    let found = run(&FleetSpec { workers: 3, ..FleetSpec::default() }, extras, &labelled);
     assert!(found.len() >= 2, "{found:?}");
     assert!(found.iter().all(|(worker, _)| worker == "w2"), "{found:?}");
 }
@@ -80,13 +69,13 @@ fn a_gate_never_runs_on_the_author_while_another_worker_is_there() {
         return;
     }
     // One at a time: each batch has one author, and the other worker has a free gate.
-    let work = format!("{WORK}\n[budget]\nparallel = 1\n");
+    let serial = format!("{}\n[budget]\nparallel = 1\n", work());
     let spec = FleetSpec { workers: 2, slots: 1, ..FleetSpec::default() };
-    let found = run(&spec, Extras::default(), &work);
+    let found = run(&spec, Extras::default(), &serial);
     let judged: Vec<_> = found.iter().filter(|(_, authors)| authors.len() == 1).collect();
     assert!(!judged.is_empty(), "{found:?}");
     assert!(judged.iter().all(|(worker, authors)| !authors.contains(worker)), "{found:?}");
     // With nobody else there it runs on the author rather than never.
-    let alone = run(&FleetSpec { workers: 1, ..FleetSpec::default() }, Extras::default(), WORK);
+    let alone = run(&FleetSpec { workers: 1, ..FleetSpec::default() }, Extras::default(), &work());
     assert!(alone.iter().any(|(worker, authors)| authors.contains(worker)), "{alone:?}");
 }

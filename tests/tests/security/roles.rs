@@ -5,29 +5,17 @@ use longhaul_coordinator::core::Event;
 use longhaul_proto::results_client::ResultsClient;
 use longhaul_proto::{Finished, Report, ResultPart, report, result_part};
 use longhaul_tests::fleet::{Extras, FleetSpec, Guard, Person};
+use longhaul_tests::goodbye::words;
 use tonic::Code;
 
 use crate::rig::{HEAD, JOB, Rig, greeting, possible};
 
-const WORK: &str = r#"
-[agent.edit]
-kind = "command"
-run = "sed -i s/hello/goodbye/ {files}"
-
-[[map]]
-name = "words"
-id = "word-{stem}"
-files = "src/*.txt"
-containing = "hello"
-group = "file"
-pilot = 1
-instructions = "Replace hello in {file}"
-ladder = ["edit"]
-check = "! grep -q hello {files}"
-
-[gate]
-run = "! grep -rq BROKEN src"
-"#;
+/// The job's work, and a gate without a script.
+fn work() -> String {
+    let further = "pilot = 1\ncheck = \"! grep -q hello {files}\"";
+    let gate = "\n[gate]\nrun = \"! grep -rq BROKEN src\"\n";
+    words("\"sed -i s/hello/goodbye/ {files}\"", further) + gate
+}
 
 #[test]
 fn a_guarded_fleet_runs_a_job_and_each_does_what_their_role_says() {
@@ -35,7 +23,7 @@ fn a_guarded_fleet_runs_a_job_and_each_does_what_their_role_says() {
         return;
     }
     let world = greeting(3);
-    world.job(&format!("{HEAD}{WORK}"));
+    world.job(&format!("{HEAD}{}", work()));
     let mut guard = Guard::new(&world).expect("a guard");
     let w1 = guard.worker_by_token(&world, "w1").expect("w1");
     let w2 = guard.worker_by_certificate("w2").expect("w2");

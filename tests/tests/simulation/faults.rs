@@ -4,9 +4,10 @@
 use longhaul_worker::session::desk;
 
 use crate::coordinator::Death;
+use crate::happening::Happening;
 use crate::network::Way;
 use crate::setting::{HOUR, MINUTE, SECOND};
-use crate::world::{Happening, World};
+use crate::world::World;
 
 /// A fault that lasts.
 #[derive(Clone, Copy, Debug)]

@@ -6,13 +6,15 @@
 //! runs one seed, `LONGHAUL_SEEDS=n` runs more of them.
 
 mod check;
+mod commands;
 mod coordinator;
 mod disk;
 mod faults;
+mod fleet;
+mod happening;
 mod model;
 mod network;
 mod person;
-mod random;
 mod seeds;
 mod setting;
 mod trace;

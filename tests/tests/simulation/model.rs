@@ -9,8 +9,8 @@ use longhaul_proto::{
     finished,
 };
 
-use crate::random::Random;
 use crate::setting::Setting;
+use longhaul_tests::random::Random;
 
 /// How a subtask behaves.
 #[derive(Clone, Debug, Default)]

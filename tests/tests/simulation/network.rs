@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::random::Random;
 use crate::setting::Setting;
+use longhaul_tests::random::Random;
 
 /// How long a message takes when nothing is wrong, in milliseconds.
 const LATENCY_MS: (i64, i64) = (1, 40);

@@ -7,7 +7,8 @@ use longhaul_common::NodeId;
 use longhaul_coordinator::core::{BaseGate, JobPhase, Phase, Request};
 use longhaul_proto::Budget;
 
-use crate::world::{Happening, World};
+use crate::happening::Happening;
+use crate::world::World;
 
 /// How often one subtask is retried before the person cancels it.
 const RETRIES_MAX: u32 = 3;

@@ -9,8 +9,8 @@ use longhaul_worker::session::desk::{Desk, Input, Key, Kind, Output};
 use longhaul_worker::session::{Do, End, Session, Shape, Told};
 
 use crate::model::{JOB, Model, usage};
-use crate::random::Random;
 use crate::setting::Setting;
+use longhaul_tests::random::Random;
 
 /// Rungs of a ladder and checks of a result.
 const SHAPE: Shape = Shape { rungs: 2, checks: 1, first: 0 };

@@ -94,7 +94,7 @@ async fn once(wanted: &Fetch<'_>, cancel: &CancellationToken) -> Result<Option<S
         cause: error.to_string(),
     })?;
     let said = outcome.log.tail.trim().to_owned();
-    if outcome.log.disk_full || said.contains("No space left on device") {
+    if outcome.log.disk_full || longhaul_common::room::says_out_of_room(&said) {
         return Err(MirrorError::DiskFull { cause: format!("git fetch: {said}") });
     }
     match outcome.end {

@@ -155,7 +155,7 @@ impl Drop for MirrorUse {
 
 pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> MirrorError {
     move |source| {
-        if crate::workspace::is_full(&source) {
+        if longhaul_common::room::is_out_of_room(&source) {
             return MirrorError::DiskFull { cause: format!("cannot {action} {}: {source}", path.display()) };
         }
         MirrorError::Io { action, path: path.to_owned(), source }

@@ -102,7 +102,7 @@ impl Capture {
         let Some(file) = &mut self.file else { return };
         if let Err(error) = file.write_all(bytes) {
             // Draining goes on: a program must not block because its log cannot be kept.
-            self.disk_full |= error.kind() == io::ErrorKind::StorageFull;
+            self.disk_full |= longhaul_common::room::is_out_of_room(&error);
             self.file = None;
         }
     }

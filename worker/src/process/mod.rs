@@ -19,6 +19,7 @@ pub use capture::CapturedLog;
 pub use descendants::Usage;
 pub use environment::{Purpose, variables};
 pub use run::{OnLine, ProcessEnd, ProcessError, ProcessOutcome, ProcessSpec, run};
+pub(crate) use secrets::Redactor;
 pub use secrets::Secrets;
 pub use shim::shim_main;
 pub(crate) use shim::{LANDLOCK_STAGE, NEST_STAGE, NOTHING_STAGE, SPACE_STAGE};

@@ -62,6 +62,12 @@ impl Secrets {
         Self { values: Arc::new(all) }
     }
 
+    /// These and further ones.
+    pub fn with(&self, further: impl IntoIterator<Item = String>) -> Self {
+        let own = self.values.iter().map(|value| OsStr::from_bytes(value).to_owned());
+        Self::new(own.chain(further.into_iter().map(OsString::from)))
+    }
+
     /// A whole text without them.
     pub fn redact(&self, text: &[u8]) -> Vec<u8> {
         let mut stream = Redactor::new(self.clone());
@@ -115,7 +121,7 @@ fn is_secret(name: &OsStr, repo: &RepoEnv) -> bool {
 
 /// One stream of output.
 #[derive(Debug, Default)]
-pub struct Redactor {
+pub(crate) struct Redactor {
     secrets: Secrets,
     starts: Vec<bool>,
     held: Vec<u8>,

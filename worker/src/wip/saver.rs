@@ -217,6 +217,7 @@ impl Saving {
             rung,
             session: taken.session,
             turn: state.turn,
+            ..Wip::default()
         };
         let report = self.execution.reporter.report(report::Body::Wip(wip));
         let delivery = Delivery { report, pack: Some(taken.pack), logs: Vec::new() };

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use longhaul_common::git::{GitError, StoreError};
+use longhaul_common::room::{is_out_of_room, says_out_of_room};
 
 /// A failure of the machine, never of the subtask.
 #[derive(Debug, thiserror::Error)]
@@ -55,23 +56,13 @@ impl WorkspaceError {
     /// Whether a full disk is the cause.
     pub fn is_disk_full(&self) -> bool {
         match self {
-            Self::Io { source, .. } => is_full(source),
-            Self::Git(GitError::Failed { stderr, .. }) => says_full(stderr),
-            Self::Git(GitError::Start { source }) => is_full(source),
-            Self::Store(StoreError::Write { cause, .. }) => says_full(cause),
+            Self::Io { source, .. } => is_out_of_room(source),
+            Self::Git(GitError::Failed { stderr, .. }) => says_out_of_room(stderr),
+            Self::Git(GitError::Start { source }) => is_out_of_room(source),
+            Self::Store(StoreError::Write { cause, .. }) => says_out_of_room(cause),
             _ => false,
         }
     }
-}
-
-/// Whether an error of the operating system means "no room".
-pub fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
-/// Whether a program's message means "no room".
-fn says_full(message: &str) -> bool {
-    ["No space left on device", "Disk quota exceeded", "ENOSPC"].iter().any(|text| message.contains(text))
 }
 
 /// Puts action and path to an error.

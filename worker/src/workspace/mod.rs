@@ -16,7 +16,7 @@ mod slot;
 mod sweep;
 mod tree;
 
-pub use error::{WorkspaceError, is_full};
+pub use error::WorkspaceError;
 pub use pool::{Pool, PoolLimits, SlotKind};
 pub use record::SlotRecord;
 pub use slot::Slot;

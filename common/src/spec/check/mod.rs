@@ -1,5 +1,6 @@
 //! The meaning of a job file: everything that can be known wrong without the repository.
 
+mod models;
 mod refs;
 mod settings;
 mod work;
@@ -26,6 +27,7 @@ pub(super) fn check(file: &JobFile, found: &Found, problems: &mut Vec<Problem>) 
         work::check_table(table, &mut check);
     }
     settings::check_limits(file, &mut check);
+    models::check(file, &mut check);
     refs::check_ladders(file, found, &mut check);
     refs::check_names(file, found, &mut check);
 }

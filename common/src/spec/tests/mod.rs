@@ -2,6 +2,7 @@
 
 mod keys;
 mod meaning;
+mod models;
 mod whole;
 
 use std::path::Path;

@@ -5,6 +5,7 @@ use longhaul_proto as pb;
 use longhaul_proto::{BatchEnd, FailureClass, Next, Outcome};
 
 use super::ApplyError;
+use crate::core::gate::LostGates;
 use crate::core::landing::{Batch, FinalGate, GateRun, Judged, Step};
 use crate::core::retry;
 use crate::core::state::State;
@@ -80,11 +81,14 @@ impl State {
     }
 
     pub(super) fn gate_lost(&mut self, event: &pb::GateLost) -> Result<(), ApplyError> {
-        self.fleet.forget(event.gate);
         let now = self.now_ms;
         let Some(run) = self.landing.gates.remove(&GateId(event.gate)) else {
             return Err(ApplyError::Missing { what: "gate", id: event.gate });
         };
+        self.fleet.lost(event.gate, &run.worker, now);
+        if !event.handed_back {
+            self.landing.lost.add(now);
+        }
         if let Some(batch) = self.landing.batch.as_mut().filter(|batch| batch.id == run.batch) {
             let control = run.purpose == i32::from(pb::GatePurpose::Control);
             batch.step = if control { Step::Red } else { Step::NeedsGate { not_before_ms: now } };
@@ -234,6 +238,10 @@ impl State {
         for gate in gates {
             self.landing.gates.remove(&gate);
             self.fleet.forget(gate.0);
+        }
+        if event.end() != BatchEnd::Halted {
+            // The next batch's gate runs on something else.
+            self.landing.lost = LostGates::default();
         }
         match event.end() {
             BatchEnd::Split => {

@@ -23,7 +23,7 @@ impl State {
         let old = std::mem::take(&mut self.subtasks);
         self.generation = opened.generation;
         self.graph = graph;
-        self.derived = crate::core::state::Derived::default();
+        self.derived = crate::core::derived::Derived::default();
         self.limits = self.plan.budget.unwrap_or_default();
         self.job_phase = JobPhase::Open;
         self.closed_ms = 0;

@@ -82,9 +82,9 @@ impl State {
         self.shift(node, Move::Lose, Phase::Ready)?;
         self.spend.doubt(attempt);
         if let Some(live) = self.end_live(attempt) {
+            self.fleet.lost(event.attempt, &live.worker, self.now_ms);
             self.lost.insert(attempt, LostAttempt { node, worker: live.worker, base: live.base });
         }
-        self.fleet.forget(event.attempt);
         self.retries += 1;
         let subtask = &mut self.subtasks[node.index()];
         subtask.finished_ms = self.now_ms;

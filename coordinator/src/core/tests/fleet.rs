@@ -4,7 +4,7 @@ use longhaul_common::{NodeId, ParkId};
 use longhaul_proto::{FailureClass, Finished, GateSpec, Plan, Wip};
 
 use super::bench::{Bench, oid, plan};
-use crate::core::{Event, Input, Owner, Request, explain};
+use crate::core::{Event, Input, Owner, Request, WorkerView, explain};
 
 fn labelled(nodes: &[(&'static str, &[u32])], labels: &[&str]) -> Plan {
     let mut plan = plan(nodes);
@@ -29,6 +29,29 @@ fn work_goes_to_a_worker_with_its_labels_and_explain_says_which_are_missing() {
     assert_eq!(why.next, ["longhaul worker --label rust --label gpu …"]);
     bench.hear("able", &["gpu", "rust", "big"], "");
     assert_eq!(worker_of(bench.expect("assigned")), "able");
+}
+
+#[test]
+fn the_longest_way_goes_first_and_to_a_worker_that_has_the_repository() {
+    let mut bench = Bench::raw(plan(&[("short", &[]), ("long", &[]), ("after", &[1])]));
+    let hear = |bench: &mut Bench, worker: &str, work_slots, warm| {
+        let holding = bench.state.live_on(worker).into_iter().collect();
+        let view = WorkerView { work_slots, gate_slots: 1, holding, warm, ..WorkerView::default() };
+        bench.feed(Input::Presence { worker: worker.to_owned(), view });
+    };
+    hear(&mut bench, "far", 8, false);
+    let gate = bench.gate_asked();
+    hear(&mut bench, "near", 1, true);
+    bench.verdict(gate, longhaul_proto::Verdict::Green);
+    bench.expect("gate_done");
+    let given: Vec<(u32, String)> = (0..2)
+        .map(|_| match bench.expect("assigned") {
+            Event::Assigned(event) => (event.node, event.worker),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(given, [(1, "near".to_owned()), (0, "far".to_owned())], "warm, though it has fewer free slots");
+    bench.nothing_more();
 }
 
 #[test]
@@ -63,6 +86,8 @@ fn a_gate_runs_on_the_trusted_pool_and_not_on_the_author_while_another_is_there(
     bench.now += 31_000;
     bench.hear("author", &["gate"], "");
     bench.expect("gate_lost");
+    bench.now += 5_000;
+    bench.hear("author", &["gate"], "");
     assert_eq!(worker_of(bench.expect("gate_asked")), "author");
 }
 
@@ -70,7 +95,7 @@ fn a_gate_runs_on_the_trusted_pool_and_not_on_the_author_while_another_is_there(
 fn a_busy_trusted_worker_is_waited_for_rather_than_the_author_asked() {
     let mut bench = Bench::fleet(plan(&[("a", &[])]), "author", &[]);
     let Event::Assigned(assigned) = bench.expect("assigned") else { panic!() };
-    let mut view = crate::core::WorkerView { gate_slots: 1, ..Default::default() };
+    let mut view = WorkerView { gate_slots: 1, ..Default::default() };
     bench.feed(Input::Presence { worker: "other".into(), view: view.clone() });
     bench.deliver(assigned.attempt);
     bench.expect_all(&["delivered", "batch_opened"]);
@@ -124,7 +149,8 @@ fn saved_work_goes_on_elsewhere_from_the_same_base() {
     let Event::Assigned(long) = bench.expect("assigned") else { panic!() };
     bench.hear("w2", &[], "");
     let Event::Assigned(other) = bench.expect("assigned") else { panic!() };
-    let wip = Wip { commit: oid(77).to_vec(), tree: oid(78).to_vec(), rung: 1, turn: 3, session: Vec::new() };
+    let (commit, tree) = (oid(77).to_vec(), oid(78).to_vec());
+    let wip = Wip { commit, tree, rung: 1, turn: 3, ..Wip::default() };
     bench.feed(Input::Wip { id: long.attempt, wip: Box::new(wip.clone()) });
     bench.expect("wip_saved");
     assert!(bench.state.live_commits().contains(&oid(77)));
@@ -224,7 +250,7 @@ fn a_worker_that_falls_silent_is_not_sick() {
     let (first, _) = bench.assigned();
     bench.finish(first, longhaul_proto::finished::Outcome::Unchanged(Default::default()));
     bench.expect_all(&["unchanged", "assigned"]);
-    let view = crate::core::WorkerView { work_slots: 5, ..Default::default() };
+    let view = WorkerView { work_slots: 5, ..Default::default() };
     bench.feed(Input::Presence { worker: "cut".into(), view });
     (0..5).for_each(|_| drop(bench.expect("assigned")));
     bench.now += 31_000;

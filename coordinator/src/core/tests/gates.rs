@@ -4,7 +4,7 @@ use longhaul_common::NodeId;
 use longhaul_proto::Verdict;
 
 use super::bench::{Bench, plan};
-use crate::core::{Event, Input, JobPhase, Phase};
+use crate::core::{Event, GATES_LOST_MAX, Input, JobPhase, Phase, Request};
 
 /// A bench whose `count` independent subtasks are delivered; the first is in a batch of its own.
 fn delivered(count: u8) -> Bench {
@@ -110,9 +110,9 @@ fn a_batch_red_twice_is_split_and_only_the_culprit_is_sent_back() {
 fn a_red_control_blames_nobody_and_halts_landing_until_a_person_resumes() {
     let mut bench = delivered(1);
     // As after a resume: nothing is known of the tip.
-    bench.request(crate::core::Request::Pause { reason: "test".into() });
+    bench.request(Request::Pause { reason: "test".into() });
     bench.expect("job_paused");
-    bench.request(crate::core::Request::Resume { limits: None });
+    bench.request(Request::Resume { limits: None });
     bench.expect("job_resumed");
     let gate = merged(&mut bench);
     red(&mut bench, gate);
@@ -126,7 +126,7 @@ fn a_red_control_blames_nobody_and_halts_landing_until_a_person_resumes() {
     bench.expect_all(&["landing_halted", "batch_closed"]);
     assert_eq!((bench.name(0), bench.state.retries()), ("landing", 0));
     assert!(bench.state.is_stuck());
-    bench.request(crate::core::Request::Resume { limits: None });
+    bench.request(Request::Resume { limits: None });
     bench.expect_all(&["job_resumed", "batch_opened"]);
 }
 
@@ -144,6 +144,92 @@ fn inconclusive_gates_blame_nobody_and_back_off() {
     bench.verdict(gate, Verdict::Inconclusive);
     bench.expect_all(&["gate_done", "landing_halted", "batch_closed"]);
     assert_eq!(bench.state.subtask(NodeId(0)).rejections, 0);
+}
+
+/// The gate's worker falls silent, and another comes.
+fn lose(bench: &mut Bench, next: &str) {
+    bench.now += 31_000;
+    bench.hear(next, &[], "");
+    bench.expect("gate_lost");
+}
+
+#[test]
+fn a_gate_that_takes_its_workers_down_is_not_asked_without_end() {
+    let mut bench = Bench::raw(plan(&[("a", &[])]));
+    bench.hear("w0", &[], "");
+    for at in 1..GATES_LOST_MAX {
+        bench.gate_asked();
+        let next = format!("w{at}");
+        lose(&mut bench, &next);
+        bench.nothing_more();
+        let wait = 5_000 << (at - 1);
+        assert_eq!(bench.state.next_due_ms(bench.now), Some(bench.now + wait), "it is not given on at once");
+        bench.now += wait;
+        bench.hear(&next, &[], "");
+    }
+    bench.gate_asked();
+    lose(&mut bench, "last");
+    let Event::LandingHalted(halted) = bench.expect("landing_halted") else { panic!() };
+    assert!(
+        halted.reason.starts_with("4 workers in a row were lost while they ran the gate on the base"),
+        "{halted:?}"
+    );
+    assert!(bench.state.is_stuck(), "a person is waited for");
+    bench.now += 3_600_000;
+    bench.hear("last", &[], "");
+    bench.nothing_more();
+    bench.request(Request::Resume { limits: None });
+    bench.expect("job_resumed");
+    let gate = bench.gate_asked();
+    assert!(!bench.state.is_stuck());
+    bench.verdict(gate, Verdict::Green);
+    bench.expect_all(&["gate_done", "assigned"]);
+}
+
+#[test]
+fn a_batch_whose_gate_takes_workers_down_halts_landing_and_a_retry_goes_on() {
+    let mut bench = delivered(1);
+    merged(&mut bench);
+    for at in 1..GATES_LOST_MAX {
+        let next = format!("w{at}");
+        lose(&mut bench, &next);
+        bench.now += 20_000;
+        bench.hear(&next, &[], "");
+        bench.gate_asked();
+    }
+    lose(&mut bench, "last");
+    let Event::LandingHalted(halted) = bench.expect("landing_halted") else { panic!() };
+    assert!(halted.reason.contains("the gate of batch 1 (\"n0\")"), "{halted:?}");
+    bench.expect_all(&["batch_closed"]);
+    assert_eq!(bench.state.subtask(NodeId(0)).rejections, 0, "nobody is blamed");
+    assert!(bench.state.is_stuck());
+    bench.request(Request::Retry { nodes: vec![NodeId(0)], remark: String::new() });
+    bench.expect_all(&["job_resumed", "batch_opened"]);
+    let gate = merged(&mut bench);
+    green(&mut bench, gate);
+    bench.expect("job_closed");
+}
+
+#[test]
+fn a_gate_that_comes_back_ends_the_count_of_lost_ones() {
+    let mut bench = delivered(1);
+    let mut gate = merged(&mut bench);
+    for at in 0..3 {
+        for lost in 1..GATES_LOST_MAX {
+            let next = format!("w{at}-{lost}");
+            lose(&mut bench, &next);
+            bench.now += 20_000;
+            bench.hear(&next, &[], "");
+            gate = bench.gate_asked();
+        }
+        bench.verdict(gate, Verdict::Inconclusive);
+        bench.expect("gate_done");
+        bench.now += 20_000;
+        bench.hear("next", &[], "");
+        gate = bench.gate_asked();
+    }
+    green(&mut bench, gate);
+    bench.expect("job_closed");
 }
 
 #[test]
@@ -188,7 +274,7 @@ fn a_moved_branch_pauses_the_job_and_overwrites_nothing() {
     bench.expect("job_paused");
     assert_eq!(bench.name(0), "landing");
     assert!(bench.state.is_stuck(), "it waits for a person, and the process may end");
-    bench.request(crate::core::Request::Resume { limits: None });
+    bench.request(Request::Resume { limits: None });
     bench.expect("job_resumed");
     bench.moved();
     bench.expect_all(&["landed", "job_closed"]);

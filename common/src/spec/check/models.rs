@@ -1,0 +1,85 @@
+//! Providers, prices, and the policy about them.
+
+use super::Check;
+use super::settings::between;
+use crate::spec::suggest::next_step;
+use crate::spec::{At, JobFile, PriceTable, ProviderTable};
+
+/// The largest limit that is still one.
+const RATE_MAX: u64 = 1_000_000_000;
+
+pub(super) fn check(file: &JobFile, check: &mut Check<'_>) {
+    for provider in file.provider.values() {
+        check_provider(file, provider, check);
+    }
+    for price in file.price.values() {
+        check_price(price, check);
+    }
+    for rule in &file.policy.model {
+        check.globs(&rule.paths);
+        for name in rule.providers.iter().filter(|name| !file.provider.contains_key(&name.value)) {
+            let known = file.provider.keys().map(String::as_str);
+            let help = next_step(name, known, "declare it as [provider.NAME]");
+            check.report(name.span(), format!("unknown provider `{}` in [[policy.model]]", name.value), help);
+        }
+    }
+}
+
+fn check_provider(file: &JobFile, provider: &At<ProviderTable>, check: &mut Check<'_>) {
+    let url = &provider.url;
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let authority = rest.and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
+    let host = authority.strip_prefix("[::1]").map_or(authority.split(':').next().unwrap_or_default(), |_| "localhost");
+    if rest.is_none() || host.is_empty() || url.contains(['?', '#']) {
+        let help = "write it with its version, e.g. \"https://models.example.com/v1\"";
+        check.report(url.span(), "`url` is not the address of a provider", help);
+    } else if authority.contains('@') {
+        check.report(url.span(), "`url` holds a password", "name the variable with the key in `key_env`");
+    } else if url.starts_with("http://") && provider.key_env.is_some() && !matches!(host, "localhost" | "127.0.0.1") {
+        let message = "the key would travel in clear text";
+        check.report(url.span(), message, "use https://, or a server on 127.0.0.1");
+    }
+    for (key, rate) in
+        [("requests_per_minute", &provider.requests_per_minute), ("tokens_per_minute", &provider.tokens_per_minute)]
+    {
+        if let Some(rate) = rate {
+            between(key, rate, rate.value, 1, RATE_MAX, check);
+        }
+    }
+    if let Some(key) = &provider.key_env {
+        check_key(file, key, check);
+    }
+}
+
+/// A key is for the gateway; an agent that got it could go around it.
+fn check_key(file: &JobFile, key: &At<String>, check: &mut Check<'_>) {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if key.is_empty() || key.starts_with(|c: char| c.is_ascii_digit()) || !key.chars().all(fits) {
+        let help = "write its name alone, e.g. \"MODEL_API_KEY\"; the value stays in the worker's environment";
+        check.report(key.span(), "`key_env` is not the name of an environment variable", help);
+    }
+    for name in file.repo.iter().flat_map(|repo| repo.env.pass.iter()).filter(|name| name.value == key.value) {
+        let message = format!("`{}` is a provider's key, and `pass` gives it to agents", key.value);
+        check.report(name.span(), message, "remove it from `pass`");
+    }
+}
+
+fn check_price(price: &At<PriceTable>, check: &mut Check<'_>) {
+    let numbers = [
+        ("input", Some(&price.input)),
+        ("cached_input", price.cached_input.as_ref()),
+        ("cache_write", price.cache_write.as_ref()),
+        ("output", Some(&price.output)),
+    ];
+    for (key, number) in numbers {
+        if let Some(number) = number.filter(|number| !(0.0..=1e6).contains(&number.value)) {
+            let message = format!("`{key}` must be from 0 to 1000000, not {}", number.value);
+            check.report(number.span(), message, "write US dollars per million tokens");
+        }
+    }
+    let digits = |text: &str, count: usize| text.len() == count && text.bytes().all(|b| b.is_ascii_digit());
+    let parts: Vec<&str> = price.as_of.split('-').collect();
+    if !matches!(parts[..], [year, month, day] if digits(year, 4) && digits(month, 2) && digits(day, 2)) {
+        check.report(price.as_of.span(), "`as_of` is not a day", "write it as \"2026-11-21\"");
+    }
+}

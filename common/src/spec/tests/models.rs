@@ -1,0 +1,34 @@
+//! Providers, prices and the policy about them.
+
+use super::{HEAD, TASK, check, parsed};
+
+#[test]
+fn what_is_wrong_about_models() {
+    let tables = "[provider.a]\napi = 'gemini'\nurl = 'models'\nkey_env = 'A KEY'\n\
+        [provider.b]\napi = 'openai-chat'\nurl = 'http://models.example.com/v1'\nkey_env = 'KEY'\nrequests_per_minute = 0\n\
+        [price.'m-*']\ninput = -1\noutput = 2\nas_of = 'today'\n\
+        [[policy.model]]\npaths = ['src/**']\nproviders = ['bb']\n";
+    check(
+        &format!("{HEAD}{tables}{TASK}"),
+        &[
+            "11:7: `url` is not the address of a provider (help: write it with its version, e.g. \"https://models.example.com/v1\")",
+            "12:11: `key_env` is not the name of an environment variable (help: write its name alone, e.g. \"MODEL_API_KEY\"; the value stays in the worker's environment)",
+            "15:7: the key would travel in clear text (help: use https://, or a server on 127.0.0.1)",
+            "17:23: `requests_per_minute` must be at least 1, not 0 (help: raise it, or leave it out)",
+            "19:9: `input` must be from 0 to 1000000, not -1 (help: write US dollars per million tokens)",
+            "21:9: `as_of` is not a day (help: write it as \"2026-11-21\")",
+            "24:14: unknown provider `bb` in [[policy.model]] (help: did you mean `b`?)",
+        ],
+    );
+}
+
+#[test]
+fn a_server_of_this_machine_may_speak_in_clear_text() {
+    for url in
+        ["http://127.0.0.1:8080/v1", "http://[::1]:8080/v1", "http://localhost/v1", "https://models.example.com/v1"]
+    {
+        let table = format!("[provider.a]\napi = 'openai-responses'\nurl = '{url}'\nkey_env = 'KEY'\nregion = 'eu'\n");
+        let file = parsed(&format!("{HEAD}{table}{TASK}")).expect("right");
+        assert_eq!(file.provider["a"].url.value, url);
+    }
+}

@@ -1,0 +1,50 @@
+//! Providers, prices and the policy about them, as the plan carries them. None of it is part of a
+//! node's key: limits, prices and addresses do not change what an agent makes.
+
+use longhaul_common::spec::{At, JobFile, PriceTable, ProviderApi, ProviderTable, StringList};
+use longhaul_proto as proto;
+
+pub(super) fn providers(file: &JobFile) -> Vec<proto::Provider> {
+    let text = |text: &Option<At<String>>| text.as_ref().map(|text| text.value.clone()).unwrap_or_default();
+    let number = |number: &Option<At<u64>>| number.as_ref().map_or(0, |number| number.value);
+    let one = |(name, provider): (&String, &At<ProviderTable>)| proto::Provider {
+        name: name.clone(),
+        api: api(provider.api.value).to_owned(),
+        url: provider.url.value.clone(),
+        key_env: text(&provider.key_env),
+        requests_per_minute: number(&provider.requests_per_minute),
+        tokens_per_minute: number(&provider.tokens_per_minute),
+        region: text(&provider.region),
+    };
+    file.provider.iter().map(one).collect()
+}
+
+pub(super) fn prices(file: &JobFile) -> Vec<proto::Price> {
+    // Rounded up: a price someone set must not become "free".
+    let micros = |usd: &At<f64>| (usd.value * 1e6).ceil() as u64;
+    let one = |(model, price): (&String, &At<PriceTable>)| proto::Price {
+        model: model.clone(),
+        input: micros(&price.input),
+        cached_input: micros(price.cached_input.as_ref().unwrap_or(&price.input)),
+        cache_write: micros(price.cache_write.as_ref().unwrap_or(&price.input)),
+        output: micros(&price.output),
+        as_of: price.as_of.value.clone(),
+    };
+    file.price.iter().map(one).collect()
+}
+
+pub(super) fn rules(file: &JobFile) -> Vec<proto::ModelRule> {
+    let strings = |list: &StringList| list.iter().map(|text| text.value.clone()).collect();
+    let rules = file.policy.model.iter();
+    rules.map(|rule| proto::ModelRule { paths: strings(&rule.paths), providers: strings(&rule.providers) }).collect()
+}
+
+/// As the job file writes it.
+fn api(api: ProviderApi) -> &'static str {
+    match api {
+        ProviderApi::OpenaiResponses => "openai-responses",
+        ProviderApi::OpenaiChat => "openai-chat",
+        ProviderApi::AnthropicMessages => "anthropic-messages",
+        ProviderApi::Gemini => "gemini",
+    }
+}

@@ -1,0 +1,6 @@
+//! Agent programs and their models: the scripted model in every format and failure, and real
+//! programs against it without a network.
+
+mod codex;
+mod gateway;
+mod model;
