@@ -7,7 +7,7 @@ use longhaul_coordinator::coordinator::OpenError;
 use longhaul_coordinator::core::Request;
 use longhaul_proto::{ApproveRequest, Budget, ResumeRequest};
 
-use crate::args::{ResumeArgs, RunArgs};
+use crate::args::{ResumeArgs, RunArgs, SandboxArgs};
 use crate::client::{Client, server_jobs};
 use crate::context::Context;
 use crate::exit::{Exit, Stop};
@@ -36,8 +36,19 @@ pub async fn run(context: &Context, args: &RunArgs) -> anyhow::Result<Exit> {
     crate::run::run(context, job, options).await
 }
 
+/// Programs of a job on a server run where its workers are.
+fn not_there(sandbox: &SandboxArgs) -> anyhow::Result<()> {
+    if sandbox.sandbox.is_some() {
+        return Err(Stop::usage(
+            "--sandbox is for jobs on this machine; a server's workers have their own (`longhaul worker --sandbox`)",
+        ));
+    }
+    Ok(())
+}
+
 /// Opens the job on a server and follows it.
 async fn run_there(context: &Context, args: &RunArgs, server: &ServerAccess) -> anyhow::Result<Exit> {
+    not_there(&args.sandbox)?;
     let file = load(&args.file.file)?;
     let mut jobs = server_jobs(server)?;
     let Drawn { mut plan, new_job, .. } = draw(&mut jobs, &server.url, &file, args.new).await?;
@@ -62,6 +73,7 @@ async fn run_there(context: &Context, args: &RunArgs, server: &ServerAccess) -> 
 
 /// Lets a job on a server go on and follows it.
 async fn resume_there(context: &Context, args: &ResumeArgs) -> anyhow::Result<Exit> {
+    not_there(&args.sandbox)?;
     let client = Client::find(context, args.job.job.as_deref()).await?;
     let status = client.status().await?;
     let limits = limits(&status.budget.unwrap_or_default(), args)?;

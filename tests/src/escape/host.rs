@@ -1,5 +1,8 @@
 //! The worker's side of one try: the boundary it would draw, around one program.
 
+use std::ffi::OsString;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +10,8 @@ use std::time::Duration;
 use longhaul_proto::{Policy, Sandbox};
 use longhaul_worker::WorkerConfig;
 use longhaul_worker::process::{ProcessSpec, Purpose, Secrets, run};
-use longhaul_worker::sandbox::{Boundary, Enforcement, Found, Layers, Limits, Place, probe};
+use longhaul_worker::sandbox::{Boundary, Found, Layers, Limits, Place, probe};
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 /// Longest time of one try.
@@ -23,45 +27,90 @@ const SMALL: Limits = Limits {
     disk_free_bytes: 0,
 };
 
-/// Runs a try to its end; says what the machine lacks, how it ended, and what it printed.
-pub fn host(folder: &Path, layers: &str, tried: &[&str]) -> anyhow::Result<String> {
-    tokio::runtime::Runtime::new()?.block_on(hosted(folder, layers, tried))
+/// What the machine grants.
+#[derive(Serialize, Deserialize)]
+struct Machine {
+    layers: Layers,
+    landlock: u32,
+    in_force: String,
+    not_enforced: String,
 }
 
-async fn hosted(folder: &Path, layers: &str, tried: &[&str]) -> anyhow::Result<String> {
-    let own = std::env::current_exe()?.into_os_string();
-    let shim = vec![own.clone(), "__shim".into()];
-    let found = probe(&shim).await;
-    let found = match layers {
-        "probe" => return Ok(serde_json::json!({"in_force": found.in_force(), "missing": found.not_enforced(), "pid": found.layers.pid, "net": found.layers.net, "landlock": found.landlock, "seccomp": found.layers.seccomp}).to_string()),
+/// What the machine grants, as JSON for [`host`].
+pub fn machine() -> anyhow::Result<String> {
+    let found = tokio::runtime::Runtime::new()?.block_on(async { anyhow::Ok(probe(&shim()?).await) })?;
+    let (in_force, not_enforced) = (found.in_force(), found.not_enforced());
+    Ok(serde_json::to_string(&Machine { layers: found.layers, landlock: found.landlock, in_force, not_enforced })?)
+}
+
+/// Runs a try to its end; says how it ended, and what it printed.
+pub fn host(folder: &Path, machine: &str, setting: &str, tried: &[&str]) -> anyhow::Result<String> {
+    let machine: Machine = serde_json::from_str(machine)?;
+    tokio::runtime::Runtime::new()?.block_on(hosted(folder, &machine, setting, tried))
+}
+
+fn shim() -> anyhow::Result<Vec<OsString>> {
+    Ok(vec![std::env::current_exe()?.into_os_string(), "__shim".into()])
+}
+
+fn policy(setting: &str) -> Policy {
+    let mut policy = Policy::default();
+    policy.set_sandbox(match setting {
+        "read-only" => Sandbox::ReadOnly,
+        "none" => Sandbox::DangerFullAccess,
+        _ => Sandbox::WorkspaceWrite,
+    });
+    policy
+}
+
+/// The boundary a worker on this machine would draw.
+fn boundary(
+    folder: &Path,
+    machine: &Machine,
+    setting: &str,
+    policy: &Policy,
+    tried: &[&str],
+) -> anyhow::Result<Boundary> {
+    let layers = match setting {
         // What a container without namespaces has.
-        "few" => Found { layers: Layers { user: false, pid: false, net: false, ..found.layers }, ..found },
-        _ => found,
+        "few" => Layers { user: false, pid: false, net: false, ..machine.layers },
+        _ => machine.layers,
     };
-    let mut config = WorkerConfig::new("w", folder.join("worker"), shim.clone());
-    config.sandbox.enforcement = Enforcement::BestEffort;
+    let mut config = WorkerConfig::new("w", folder.join("worker"), shim()?);
     config.sandbox.limits = SMALL;
     if tried.first() == Some(&"sleep") {
         config.sandbox.limits.disk_free_bytes = u64::MAX;
     }
     config.sandbox.hidden = vec![folder.join("state")];
-    let mut policy = Policy::default();
-    policy.set_sandbox(if layers == "read-only" { Sandbox::ReadOnly } else { Sandbox::WorkspaceWrite });
+    let found = Found { layers, landlock: machine.landlock, ..Found::default() };
+    Boundary::new(Arc::new(found), &config, policy).map_err(anyhow::Error::msg)
+}
+
+async fn hosted(folder: &Path, machine: &Machine, setting: &str, tried: &[&str]) -> anyhow::Result<String> {
     let slot = folder.join("worker/slots/own");
-    let place = Place {
-        ws: slot.join("ws"),
-        tmp: slot.join("tmp"),
-        cache: slot.join("cache"),
-        root: slot.clone(),
-        reads: Vec::new(),
-    };
-    let boundary = Boundary::new(Arc::new(found), &config, &policy).map_err(anyhow::Error::msg)?;
-    let sandbox = boundary.enclose(Purpose::Agent, &place).await.map_err(anyhow::Error::msg)?;
+    let place = Place { ws: slot.join("ws"), tmp: slot.join("tmp"), cache: slot.join("cache"), reads: Vec::new() };
+    let mut policy = policy(setting);
+    let listener = (tried.first() == Some(&"fetch")).then(|| TcpListener::bind("127.0.0.1:0")).transpose()?;
+    if let Some(listener) = &listener {
+        policy.network = true;
+        policy.hosts = vec![listener.local_addr()?.to_string()];
+    }
+    let boundary = boundary(folder, machine, setting, &policy, tried)?;
     let mut argv = match tried {
         ["sh", ..] => Vec::new(),
-        _ => vec![own, "try".into()],
+        _ => vec![std::env::current_exe()?.into_os_string(), "try".into()],
     };
     argv.extend(tried.iter().map(Into::into));
+    if tried.first() == Some(&"gateway") {
+        let (listener, port) = boundary.gateway().await.map_err(anyhow::Error::msg)?;
+        argv.push(port.to_string().into());
+        std::thread::spawn(move || answer(&listener, "the gateway"));
+    }
+    if let Some(listener) = listener {
+        argv.push(listener.local_addr()?.to_string().into());
+        std::thread::spawn(move || answer(&listener, "HTTP/1.0 200 OK\r\n\r\nfrom outside"));
+    }
+    let sandbox = boundary.enclose(Purpose::Agent, &place).await.map_err(anyhow::Error::msg)?;
     let kept = ["PATH", "HOME", "ESCAPE_MARK"];
     let spec = ProcessSpec {
         argv,
@@ -76,6 +125,18 @@ async fn hosted(folder: &Path, layers: &str, tried: &[&str]) -> anyhow::Result<S
         on_line: None,
         sandbox,
     };
-    let outcome = run(&shim, spec, &CancellationToken::new()).await?;
+    let outcome = run(&shim()?, spec, &CancellationToken::new()).await?;
     Ok(serde_json::json!({"end": format!("{:?}", outcome.end), "said": outcome.log.tail}).to_string())
+}
+
+/// A server that says one thing to whoever asks anything.
+fn answer(listener: &TcpListener, words: &str) {
+    // The worker's own are not blocking.
+    if listener.set_nonblocking(false).is_err() {
+        return;
+    }
+    for mut client in listener.incoming().flatten() {
+        // Whoever has gone needs no answer.
+        let _heard = client.read(&mut [0; 1024]).and_then(|_| client.write_all(words.as_bytes()));
+    }
 }

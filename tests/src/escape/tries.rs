@@ -46,6 +46,9 @@ pub fn attempt(what: &str, to: &[&str]) -> anyhow::Result<String> {
             Ok("moved away".to_owned())
         }
         "answer-for-init" => answer_for_init(),
+        "environments" => environments(first),
+        "gateway" => gateway(first),
+        "fetch" => fetch(first),
         "device" => device(),
         "signal" => signal(first),
         "python" => python(first, to.get(1).copied().unwrap_or("0")),
@@ -93,6 +96,45 @@ fn done(escaped: bool, what: &str) -> anyhow::Result<String> {
 
 fn append(path: &str) -> std::io::Result<()> {
     fs::File::options().append(true).open(path)?.write_all(b"x")
+}
+
+/// Reads what any other process was started with, and looks for a word in it.
+fn environments(word: &str) -> anyhow::Result<String> {
+    for entry in fs::read_dir("/proc")?.flatten() {
+        let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
+        if String::from_utf8_lossy(&environment).contains(word) {
+            return Ok(entry.path().display().to_string());
+        }
+    }
+    bail!("in no process that can be looked into")
+}
+
+/// Reaches the gateway, which is what is wanted.
+fn gateway(port: &str) -> anyhow::Result<String> {
+    ask(&format!("127.0.0.1:{port}"), "who is there?")
+}
+
+/// Reaches the one listed address through the proxy, and nothing in any other way.
+fn fetch(listed: &str) -> anyhow::Result<String> {
+    anyhow::ensure!(ask(listed, "GET / HTTP/1.0\r\n\r\n").is_err(), "reached without the proxy");
+    let proxy = std::env::var("HTTP_PROXY")?;
+    let proxy = proxy.strip_prefix("http://").context("the proxy's address")?;
+    let through = |authority: &str| ask(proxy, &format!("GET http://{authority}/ HTTP/1.0\r\n\r\n"));
+    let said = through(listed)?;
+    anyhow::ensure!(said.ends_with("from outside"), "{said}");
+    for unlisted in [listed.replace("127.0.0.1", "localhost"), "127.0.0.1:1".to_owned()] {
+        let said = through(&unlisted)?;
+        anyhow::ensure!(said.starts_with("HTTP/1.1 403"), "{unlisted}: {said}");
+    }
+    Ok("through the proxy alone".to_owned())
+}
+
+fn ask(address: &str, words: &str) -> anyhow::Result<String> {
+    let mut server = std::net::TcpStream::connect_timeout(&address.parse()?, CONNECT_MAX)?;
+    server.write_all(words.as_bytes())?;
+    let mut said = String::new();
+    server.read_to_string(&mut said)?;
+    Ok(said)
 }
 
 /// Says in the place of the first process how the program ended.

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::world::{As, World};
+use crate::world::{As, World, can_be, machine};
 
 /// What a row needs from the machine to hold.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,9 +34,10 @@ const ESCAPES: &[(Needs, &str)] = &[
     (Few, "read /proc/self/root{home}/.ssh/id"),
     (Few, "read /proc/{victim}/environ"),
     (Few, "read /proc/{victim}/root{home}/.ssh/id"),
-    (Few, "read /proc/{victim}/cwd/etc/shadow"),
+    (Few, "read /proc/{victim}/cwd/home/.ssh/id"),
+    (Few, "environments {secret}"),
     (Few, "write /proc/{victim}/mem"),
-    (Few, "read-any /proc/{victim}/fd/1 /proc/{victim}/maps /proc/{victim}/fd/0"),
+    (Few, "read-any /proc/{victim}/maps /proc/{victim}/auxv /proc/{victim}/fd/0"),
     (Few, "write-by-link {outside}/kept"),
     (Few, "write-by-link {outside}/new"),
     (Few, "read-by-link {home}/.ssh/id"),
@@ -79,18 +80,49 @@ const ESCAPES: &[(Needs, &str)] = &[
     (Few, "sleep"),
 ];
 
+/// Rows that are not tried without a boundary: they would harm the machine, or its kernel, hardware or
+/// user may refuse them by themselves.
+const ONLY_INSIDE: &[&str] = &[
+    "write /",
+    "read /etc",
+    "device",
+    "answer-for-init",
+    "unshare",
+    "mount",
+    "python ptrace",
+    "python pidfd_getfd",
+    "python keyctl",
+    "python bpf",
+    "python io_uring",
+    "python userfaultfd",
+    "python perf",
+    "python clone",
+    "python x32",
+    "udp",
+    "socket",
+    "fork",
+    "memory",
+    "sleep",
+];
+
 /// The layers a row is tried with, if the machine has what it takes.
 fn settings(needs: Needs, machine: &Value) -> Vec<&'static str> {
-    let has = |name: &str| machine[name].as_bool() == Some(true);
+    let has = |name: &str| machine["layers"][name].as_bool() == Some(true);
     let few = needs == Few && has("seccomp");
     let all = has("pid") && has("net");
     [(all, "all"), (few, "few")].into_iter().filter(|(is, _)| *is).map(|(_, name)| name).collect()
 }
 
-fn held(world: &mut World, layers: &str, row: &str) -> Result<(), String> {
+/// How a try ended, and what it said.
+fn tried(world: &World, setting: &str, row: &str) -> (String, String) {
     let words: Vec<String> = row.split(' ').map(|word| world.fill(word)).collect();
-    let answer = world.host(layers, &words);
-    let (end, said) = (answer["end"].as_str().unwrap_or_default(), answer["said"].as_str().unwrap_or_default());
+    let answer = world.host(setting, &words);
+    let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
+    (text("end"), text("said"))
+}
+
+fn held(world: &mut World, setting: &str, row: &str) -> Result<(), String> {
+    let (end, said) = tried(world, setting, row);
     let mut wrong = world.damage();
     wrong.extend(world.leftovers().into_iter().map(|pid| format!("process {pid} is left")));
     if said.contains("ESCAPED") || said.contains(world.secret) {
@@ -101,26 +133,33 @@ fn held(world: &mut World, layers: &str, row: &str) -> Result<(), String> {
     if !proven {
         wrong.push("it says nothing".to_owned());
     }
-    if wrong.is_empty() { Ok(()) } else { Err(format!("{row} ({layers}, {:?}): {wrong:?}; {end}; {said}", world.who)) }
+    if wrong.is_empty() { Ok(()) } else { Err(format!("{row} ({setting}, {:?}): {wrong:?}; {end}; {said}", world.who)) }
+}
+
+/// Whether a row can be tried; some need a Python to say what safe Rust cannot.
+fn can_try(row: &str) -> bool {
+    let can = !row.starts_with("python") || std::path::Path::new("/usr/bin/python3").exists();
+    if !can {
+        eprintln!("skipped, for there is no /usr/bin/python3: {row}");
+    }
+    can
 }
 
 fn every_way(who: As) {
-    if who == As::Nobody && !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: only root can become nobody");
+    if !can_be(who) {
         return;
     }
-    let mut world = World::new(who);
-    let machine = world.host("probe", &[]);
-    eprintln!("{who:?}: {machine}");
+    let machine = machine(who);
     assert!(machine["landlock"].as_u64() > Some(0), "landlock is what the suite stands on: {machine}");
+    let mut world = World::new(who);
     let mut failed = Vec::new();
-    for &(needs, row) in ESCAPES {
-        let settings = settings(needs, &machine);
+    for &(needs, row) in ESCAPES.iter().filter(|(_, row)| can_try(row)) {
+        let settings = settings(needs, machine);
         if settings.is_empty() {
             eprintln!("skipped, for the machine has no namespaces: {row}");
         }
-        for layers in settings {
-            if let Err(why) = held(&mut world, layers, row) {
+        for setting in settings {
+            if let Err(why) = held(&mut world, setting, row) {
                 failed.push(why);
                 world = World::new(who);
             }
@@ -155,26 +194,47 @@ fn every_way_out_is_closed_for_a_user_without_rights() {
 }
 
 #[test]
-fn ordinary_work_goes_on_inside() {
-    for who in [As::Itself, As::Nobody] {
-        if who == As::Nobody && !rustix::process::geteuid().is_root() {
-            continue;
+fn every_way_leads_out_where_there_is_no_boundary() {
+    let mut failed = Vec::new();
+    let rows = ESCAPES.iter().map(|(_, row)| *row).filter(|row| can_try(row));
+    for row in rows.filter(|row| !ONLY_INSIDE.iter().any(|inside| row.starts_with(inside))) {
+        let world = World::new(As::Itself);
+        let (end, said) = tried(&world, "none", row);
+        if !said.contains("ESCAPED") {
+            failed.push(format!("{row}: {end}; {said}"));
         }
-        for layers in ["all", "few"] {
-            let world = World::new(who);
-            let answer = world.host(layers, &["work".to_owned()]);
-            // A try that succeeds says so in the words of an escape; here it is what is wanted.
-            assert!(
-                answer["said"].as_str().is_some_and(|said| said.contains("all of it works")),
-                "{who:?} {layers}: {answer}"
-            );
+    }
+    assert!(failed.is_empty(), "{} tries prove nothing:\n{}", failed.len(), failed.join("\n"));
+}
+
+/// Runs a try that is to succeed, in every setting there is; a success speaks in the words of an escape.
+fn goes_on(row: &str, says: &str) {
+    for who in [As::Itself, As::Nobody].into_iter().filter(|&who| can_be(who)) {
+        for setting in settings(Few, machine(who)) {
+            let (end, said) = tried(&World::new(who), setting, row);
+            assert!(said.contains(says), "{who:?} {setting}: {end}; {said}");
         }
     }
 }
 
 #[test]
+fn ordinary_work_goes_on_inside() {
+    goes_on("work", "all of it works");
+}
+
+#[test]
+fn a_listed_host_is_reached_through_the_proxy_alone() {
+    goes_on("fetch", "ESCAPED: through the proxy alone");
+}
+
+#[test]
+fn the_gateway_is_reached_from_inside() {
+    goes_on("gateway", "ESCAPED: the gateway");
+}
+
+#[test]
 fn a_daemon_ends_with_the_program_that_left_it() {
-    for layers in ["all", "few"] {
+    for layers in settings(Few, machine(As::Itself)) {
         let world = World::new(As::Itself);
         let line = "(setsid sh -c 'trap \"\" TERM HUP; exec sleep 500' >/dev/null 2>&1 &); (setsid setsid sleep 500 >/dev/null 2>&1 &); exit 7";
         let answer = world.host(layers, &["sh".to_owned(), "-c".to_owned(), line.to_owned()]);

@@ -8,6 +8,7 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 
 use serde_json::Value;
 
@@ -62,7 +63,8 @@ impl World {
             UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).expect("a name")).expect("bound"),
         ];
         let mut victim = Command::new("sh");
-        victim.args(["-c", "echo up; exec sleep 600"]).env("PLANTED", secret).stdout(Stdio::piped());
+        victim.args(["-c", "echo up; exec sleep 600"]).env("PLANTED", secret).current_dir(folder.path());
+        victim.stdout(Stdio::piped());
         if who == As::Nobody {
             give(folder.path());
             victim.uid(NOBODY).gid(NOBODY);
@@ -89,6 +91,7 @@ impl World {
             ("{other}", self.at("worker/slots/other").display().to_string()),
             ("{folder}", self.folder.path().display().to_string()),
             ("{victim}", self.victim.id().to_string()),
+            ("{secret}", self.secret.to_owned()),
             ("{tcp}", self.tcp.local_addr().expect("bound").to_string()),
             ("{udp}", self.udp.local_addr().expect("bound").to_string()),
         ];
@@ -96,23 +99,11 @@ impl World {
     }
 
     /// Runs the worker's side; its answer.
-    pub fn host(&self, layers: &str, tried: &[String]) -> Value {
-        let mut command = Command::new(helper());
-        command
-            .arg("host")
-            .arg(self.folder.path())
-            .arg(layers)
-            .args(tried)
-            .current_dir("/")
-            .env("HOME", self.at("home"))
-            .env("ESCAPE_MARK", self.folder.path())
-            .stdin(Stdio::null());
-        if self.who == As::Nobody {
-            command.uid(NOBODY).gid(NOBODY);
-        }
-        let out = command.output().expect("the helper starts");
-        let said = String::from_utf8_lossy(&out.stdout);
-        serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}{}", String::from_utf8_lossy(&out.stderr)))
+    pub fn host(&self, setting: &str, tried: &[String]) -> Value {
+        let mut command = helper(self.who);
+        command.arg("host").arg(self.folder.path()).arg(machine(self.who).to_string()).arg(setting).args(tried);
+        command.env("HOME", self.at("home")).env("ESCAPE_MARK", self.folder.path());
+        answer(command)
     }
 
     /// What of the world was changed, in words.
@@ -160,9 +151,41 @@ impl Drop for World {
     }
 }
 
-/// The helper beside the tests, where everybody may execute it.
-fn helper() -> PathBuf {
-    longhaul_tests::world::binary().with_file_name("escape")
+/// What the machine grants a user, found once.
+pub fn machine(who: As) -> &'static Value {
+    static FOUND: [OnceLock<Value>; 2] = [OnceLock::new(), OnceLock::new()];
+    FOUND[usize::from(who == As::Nobody)].get_or_init(|| {
+        let mut command = helper(who);
+        command.arg("machine");
+        let found = answer(command);
+        eprintln!("{who:?}: {found}");
+        found
+    })
+}
+
+/// Whether tries can be made as a user: only root becomes nobody, who must be able to execute the helper.
+pub fn can_be(who: As) -> bool {
+    let able = who == As::Itself || (rustix::process::geteuid().is_root() && helper(who).status().is_ok());
+    if !able {
+        eprintln!("skipped: {who:?} cannot be had here");
+    }
+    able
+}
+
+/// The helper beside the tests, as a user.
+fn helper(who: As) -> Command {
+    let mut command = Command::new(longhaul_tests::world::binary().with_file_name("escape"));
+    command.current_dir("/").stdin(Stdio::null());
+    if who == As::Nobody {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command
+}
+
+fn answer(mut command: Command) -> Value {
+    let out = command.output().expect("the helper starts");
+    let said = String::from_utf8_lossy(&out.stdout);
+    serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}{}", String::from_utf8_lossy(&out.stderr)))
 }
 
 fn git(args: &[&str], at: &Path) {

@@ -87,16 +87,8 @@ fn supervise() -> Result<(), String> {
     let _leads = rustix::process::setsid();
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(text)?;
     let over = Arc::new(OnceLock::new());
-    let status = match start(&spec) {
-        Ok(started) => {
-            let grace = Duration::from_millis(spec.grace_ms);
-            std::thread::spawn(move || watch_lifeline(grace));
-            if let Some(rules) = spec.sandbox.clone() {
-                let (over, cwd) = (Arc::clone(&over), spec.cwd.clone());
-                std::thread::spawn(move || watch_limits(&rules, &cwd, &over));
-            }
-            wait_for(started)?
-        }
+    let status = match start(&spec, &over) {
+        Ok(started) => wait_for(started)?,
         Err(message) => ShimStatus::NotStarted(message),
     };
     let status = over.get().cloned().map_or(status, ShimStatus::OverLimit);
@@ -126,18 +118,29 @@ struct Started {
     report: Option<PipeReader>,
 }
 
+/// What ends everything: the lifeline, and limits.
+fn watch(spec: &ShimSpec, over: &Arc<OnceLock<String>>) {
+    let grace = Duration::from_millis(spec.grace_ms);
+    std::thread::spawn(move || watch_lifeline(grace));
+    if let Some(rules) = spec.sandbox.clone() {
+        let (over, cwd) = (Arc::clone(over), spec.cwd.clone());
+        std::thread::spawn(move || watch_limits(&rules, &cwd, &over));
+    }
+}
+
 /// Starts the second stage and waits until the program runs.
-fn start(spec: &ShimSpec) -> Result<Started, String> {
+fn start(spec: &ShimSpec, over: &Arc<OnceLock<String>>) -> Result<Started, String> {
     let (program, prefix) = spec.shim.split_first().ok_or("no shim to execute")?;
     let (mut report, reporter) = std::io::pipe().map_err(text)?;
     let output = std::io::stderr().as_fd().try_clone_to_owned().map_err(text)?;
     let stdin = spec.stdin.as_deref().unwrap_or(Path::new("/dev/null"));
     let own = rustix::process::getpid().as_raw_nonzero().to_string();
+    // Between the two: threads are neither before the first nor after the second.
+    spec.sandbox.as_ref().map_or(Ok(()), namespaces::enter)?;
+    watch(spec, over);
+    spec.sandbox.as_ref().map_or(Ok(()), namespaces::number_anew)?;
     let rules = match &spec.sandbox {
-        Some(rules) => {
-            namespaces::enter(rules)?;
-            serde_json::to_string(rules).map_err(text)?
-        }
+        Some(rules) => serde_json::to_string(rules).map_err(text)?,
         None => OPEN.to_owned(),
     };
     let child = Command::new(program)

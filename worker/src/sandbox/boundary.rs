@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use longhaul_common::hosts::HostPattern;
 use longhaul_proto::{Policy, Sandbox};
@@ -15,7 +15,7 @@ use super::paths::knows_ports;
 use super::probe::Found;
 use super::proxy::{Pass, Proxy};
 use super::rules::{Layers, Limits, Rules};
-use super::space::{PROXY_PORT, Space};
+use super::space::{GATEWAY_PORT, PROXY_PORT, Space};
 use crate::config::WorkerConfig;
 use crate::process::Purpose;
 use crate::workspace::Slot;
@@ -67,8 +67,6 @@ pub struct Place {
     pub tmp: PathBuf,
     /// What its tools keep from one attempt to the next.
     pub cache: PathBuf,
-    /// The slot itself.
-    pub root: PathBuf,
     /// What it reads although it is hidden: objects of the repository, the job's own files.
     pub reads: Vec<PathBuf>,
 }
@@ -80,7 +78,6 @@ impl Place {
             ws: slot.ws(),
             tmp: slot.tmp(),
             cache: slot.cache(),
-            root: slot.root().to_owned(),
             reads: vec![store.join("objects"), job_dir.to_owned()],
         }
     }
@@ -99,6 +96,8 @@ pub struct Boundary {
     hosts: Arc<[HostPattern]>,
     setup_hosts: Arc<[HostPattern]>,
     way_out: OnceCell<WayOut>,
+    /// The port of the gateway of models, once there is one and it is not in a network of the attempt's.
+    gateway: OnceLock<u16>,
 }
 
 /// The network of an attempt, made when its first command starts.
@@ -154,6 +153,7 @@ impl Boundary {
             setup_offline: policy.setup_offline,
             hosts: hosts.into(),
             way_out: OnceCell::new(),
+            gateway: OnceLock::new(),
         })
     }
 
@@ -197,16 +197,9 @@ impl Boundary {
             _ if self.network => Some(&self.hosts),
             _ => None,
         };
-        // Without a network of its own only Landlock keeps it to the proxy's port.
-        let is_kept = self.found.layers.net || (self.found.layers.landlock && knows_ports(self.found.landlock));
-        let out = hosts.filter(|_| is_kept).zip(way.proxy.as_ref());
-        let mut writes = vec![place.tmp.clone(), place.cache.clone()];
-        if self.mode != Sandbox::ReadOnly || purpose != Purpose::Agent {
-            writes.push(place.ws.clone());
-        }
-        if purpose == Purpose::Setup {
-            writes.extend(homes::shared_caches(|name| std::env::var_os(name)));
-        }
+        let out = hosts.filter(|_| self.keeps_ports()).zip(way.proxy.as_ref());
+        let gateway = self.gateway.get().filter(|_| self.keeps_ports());
+        let (writes, reads) = self.open(purpose, place);
         let mut hidden = homes::credentials(|name| std::env::var_os(name));
         hidden.extend(self.settings.hidden.iter().cloned());
         hidden.push(self.worker_root.clone());
@@ -214,18 +207,37 @@ impl Boundary {
             rules: Rules {
                 layers: self.found.layers,
                 space: way.space.as_ref().map(Space::rules),
-                ports: out.iter().map(|(_, (_, port))| *port).collect(),
+                ports: out.iter().map(|(_, (_, port))| *port).chain(gateway.copied()).collect(),
                 writes: existing(writes),
-                reads: existing(place.reads.clone()),
+                reads: existing(reads),
                 hidden: existing(hidden),
                 git: Some(place.ws.join(".git")),
                 limits: self.settings.limits,
             },
-            env: homes::own_caches(&place.cache, |name| std::env::var_os(name).is_some()),
+            env: homes::own_caches(&place.cache, purpose == Purpose::Setup, |name| std::env::var_os(name)),
             _pass: out.map(|(hosts, (proxy, _))| Arc::new(proxy.admit(Arc::clone(hosts)))),
         };
         enclosed.env.extend(proxy_variables(out.map(|(_, (_, port))| *port)));
         Ok(Some(enclosed))
+    }
+
+    /// What a command writes, and what it reads of what is hidden.
+    fn open(&self, purpose: Purpose, place: &Place) -> (Vec<PathBuf>, Vec<PathBuf>) {
+        let (mut writes, mut reads) = (vec![place.tmp.clone(), place.cache.clone()], place.reads.clone());
+        if self.mode == Sandbox::ReadOnly && purpose == Purpose::Agent {
+            reads.push(place.ws.clone());
+        } else {
+            writes.push(place.ws.clone());
+        }
+        if purpose == Purpose::Setup {
+            writes.extend(homes::shared_caches(|name| std::env::var_os(name)));
+        }
+        (writes, reads)
+    }
+
+    /// Without a network of its own only Landlock keeps a command to single ports.
+    fn keeps_ports(&self) -> bool {
+        self.found.layers.net || (self.found.layers.landlock && knows_ports(self.found.landlock))
     }
 
     async fn make_way(&self) -> Result<WayOut, String> {
@@ -248,12 +260,21 @@ impl Boundary {
         Ok(WayOut { space, proxy: Some((proxy, port)) })
     }
 
-    /// The network of the attempt, with the listener for a gateway of models.
-    pub async fn space(&self) -> Result<Option<&Space>, String> {
-        if !self.is_drawn() {
-            return Ok(None);
+    /// The listener for the attempt's gateway of models, where its commands reach it and nobody else's;
+    /// once. Commands that are enclosed later may connect to it, whatever their network.
+    pub async fn gateway(&self) -> Result<(std::net::TcpListener, u16), String> {
+        if self.is_drawn() {
+            let way = self.way_out.get_or_try_init(|| self.make_way()).await?;
+            if let Some(space) = &way.space {
+                let listener = space.gateway().ok_or("the attempt has a gateway already")?;
+                return Ok((listener, GATEWAY_PORT));
+            }
         }
-        Ok(self.way_out.get_or_try_init(|| self.make_way()).await?.space.as_ref())
+        let failed = |error: std::io::Error| format!("the gateway of an attempt: {error}");
+        let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
+        let port = listener.local_addr().map_err(failed)?.port();
+        self.gateway.set(port).map_err(|_| "the attempt has a gateway already")?;
+        Ok((listener, port))
     }
 }
 

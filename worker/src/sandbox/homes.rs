@@ -67,9 +67,14 @@ const SHARED_CACHES: &[(&str, &str, &[&str])] = &[
     ("GOMODCACHE", "go/pkg/mod", &[""]),
     ("MAVEN_REPOSITORY", ".m2/repository", &[""]),
     ("GRADLE_USER_HOME", ".gradle", &["caches", "wrapper", "daemon", "native"]),
+    ("npm_config_cache", ".npm", &[""]),
+    ("PIP_CACHE_DIR", ".cache/pip", &[""]),
+    ("UV_CACHE_DIR", ".cache/uv", &[""]),
+    ("YARN_CACHE_FOLDER", ".cache/yarn", &[""]),
 ];
 
-/// Caches of tools that are the slot's own, by the variable that moves them.
+/// Caches of tools that are the slot's own, by the variable that moves them; what a set-up shares is so
+/// for all but the set-up.
 const OWN_CACHES: &[(&str, &str)] = &[
     ("GOCACHE", "go-build"),
     ("npm_config_cache", "npm"),
@@ -123,22 +128,44 @@ pub fn credentials(variable: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> 
     own.chain(MACHINE.iter().map(PathBuf::from)).collect()
 }
 
-/// What a set-up may write beside its slot, there or not.
+/// Homes of tools by their variables, in the slot where the worker's user has none.
+const OWN_HOMES: &[(&str, &str)] = &[("CARGO_HOME", ".cargo"), ("GOPATH", "go"), ("GRADLE_USER_HOME", ".gradle")];
+
+/// What a set-up may write beside its slot. Folders are made where the tool's home is there.
 pub fn shared_caches(variable: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
     let home = home(&variable);
+    let xdg = variable("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let mut caches = Vec::new();
     for (name, below_home, parts) in SHARED_CACHES {
         let moved = variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let Some(root) = moved.or_else(|| Some(home.as_ref()?.join(below_home))) else { continue };
+        let cached = below_home.strip_prefix(".cache/").and_then(|name| Some(xdg.as_ref()?.join(name)));
+        let Some(root) = moved.or(cached).or_else(|| Some(home.as_ref()?.join(below_home))) else { continue };
         caches.extend(parts.iter().map(|part| if part.is_empty() { root.clone() } else { root.join(part) }));
+    }
+    for folder in caches.iter().filter(|path| !is_hidden(path)) {
+        // Where it cannot be made it cannot be written either, and the tool says so.
+        let _there = std::fs::create_dir(folder);
     }
     caches
 }
 
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
 /// Variables that put tools' caches into the slot, where the worker's user has not moved them.
-pub fn own_caches(cache: &Path, is_set: impl Fn(&str) -> bool) -> BTreeMap<OsString, OsString> {
-    let moved = OWN_CACHES.iter().filter(|(name, _)| !is_set(name));
-    moved.map(|(name, folder)| ((*name).into(), cache.join(folder).into())).collect()
+pub fn own_caches(
+    cache: &Path,
+    is_setup: bool,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> BTreeMap<OsString, OsString> {
+    let is_shared = |name: &str| is_setup && SHARED_CACHES.iter().any(|(shared, ..)| *shared == name);
+    let home = home(&variable);
+    let has = |folder: &str| home.as_ref().is_some_and(|home| home.join(folder).is_dir());
+    let homes = OWN_HOMES.iter().filter(|(_, folder)| !has(folder));
+    let caches = OWN_CACHES.iter().filter(|(name, _)| !is_shared(name));
+    let moved = caches.chain(homes).filter(|(name, _)| variable(name).is_none());
+    moved.map(|(name, folder)| ((*name).into(), cache.join(folder.trim_start_matches('.')).into())).collect()
 }
 
 /// Hosts that a set-up may reach: the usual ones, and those this machine is configured for.
@@ -181,9 +208,28 @@ mod tests {
         assert!(!caches.iter().any(|path| path.ends_with("bin") || path.ends_with(".cargo")));
         assert!(credentials(variable).contains(&"/home/ada/.ssh".into()));
         assert!(credentials(|_| Some("/".into())).iter().all(|path| path.starts_with("/etc")));
-        let own = own_caches(Path::new("/slot/cache"), |name| name == "PIP_CACHE_DIR");
-        assert!(!own.contains_key(&OsString::from("PIP_CACHE_DIR")));
-        assert_eq!(own[&OsString::from("GOCACHE")], "/slot/cache/go-build");
+    }
+
+    #[test]
+    fn tools_without_a_home_have_one_in_the_slot() {
+        let home = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir_all(home.path().join("go")).expect("made");
+        let variable = |name: &str| match name {
+            "HOME" => Some(home.path().into()),
+            "PIP_CACHE_DIR" => Some("/pip".into()),
+            _ => None,
+        };
+        let own = own_caches(Path::new("/slot/cache"), false, variable);
+        let at = |name: &str| own.get(&OsString::from(name)).and_then(|path| path.to_str());
+        assert_eq!(at("GOCACHE"), Some("/slot/cache/go-build"));
+        assert_eq!(at("CARGO_HOME"), Some("/slot/cache/cargo"));
+        assert_eq!((at("GOPATH"), at("PIP_CACHE_DIR")), (None, None));
+        assert_eq!(at("npm_config_cache"), Some("/slot/cache/npm"));
+        assert!(
+            !own_caches(Path::new("/slot/cache"), true, variable).contains_key(&OsString::from("npm_config_cache"))
+        );
+        assert!(shared_caches(variable).contains(&home.path().join("go/pkg")));
+        assert!(home.path().join("go/pkg").is_dir() && !home.path().join(".cargo").exists());
     }
 
     #[test]

@@ -55,7 +55,8 @@ fn drop_capabilities() -> Result<(), String> {
         return Ok(());
     }
     let bits = CapabilitiesSecureBits::NO_ROOT | CapabilitiesSecureBits::NO_ROOT_LOCKED;
-    rustix::thread::set_capabilities_secure_bits(bits).map_err(failed)?;
+    // A root that may not set them gains nothing by executing either: `no_new_privs` is enough.
+    let _kept = rustix::thread::set_capabilities_secure_bits(bits);
     rustix::thread::clear_ambient_capability_set().map_err(failed)?;
     let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
     rustix::thread::set_capabilities(None, sets).map_err(failed)

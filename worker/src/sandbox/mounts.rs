@@ -26,6 +26,9 @@ const OWN: &[&str] = &["/tmp", "/dev/shm"];
 /// What systems without `/usr` keep below `/run`.
 const KEPT: &[&str] = &["/run/current-system", "/run/wrappers", "/run/opengl-driver"];
 
+/// The kernel's own settings, which root may write by owning their files alone.
+const KERNEL: &[&str] = &["/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus"];
+
 /// What of a repository decides which programs git runs.
 const GUARDED: &[&str] = &["config", "hooks", "info"];
 
@@ -51,7 +54,9 @@ pub fn arrange(rules: &Rules) -> Result<(), String> {
     for (path, change) in changes(rules)? {
         match change {
             Change::Cover if path.is_dir() => cover(&path)?,
-            Change::Cover => bind(Path::new("/dev/null"), &path)?,
+            Change::Cover if path.exists() => bind(Path::new("/dev/null"), &path)?,
+            // Within a folder that is covered already.
+            Change::Cover => {}
             Change::Keep(file) => keep(&file, &path)?,
         }
     }
@@ -62,7 +67,7 @@ pub fn arrange(rules: &Rules) -> Result<(), String> {
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     rustix::mount::mount("proc", "/proc", "proc", flags, None).map_err(failed("mount", Path::new("/proc")))?;
     limit_pids(rules.limits.processes);
-    Ok(())
+    KERNEL.iter().map(Path::new).filter(|path| path.exists()).try_for_each(close)
 }
 
 fn failed(action: &'static str, path: &Path) -> impl Fn(rustix::io::Errno) -> String {
@@ -75,7 +80,7 @@ fn changes(rules: &Rules) -> Result<Vec<(PathBuf, Change)>, String> {
     covered.retain(|path| fs::symlink_metadata(path).is_ok_and(|found| !found.is_symlink()));
     covered.sort();
     covered.dedup();
-    let kept = KEPT.iter().map(PathBuf::from).chain(path_folders());
+    let kept = KEPT.iter().map(PathBuf::from).chain(named_places());
     let kept =
         kept.chain(rules.reads.iter().cloned()).filter(|path| covered.iter().any(|outer| path.starts_with(outer)));
     let mut kept: Vec<PathBuf> = kept.chain(rules.writes.iter().cloned()).filter(|path| path.exists()).collect();
@@ -93,18 +98,21 @@ fn changes(rules: &Rules) -> Result<Vec<(PathBuf, Change)>, String> {
     Ok(changes)
 }
 
-/// Where programs are looked for: a toolchain may be unpacked below `/tmp`.
-fn path_folders() -> Vec<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .filter(|folder| folder.is_absolute())
-        .filter_map(|folder| folder.canonicalize().ok())
+/// What lies in `/tmp` and the program's variables name: a toolchain may be unpacked there, a home be there.
+fn named_places() -> Vec<PathBuf> {
+    let shared = Path::new(OWN[0]);
+    let named = std::env::vars_os().flat_map(|(_, value)| std::env::split_paths(&value).collect::<Vec<_>>());
+    named
+        .filter(|path| path.starts_with(shared))
+        .filter_map(|path| path.canonicalize().ok())
+        .filter(|path| path.starts_with(shared) && path != shared)
         .collect()
 }
 
 fn cover(path: &Path) -> Result<(), String> {
     let own = OWN.iter().any(|own| Path::new(own) == path);
-    let mode = if own { c"mode=1777" } else { c"mode=0755" };
+    // What lies there is memory, which no limit of a process counts.
+    let mode = if own { c"mode=1777,size=1g" } else { c"mode=0755,size=1m" };
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
     rustix::mount::mount("tmpfs", path, "tmpfs", flags, mode).map_err(failed("cover", path))
 }
@@ -188,12 +196,14 @@ fn guard(git: &Path) -> Result<(), String> {
         return Ok(());
     }
     bind(git, git)?;
-    for path in GUARDED.iter().map(|name| git.join(name)).filter(|path| path.exists()) {
-        bind(&path, &path)?;
-        let flags = MountFlags::BIND | MountFlags::RDONLY | own_flags(&path);
-        rustix::mount::mount_remount(&path, flags, c"").map_err(failed("close", &path))?;
-    }
-    Ok(())
+    GUARDED.iter().map(|name| git.join(name)).filter(|path| path.exists()).try_for_each(|path| close(&path))
+}
+
+/// A read-only mount of its own.
+fn close(path: &Path) -> Result<(), String> {
+    bind(path, path)?;
+    let flags = MountFlags::BIND | MountFlags::RDONLY | own_flags(path);
+    rustix::mount::mount_remount(path, flags, c"").map_err(failed("close", path))
 }
 
 /// The flags of the mount at a path, which a user namespace may not take away.

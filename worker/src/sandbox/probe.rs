@@ -75,7 +75,7 @@ impl Found {
 const OPEN: [(&str, &str); 4] = [
     (
         "namespaces",
-        "the repository in the workspace, unix sockets' own folders and modes of other files are not guarded, daemons are ended one by one",
+        "hooks and configuration of the workspace's repository and modes of files outside are not guarded, /tmp cannot be written, daemons are ended one by one",
     ),
     (
         "network namespace",
@@ -136,7 +136,7 @@ pub async fn probe(shim: &[OsString]) -> Found {
             Err(why) => found.missing.push(missing(name, why)),
         }
     }
-    found.nests = succeeded(shim, &at, NEST_STAGE, Some(rules(&at, layers))).await.is_ok();
+    found.nests = succeeded(shim, &at, NEST_STAGE, Some(rules(shim, &at, layers))).await.is_ok();
     found.layers = layers;
     found
 }
@@ -148,12 +148,14 @@ async fn landlock(shim: &[OsString], at: &Path) -> u32 {
     }
 }
 
-fn rules(at: &Path, layers: Layers) -> Rules {
-    Rules { layers, writes: vec![at.to_owned()], ..Rules::default() }
+/// The probe is this binary, wherever it lies.
+fn rules(shim: &[OsString], at: &Path, layers: Layers) -> Rules {
+    let own = shim.first().and_then(|own| Path::new(own).canonicalize().ok());
+    Rules { layers, writes: vec![at.to_owned()], reads: own.into_iter().collect(), ..Rules::default() }
 }
 
 async fn tried(shim: &[OsString], at: &Path, layers: Layers) -> Result<(), String> {
-    succeeded(shim, at, NOTHING_STAGE, Some(rules(at, layers))).await.map(drop)
+    succeeded(shim, at, NOTHING_STAGE, Some(rules(shim, at, layers))).await.map(drop)
 }
 
 async fn succeeded(shim: &[OsString], at: &Path, stage: &str, rules: Option<Rules>) -> Result<ProcessOutcome, String> {

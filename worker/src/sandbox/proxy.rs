@@ -43,8 +43,9 @@ struct Passes {
 struct Door {
     open: Mutex<Passes>,
     refused: Mutex<BTreeSet<String>>,
-    /// A proxy that the machine itself goes through.
+    /// A proxy that the machine itself goes through, and the names it goes to without (`NO_PROXY`).
     upstream: Option<(String, u16)>,
+    direct: Vec<String>,
 }
 
 /// A running proxy; it ends when this is dropped.
@@ -80,7 +81,10 @@ impl Proxy {
         let listener = TcpListener::from_std(listener)?;
         let named = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
         let upstream = named.iter().find_map(|name| std::env::var(name).ok()).as_deref().and_then(upstream_of);
-        let door = Arc::new(Door { upstream, ..Door::default() });
+        let direct = ["NO_PROXY", "no_proxy"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default();
+        let direct = direct.split(',').map(|name| name.trim().trim_start_matches('.').to_ascii_lowercase());
+        let direct = direct.filter(|name| !name.is_empty()).collect();
+        let door = Arc::new(Door { upstream, direct, ..Door::default() });
         let task = tokio::spawn(accept(listener, Arc::clone(&door)));
         Ok(Self { door, task })
     }
@@ -233,7 +237,7 @@ impl Door {
 
     async fn connect(&self, asked: &Asked, pattern: &HostPattern) -> std::io::Result<TcpStream> {
         let host = asked.host.trim_start_matches('[').trim_end_matches(']');
-        if let Some((proxy, port)) = self.upstream.as_ref().filter(|_| address(host).is_none() && host != "localhost") {
+        if let Some((proxy, port)) = self.upstream.as_ref().filter(|_| !is_direct(&self.direct, host)) {
             let mut server = TcpStream::connect((proxy.as_str(), *port)).await?;
             tunnel(&mut server, &asked.host, asked.port).await?;
             return Ok(server);
@@ -245,6 +249,14 @@ impl Door {
         }
         TcpStream::connect(addresses.as_slice()).await
     }
+}
+
+/// Whether the machine goes to a host without its proxy.
+fn is_direct(direct: &[String], host: &str) -> bool {
+    let host = host.to_ascii_lowercase();
+    let is_at =
+        |name: &String| host.strip_suffix(name.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    address(&host).is_some() || host == "localhost" || direct.iter().any(|name| name == "*" || is_at(name))
 }
 
 /// Asks the machine's own proxy for a tunnel.
@@ -319,6 +331,23 @@ mod tests {
         drop(pass);
         assert!(answer(at, &get("localhost")).await.starts_with("HTTP/1.1 403"));
         assert_eq!(proxy.refused().len(), 3, "{:?}", proxy.refused());
+    }
+
+    #[test]
+    fn what_the_machine_reaches_directly_is_reached_directly() {
+        let direct = ["corp".to_owned(), "near.example".to_owned()];
+        for (host, is) in [
+            ("git.corp", true),
+            ("CORP", true),
+            ("notcorp", false),
+            ("near.example", true),
+            ("example", false),
+            ("localhost", true),
+            ("10.0.0.1", true),
+        ] {
+            assert_eq!(is_direct(&direct, host), is, "{host}");
+        }
+        assert!(is_direct(&["*".to_owned()], "example.org"));
     }
 
     #[test]
