@@ -1,6 +1,7 @@
 //! `longhaul run` and `longhaul resume`.
 
 use longhaul_common::JobId;
+use longhaul_common::git::required_version;
 use longhaul_common::server::ServerAccess;
 use longhaul_coordinator::control::Control;
 use longhaul_coordinator::coordinator::OpenError;
@@ -21,6 +22,7 @@ pub async fn run(context: &Context, args: &RunArgs) -> anyhow::Result<Exit> {
     if let Some(server) = &context.server {
         return run_there(context, args, server).await;
     }
+    required_version()?;
     let context = &context.with_sandbox(&args.sandbox);
     required(&sandbox_settings(context, &context.settings)?).await?;
     let Opened { job, note } = open_file(context, &args.file.file, args.new, args.parallel)?;
@@ -99,6 +101,7 @@ pub async fn resume(context: &Context, args: &ResumeArgs) -> anyhow::Result<Exit
     if context.server.is_some() {
         return resume_there(context, args).await;
     }
+    required_version()?;
     let context = &context.with_sandbox(&args.sandbox);
     required(&sandbox_settings(context, &context.settings)?).await?;
     let id = context.find_job(args.job.job.as_deref())?;
