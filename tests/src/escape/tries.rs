@@ -24,7 +24,7 @@ pub fn attempt(what: &str, to: &[&str]) -> anyhow::Result<String> {
         "remove" => fs::remove_file(first).map(|()| "removed".to_owned()).map_err(Into::into),
         "move-in" => fs::rename(first, "moved").map(|()| "moved".to_owned()).map_err(Into::into),
         "chmod" => Ok(fs::set_permissions(first, fs::Permissions::from_mode(0o777)).map(|()| "changed".to_owned())?),
-        "read" => fs::read_to_string(first).map_err(Into::into),
+        "read" => read(first),
         "read-any" => {
             to.iter().find_map(|path| fs::read(path).ok()).map(|bytes| format!("{} bytes", bytes.len())).context("none")
         }
@@ -34,11 +34,11 @@ pub fn attempt(what: &str, to: &[&str]) -> anyhow::Result<String> {
         }
         "read-by-link" => {
             std::os::unix::fs::symlink(first, "link")?;
-            fs::read_to_string("link").map_err(Into::into)
+            read("link")
         }
         "read-by-hard-link" => {
             fs::hard_link(first, "hard")?;
-            fs::read_to_string("hard").map_err(Into::into)
+            read("hard")
         }
         "move-git" => {
             fs::rename(".git", "git-before")?;
@@ -92,6 +92,13 @@ pub fn attempt(what: &str, to: &[&str]) -> anyhow::Result<String> {
 
 fn done(escaped: bool, what: &str) -> anyhow::Result<String> {
     if escaped { Ok(what.to_owned()) } else { bail!("refused") }
+}
+
+/// What is covered is there and empty.
+fn read(path: &str) -> anyhow::Result<String> {
+    let text = fs::read_to_string(path)?;
+    anyhow::ensure!(!text.is_empty(), "it is empty");
+    Ok(text)
 }
 
 fn append(path: &str) -> std::io::Result<()> {
