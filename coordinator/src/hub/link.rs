@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use longhaul_common::bus::{Bus as _, Link, Message, Subject};
+use longhaul_common::bus::{Link, Message, Subject};
 use longhaul_proto::{Hello, PROTOCOL, PROTOCOL_MIN, ToWorker, to_worker};
 use prost::Message as _;
 
