@@ -6,6 +6,7 @@
 
 pub mod bus;
 pub mod git;
+pub mod hosts;
 pub mod id;
 pub mod layout;
 pub mod model_policy;
