@@ -239,14 +239,14 @@ async fn sub_agents_do_pieces_within_number_depth_and_cost() {
             json!({"text": "There are 7."}),
         ];
         let model = model(json!({
-            "steps": steps, "cases": [{"when": "You are a sub-agent: ", "steps": apart}]
+            "turns": [steps, [{"text": "Done now."}]], "cases": [{"when": "You are a sub-agent: ", "steps": apart}]
         }))
         .await;
         let mut hands = Recorder { reports: vec!["a check fails"], ..Recorder::default() };
         let mut crew = Crew { left: 2, depth: 1, ..Crew::default() };
         let mut whole = conversation(&model, api, "general", "The parent's own words.");
         let ending = run_with(&mut whole, &mut hands, Limits::default(), &mut crew).await;
-        assert!(matches!(&ending, Ending::Done(words) if words == "Done."), "{api:?}: {ending:?}");
+        assert!(matches!(&ending, Ending::Done(words) if words == "Done now."), "{api:?}: {ending:?}");
         assert_eq!((crew.made, crew.left), (2, 0));
         assert_eq!(hands.calls, [r#"Shell {"command":"wc"}"#; 2], "{api:?}: in the parent's workspace");
         assert!(hands.reports.is_empty(), "checks are the parent's, and were asked for once it was done");
