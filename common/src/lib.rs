@@ -8,6 +8,7 @@ pub mod bus;
 pub mod git;
 pub mod id;
 pub mod layout;
+pub mod log_file;
 pub mod model_policy;
 pub mod notify;
 pub mod patch;

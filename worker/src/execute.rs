@@ -1,6 +1,7 @@
 //! Drives the machine of one attempt: does each step, tells what happened, builds the result.
 
 mod rung;
+mod talk;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -55,7 +56,7 @@ pub async fn execute(execution: Arc<Execution>, work: Work, pack: PathBuf) -> Fi
     Finished {
         outcome: Some(outcome),
         timing: Some(attempt.timing),
-        usage: Some(Usage::default()),
+        usage: Some(attempt.usage),
         logs: attempt.execution.logs(),
     }
 }
@@ -77,6 +78,7 @@ struct Attempt {
     saver: Saver,
     rung: u32,
     timing: Timing,
+    usage: Usage,
 }
 
 fn refused(class: FailureClass, message: impl Into<String>) -> Told {
@@ -127,7 +129,14 @@ impl Attempt {
             running: String::new(),
             author: String::new(),
             timing: Timing::default(),
+            usage: Usage::default(),
         })
+    }
+
+    /// An agent used so much.
+    fn used(&mut self, tokens: u64, usd_micros: u64) {
+        self.usage.tokens = self.usage.tokens.saturating_add(tokens);
+        self.usage.usd_micros = self.usage.usd_micros.saturating_add(usd_micros);
     }
 
     fn checks(&self) -> usize {

@@ -85,6 +85,8 @@ pub struct Program {
     pub env: BTreeMap<OsString, OsString>,
     /// File on its stdin.
     pub stdin: Option<PathBuf>,
+    /// File for its stdout; its log otherwise.
+    pub stdout: Option<PathBuf>,
     /// Wall time limit; the execution's own deadline holds as well.
     pub timeout: Option<Duration>,
     /// Longest time without output.
@@ -188,17 +190,28 @@ impl Execution {
 
     /// Runs a program in the workspace; its log becomes part of the result.
     pub async fn run(&self, purpose: Purpose, program: Program) -> Result<ProcessOutcome, ProcessError> {
+        self.run_until(purpose, program, &self.cancel).await
+    }
+
+    /// The same with an end of its own.
+    pub async fn run_until(
+        &self,
+        purpose: Purpose,
+        program: Program,
+        cancel: &CancellationToken,
+    ) -> Result<ProcessOutcome, ProcessError> {
         let mut env = variables(purpose, &self.repo_env, &self.slot.tmp());
         env.insert("LONGHAUL_JOB".into(), self.assignment.job.clone().into());
         env.extend(program.env);
         let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let timeout = [left, program.timeout].into_iter().flatten().min();
-        let log = self.log_name(&program.name);
+        let log = self.log_name(&program.name, "log");
         let spec = ProcessSpec {
             argv: program.argv,
             cwd: self.slot.ws(),
             env,
             stdin: program.stdin,
+            stdout: program.stdout,
             timeout,
             idle_timeout: program.idle_timeout,
             secrets: self.secrets(),
@@ -206,7 +219,7 @@ impl Execution {
             output_bytes_max: self.assignment.policy.as_ref().map_or(0, |policy| policy.max_output_bytes),
             on_line: Some(self.lines()),
         };
-        let outcome = crate::process::run(&self.config.shim, spec, &self.cancel).await?;
+        let outcome = crate::process::run(&self.config.shim, spec, cancel).await?;
         let file = LogFile { name: log, hash: outcome.log.hash.to_vec(), bytes: outcome.log.bytes };
         self.logs.lock().unwrap_or_else(PoisonError::into_inner).push(file);
         Ok(outcome)
@@ -217,10 +230,27 @@ impl Execution {
     }
 
     /// `03-check`: in order of their start, with nothing a name could break.
-    fn log_name(&self, name: &str) -> String {
+    fn log_name(&self, name: &str, ending: &str) -> String {
         let number = std::fs::read_dir(&self.logs_dir).map_or(0, Iterator::count);
         let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(40).collect();
-        format!("{:02}-{name}.log", number + 1)
+        format!("{:02}-{name}.{ending}", number + 1)
+    }
+
+    /// A trace among the logs: its name, and where to write it.
+    pub fn trace_file(&self, name: &str) -> (String, PathBuf) {
+        let name = self.log_name(name, "trace.jsonl.zst");
+        let path = self.logs_dir.join(&name);
+        (name, path)
+    }
+
+    /// Makes a file among the logs, which is whole now, part of the result.
+    pub async fn keep_file(&self, name: String, path: PathBuf) {
+        let read = tokio::task::spawn_blocking(move || std::fs::read(path));
+        if let Ok(Ok(content)) = read.await {
+            let hash = blake3::hash(&content).as_bytes().to_vec();
+            let file = LogFile { name, hash, bytes: content.len() as u64 };
+            self.logs.lock().unwrap_or_else(PoisonError::into_inner).push(file);
+        }
     }
 
     /// As [`Execution::run`] for a command as the user wrote it; a failure is of `class`.

@@ -242,7 +242,10 @@ impl Inbox {
                 if meant { self.begin_drain() } else { None }
             }
             to_worker::Message::Steer(steer) => {
-                tracing::info!(job = steer.job, id = steer.id, "no agent of this worker takes words while it runs");
+                let key = key_of(&steer.job, steer.id)?;
+                if let Err(error) = self.worker.config.live.steer(&key, steer.text) {
+                    tracing::info!(job = %key.job, id = key.id, %error, "words reach no agent");
+                }
                 None
             }
         }

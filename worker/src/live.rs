@@ -57,6 +57,22 @@ struct Running {
     since_ms: i64,
     lines: VecDeque<TraceLine>,
     new: broadcast::Sender<TraceLine>,
+    /// The ear of an agent that takes words while it runs.
+    words: Option<mpsc::Sender<String>>,
+}
+
+/// Why words reach no agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unheard {
+    /// The assignment is not executed here.
+    #[error("it is not executed here now")]
+    NotHere,
+    /// Its present step takes none.
+    #[error("what runs at the moment takes no words; add a remark with retry instead")]
+    TakesNone,
+    /// Those before wait still.
+    #[error("the agent has not taken the words before these yet; try again")]
+    Busy,
 }
 
 impl Default for Live {
@@ -80,6 +96,7 @@ impl Live {
             since_ms: now_ms(),
             lines: VecDeque::new(),
             new: broadcast::channel(BEHIND_MAX).0,
+            words: None,
         };
         self.state().running.insert(key.clone(), running);
         Shown { live: self.clone(), key: key.clone() }
@@ -114,6 +131,15 @@ impl Live {
         Some((running.lines.iter().cloned().collect(), running.new.subscribe()))
     }
 
+    /// Hands words to the agent of an assignment.
+    pub fn steer(&self, key: &Key, text: String) -> Result<(), Unheard> {
+        let words = self.state().running.get(key).ok_or(Unheard::NotHere)?.words.clone();
+        words.ok_or(Unheard::TakesNone)?.try_send(text).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Unheard::Busy,
+            mpsc::error::TrySendError::Closed(_) => Unheard::TakesNone,
+        })
+    }
+
     /// Hands a request to the worker; false when it is too busy or gone.
     pub fn ask(&self, request: Request) -> bool {
         self.requests.try_send(request).is_ok()
@@ -140,6 +166,14 @@ impl Shown {
         self.line("");
     }
 
+    /// The present step takes words until the value is dropped.
+    pub fn listen(self: &Arc<Self>, words: mpsc::Sender<String>) -> Listening {
+        if let Some(running) = self.live.state().running.get_mut(&self.key) {
+            running.words = Some(words);
+        }
+        Listening(Arc::clone(self))
+    }
+
     /// A line of output.
     pub fn line(&self, line: &str) {
         let mut state = self.live.state();
@@ -159,6 +193,18 @@ impl Shown {
     }
 }
 
+/// An agent that takes words.
+#[derive(Debug)]
+pub struct Listening(Arc<Shown>);
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        if let Some(running) = self.0.live.state().running.get_mut(&self.0.key) {
+            running.words = None;
+        }
+    }
+}
+
 impl Drop for Shown {
     fn drop(&mut self) {
         self.live.state().running.remove(&self.key);
@@ -173,6 +219,22 @@ fn now_ms() -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_reach_who_listens_for_as_long_as_it_does() {
+        let live = Live::default();
+        let key = Key { job: "a".parse().expect("a name"), id: 3 };
+        let say = || live.steer(&key, "left".to_owned());
+        assert_eq!(say(), Err(Unheard::NotHere));
+        let shown = Arc::new(live.begin(&key, "s"));
+        assert_eq!(say(), Err(Unheard::TakesNone));
+        let (words, mut heard) = mpsc::channel(1);
+        let listening = shown.listen(words);
+        assert_eq!((say(), say()), (Ok(()), Err(Unheard::Busy)));
+        assert_eq!(heard.try_recv().as_deref(), Ok("left"));
+        drop(listening);
+        assert_eq!(say(), Err(Unheard::TakesNone));
+    }
 
     #[test]
     fn the_last_lines_are_kept_and_new_ones_come() {

@@ -9,7 +9,7 @@ use longhaul_common::text::clip_head;
 use longhaul_proto::{FromWorker, Progress, Report, from_worker, report};
 use prost::Message as _;
 
-use crate::live::Shown;
+use crate::live::{Listening, Shown};
 use crate::process::OnLine;
 use crate::session::desk::Key;
 
@@ -45,6 +45,11 @@ impl Reporter {
         *self.now.lock().unwrap_or_else(PoisonError::into_inner) = (step.to_owned(), None);
         self.shown.step(step);
         self.send(step, "");
+    }
+
+    /// The agent that works takes words until the value is dropped.
+    pub fn listen(&self, words: tokio::sync::mpsc::Sender<String>) -> Listening {
+        self.shown.listen(words)
     }
 
     /// A callback for the lines of the current step's output.

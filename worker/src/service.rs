@@ -25,7 +25,7 @@ use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
 
 use crate::credential::Credential;
-use crate::live::{self, Live};
+use crate::live::{self, Live, Unheard};
 use crate::session::desk::Key;
 
 /// Time between two keepalive pings to those who are attached.
@@ -200,11 +200,13 @@ impl Worker for Door {
     }
 
     async fn steer(&self, request: Request<SteerWork>) -> Result<Response<WorkReply>, Status> {
-        let SteerWork { job, id, .. } = request.into_inner();
-        if self.live.attach(&key_of(&job, id)?).is_none() {
-            return Err(Status::not_found(format!("{job} {id} is not executed here now")));
+        let SteerWork { job, id, text } = request.into_inner();
+        match self.live.steer(&key_of(&job, id)?, text) {
+            Ok(()) => Ok(Response::new(WorkReply { note: format!("the agent of {job} {id} is told") })),
+            Err(error @ Unheard::NotHere) => Err(Status::not_found(format!("{job} {id}: {error}"))),
+            Err(error @ Unheard::TakesNone) => Err(Status::failed_precondition(error.to_string())),
+            Err(error @ Unheard::Busy) => Err(Status::unavailable(error.to_string())),
         }
-        Err(Status::failed_precondition("the agent takes no words while it runs; add a remark with retry instead"))
     }
 
     async fn cancel(&self, request: Request<CancelWork>) -> Result<Response<WorkReply>, Status> {

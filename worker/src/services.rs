@@ -68,6 +68,7 @@ impl Services {
             cwd: slot.ws(),
             env,
             stdin: None,
+            stdout: None,
             timeout: None,
             idle_timeout: None,
             secrets: self.execution.secrets(),

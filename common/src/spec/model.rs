@@ -131,23 +131,78 @@ pub enum AgentKind {
     Codemod,
     /// Any program.
     Command,
+    /// An agent that speaks the Agent Client Protocol.
+    Acp,
+    /// Codex, through its App Server.
+    Codex,
 }
 
 /// Something that does work inside a workspace.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AgentTable {
-    /// "codemod" (ast-grep rules) or "command" (any program).
+    /// "codemod" (ast-grep rules), "command" (any program), "acp" (an agent that speaks the Agent Client Protocol) or "codex".
     pub kind: At<AgentKind>,
     /// For a codemod: the file of ast-grep rules, relative to the job file.
     pub rules: Option<At<String>>,
-    /// For a command: the program; it gets the subtask as JSON on stdin. `{job_dir}` is the job file's folder.
+    /// For a command: the program; it gets the subtask as JSON on stdin. `{job_dir}` is the job file's folder. For an acp
+    /// or a codex: what starts it, where it is not the usual command.
     pub run: Option<At<CommandLine>>,
-    /// For a command: wall time of one execution; the subtask's own limit when left out.
+    /// Wall time of one execution or session; the subtask's own limit when left out. Not for a codemod.
     pub timeout: Option<At<Period>>,
-    /// For a command: environment variables set for it.
+    /// Environment variables set for it. Not for a codemod.
     #[serde(default)]
     pub env: BTreeMap<String, At<String>>,
+    /// For an acp: "opencode", "codex-acp", "claude-agent-acp" or "gemini", whose configuration is written for each attempt.
+    pub program: Option<At<AgentProgram>>,
+    /// For an acp or a codex: the model; the program's own choice when left out.
+    pub model: Option<At<String>>,
+    /// For an acp or a codex: name of the provider its models are at, through the gateway; its own login when left out.
+    pub provider: Option<At<String>>,
+    /// For an acp: id of its session mode. For a codex: its own sandbox, "read-only", "workspace-write" (when left out) or "danger-full-access".
+    pub mode: Option<At<String>>,
+    /// For a codex: reasoning effort, e.g. "high".
+    pub effort: Option<At<String>>,
+    /// For an acp or a codex: what is answered when it asks whether it may.
+    pub permissions: Option<At<PermissionsTable>>,
+}
+
+/// A program that speaks the Agent Client Protocol and whose configuration is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AgentProgram {
+    /// opencode.
+    Opencode,
+    /// Codex behind its adapter.
+    CodexAcp,
+    /// Claude Code behind its adapter.
+    ClaudeAgentAcp,
+    /// Gemini CLI.
+    Gemini,
+}
+
+/// An answer to an agent that asks whether it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Permission {
+    /// Yes, this once.
+    Allow,
+    /// No.
+    Reject,
+}
+
+/// Answers by kind of action.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PermissionsTable {
+    /// To read and search files; "allow" when left out.
+    pub read: Option<Permission>,
+    /// To change, move and delete files; "allow" when left out.
+    pub edit: Option<Permission>,
+    /// To run commands, and for whatever is of no known kind; "allow" when left out.
+    pub execute: Option<Permission>,
+    /// To fetch from the network; "reject" when left out.
+    pub fetch: Option<Permission>,
 }
 
 /// One subtask.

@@ -1,15 +1,18 @@
 //! Agents with everything that determines what they do: the bytes of rule files, and the hashes of
 //! the files of the job folder that a command names as `{job_dir}/…`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Component, Path};
 
 use longhaul_common::spec::{
-    AgentKind, AgentTable, At, CommandLine, INPUT_BYTES_MAX, INPUT_FILES_MAX, JobFile, Problem,
+    AgentKind, AgentProgram, AgentTable, At, CommandLine, INPUT_BYTES_MAX, INPUT_FILES_MAX, JobFile, Permission,
+    Problem,
 };
 use longhaul_proto as proto;
 use proto::agent::Kind;
+
+use super::models;
 
 /// What stands for the job file's folder in a command.
 const JOB_DIR: &str = "{job_dir}/";
@@ -21,6 +24,16 @@ pub(super) fn resolve(file: &JobFile, job_dir: &Path, problems: &mut Vec<Problem
         let kind = match table.kind.value {
             AgentKind::Codemod => codemod(file, table, job_dir, problems).map(Kind::Codemod),
             AgentKind::Command => command(file, table, job_dir, problems).map(Kind::Command),
+            AgentKind::Acp => Some(Kind::Acp(proto::AcpAgent {
+                program: Some(program(file, table, job_dir, problems)),
+                preset: table.program.as_ref().map(|preset| preset_name(preset.value).to_owned()).unwrap_or_default(),
+                mode: text(&table.mode),
+            })),
+            AgentKind::Codex => Some(Kind::Codex(proto::CodexAgent {
+                program: Some(program(file, table, job_dir, problems)),
+                effort: text(&table.effort),
+                sandbox: table.mode.as_ref().map_or("workspace-write", |mode| mode.as_str()).to_owned(),
+            })),
         };
         agents.push(proto::Agent { name: name.clone(), kind });
     }
@@ -60,8 +73,22 @@ fn command(
     problems: &mut Vec<Problem>,
 ) -> Option<proto::CommandAgent> {
     let run = table.run.as_ref()?;
+    Some(proto::CommandAgent {
+        run: Some(run.to_proto()),
+        timeout_ms: table.timeout.as_ref().map_or(0, |timeout| timeout.0),
+        env: env(table),
+        inputs: own_inputs(file, table, job_dir, problems),
+    })
+}
+
+fn env(table: &AgentTable) -> BTreeMap<String, String> {
+    table.env.iter().map(|(key, value)| (key.clone(), value.value.clone())).collect()
+}
+
+/// The files of the job folder that an agent's command and environment name.
+fn own_inputs(file: &JobFile, table: &AgentTable, job_dir: &Path, problems: &mut Vec<Problem>) -> Vec<String> {
     let mut hashes = BTreeSet::new();
-    let parts = texts(run).into_iter().map(|text| (text, run.span()));
+    let parts = table.run.iter().flat_map(|run| texts(run).into_iter().map(|text| (text, run.span())));
     let settings = table.env.values().map(|value| (value.value.as_str(), value.span()));
     for (text, span) in parts.chain(settings) {
         match inputs(text, job_dir) {
@@ -69,12 +96,50 @@ fn command(
             Err(error) => problems.push(missing_input(file, span, &error)),
         }
     }
-    Some(proto::CommandAgent {
-        run: Some(run.to_proto()),
+    hashes.into_iter().collect()
+}
+
+/// What agents that talk have in common.
+fn program(file: &JobFile, table: &AgentTable, job_dir: &Path, problems: &mut Vec<Problem>) -> proto::AgentProgram {
+    let provider = table.provider.as_ref().and_then(|name| Some((name, file.provider.get(&name.value)?)));
+    let asked = table.permissions.as_ref().map(|table| table.value.clone()).unwrap_or_default();
+    proto::AgentProgram {
+        run: table.run.as_ref().map(|run| run.to_proto()),
+        env: env(table),
+        inputs: own_inputs(file, table, job_dir, problems),
+        model: text(&table.model),
+        prices: if provider.is_some() { models::prices(file) } else { Vec::new() },
+        provider: provider.map(|(name, table)| models::provider(name, table)),
+        permissions: Some(proto::Permissions {
+            read: answer(asked.read, Permission::Allow),
+            edit: answer(asked.edit, Permission::Allow),
+            execute: answer(asked.execute, Permission::Allow),
+            fetch: answer(asked.fetch, Permission::Reject),
+        }),
         timeout_ms: table.timeout.as_ref().map_or(0, |timeout| timeout.0),
-        env: table.env.iter().map(|(key, value)| (key.clone(), value.value.clone())).collect(),
-        inputs: hashes.into_iter().collect(),
-    })
+    }
+}
+
+fn text(text: &Option<At<String>>) -> String {
+    text.as_ref().map(|text| text.value.clone()).unwrap_or_default()
+}
+
+fn answer(written: Option<Permission>, otherwise: Permission) -> String {
+    match written.unwrap_or(otherwise) {
+        Permission::Allow => "allow",
+        Permission::Reject => "reject",
+    }
+    .to_owned()
+}
+
+/// As the job file writes it.
+fn preset_name(preset: AgentProgram) -> &'static str {
+    match preset {
+        AgentProgram::Opencode => "opencode",
+        AgentProgram::CodexAcp => "codex-acp",
+        AgentProgram::ClaudeAgentAcp => "claude-agent-acp",
+        AgentProgram::Gemini => "gemini",
+    }
 }
 
 /// The files of the job folder that a command names, as "path hash", sorted.

@@ -34,7 +34,8 @@ fn wip_every_ms(work: &Work<'_>, agents: &[proto::Agent]) -> u64 {
     }
     let command = |name: &str| {
         let found = agents.iter().find(|agent| agent.name == name);
-        matches!(found.and_then(|agent| agent.kind.as_ref()), Some(proto::agent::Kind::Command(_)))
+        use proto::agent::Kind;
+        matches!(found.and_then(|agent| agent.kind.as_ref()), Some(Kind::Command(_) | Kind::Acp(_) | Kind::Codex(_)))
     };
     let long = timeout_ms(work.timeout) > WIP_EVERY_MS_DEFAULT;
     if long && work.ladder.iter().any(|name| command(name)) { WIP_EVERY_MS_DEFAULT } else { 0 }

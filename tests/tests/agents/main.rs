@@ -4,3 +4,4 @@
 mod codex;
 mod gateway;
 mod model;
+mod programs;

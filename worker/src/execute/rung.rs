@@ -28,6 +28,9 @@ impl Attempt {
         match agent.kind.clone() {
             Some(agent::Kind::Codemod(codemod)) => self.codemod(codemod).await,
             Some(agent::Kind::Command(command)) => self.command(&agent, &command, before).await,
+            Some(kind @ (agent::Kind::Acp(_) | agent::Kind::Codex(_))) => {
+                Box::pin(self.talk(&agent, &kind, before)).await
+            }
             None => Told::Broken(Box::new(infrastructure(format!(
                 "this worker does not know the kind of the agent {}",
                 agent.name

@@ -87,7 +87,14 @@ fn read_spec() -> Result<ShimSpec, String> {
 fn start(spec: &ShimSpec) -> Result<Pid, String> {
     let (program, prefix) = spec.shim.split_first().ok_or("no shim to execute")?;
     let (mut errors, report) = std::io::pipe().map_err(text)?;
-    let output = std::io::stderr().as_fd().try_clone_to_owned().map_err(text)?;
+    let output = match &spec.stdout {
+        None => std::io::stderr().as_fd().try_clone_to_owned().map_err(text)?,
+        // For reading as well: so it cannot block, however a FIFO's other end is.
+        Some(path) => {
+            let opened = std::fs::File::options().read(true).write(true).open(path);
+            opened.map_err(|error| format!("cannot open {}: {error}", path.display()))?.into()
+        }
+    };
     let stdin = spec.stdin.as_deref().unwrap_or(Path::new("/dev/null"));
     let own = rustix::process::getpid().as_raw_nonzero().to_string();
     let child = Command::new(program)

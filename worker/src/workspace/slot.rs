@@ -190,7 +190,7 @@ impl Slot {
 
     /// Removes everything but the lock.
     pub fn empty(&self) -> Result<(), WorkspaceError> {
-        for name in ["ws", "git", "tmp", "slot.json"] {
+        for name in ["ws", "git", "tmp", "home", "slot.json"] {
             let path = self.root.join(name);
             remove_tree(&path).at("remove", &path)?;
         }

@@ -32,3 +32,26 @@ fn a_server_of_this_machine_may_speak_in_clear_text() {
         assert_eq!(file.provider["a"].url.value, url);
     }
 }
+
+#[test]
+fn agents_that_talk() {
+    let tables = "[provider.chat]\napi = 'openai-chat'\nurl = 'http://127.0.0.1:1/v1'\n\
+        [agent.a]\nkind = 'acp'\neffort = 'high'\n\
+        [agent.b]\nkind = 'codex'\nmode = 'workspace'\nprovider = 'chat'\n\
+        [agent.d]\nkind = 'acp'\nprogram = 'gemini'\nprovider = 'chad'\n\
+        [agent.e]\nkind = 'command'\nrun = 'x'\nmodel = 'm'\n";
+    check(
+        &format!("{HEAD}{tables}{TASK}"),
+        &[
+            "13:8: missing key `program` or `run` in the acp `a` (help: add `program`: a known one such as \"opencode\", or `run`: any command that speaks it on stdin and stdout)",
+            "14:10: `effort` means nothing for an acp (agent `a`) (help: remove it, or use kind = \"codex\")",
+            "17:8: unknown mode \"workspace\" of the codex `b` (help: did you mean `workspace-write`?)",
+            "18:12: Codex cannot talk to the provider `chat` (agent `b`) (help: name a provider with api = \"openai-responses\")",
+            "22:12: unknown provider `chad` of the agent `d` (help: did you mean `chat`?)",
+            "26:9: `model` means nothing for a command (agent `e`) (help: remove it, or use kind = \"acp\" or kind = \"codex\")",
+        ],
+    );
+    let table = "[agent.a]\nkind = 'acp'\nprogram = 'claude-agent-acp'\n[agent.a.permissions]\nexecute = 'reject'\n";
+    let file = parsed(&format!("{HEAD}{table}{TASK}")).expect("right");
+    assert!(file.agent["a"].permissions.is_some());
+}
