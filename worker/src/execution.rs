@@ -8,17 +8,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use longhaul_common::Oid;
-use longhaul_proto::{Assignment, CommandLine, Failure, FailureClass, LogFile, RepoEnv};
+use longhaul_proto::{
+    Agent, Assignment, CommandLine, Failure, FailureClass, LogFile, Provider, RepoEnv, agent, assignment,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::commit::Exclusions;
 use crate::config::{ResultSink, WorkerConfig};
 use crate::environment::{SETUP_MAX, needs_setup, present_caches, setup_digest};
 use crate::failure::{failure, infrastructure, of_run};
+use crate::gateway::Rates;
 use crate::job_files::JobFolder;
 use crate::paths::PathSet;
 use crate::process::{
-    OnLine, Placeholders, ProcessEnd, ProcessError, ProcessOutcome, ProcessSpec, Purpose, Secrets, argv_of, variables,
+    Placeholders, ProcessEnd, ProcessError, ProcessOutcome, ProcessSpec, Purpose, Secrets, argv_of, variables,
 };
 use crate::report::Reporter;
 use crate::workspace::{Slot, WorkspaceError};
@@ -120,7 +123,7 @@ impl Execution {
             sink,
             store,
             files,
-            secrets: Secrets::of(&repo_env, config.held_secrets()),
+            secrets: Secrets::of(&repo_env, config.held_secrets().into_iter().chain(provider_keys(&assignment))),
             config,
             repo_env,
             exclusions: Mutex::new(exclusions),
@@ -134,6 +137,16 @@ impl Execution {
     /// With a wall time limit for everything from now on.
     pub fn limit(&mut self, wall: Option<Duration>) {
         self.deadline = wall.map(|wall| Instant::now() + wall);
+    }
+
+    /// What is left of it; `None` where there is no limit.
+    pub fn time_left(&self) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Limits of providers of models.
+    pub fn rates(&self) -> Rates {
+        self.config.rates.clone()
     }
 
     /// `[repo.env]` of the repository.
@@ -200,12 +213,34 @@ impl Execution {
         program: Program,
         cancel: &CancellationToken,
     ) -> Result<ProcessOutcome, ProcessError> {
+        let log = self.log_name(&program.name, "log");
+        let outcome = self.start(purpose, program, self.logs_dir.join(&log), cancel).await?;
+        let file = LogFile { name: log, hash: outcome.log.hash.to_vec(), bytes: outcome.log.bytes };
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner).push(file);
+        Ok(outcome)
+    }
+
+    /// The same with its output in another file, which is no log of the result.
+    pub async fn run_to(
+        &self,
+        purpose: Purpose,
+        program: Program,
+        log: PathBuf,
+    ) -> Result<ProcessOutcome, ProcessError> {
+        self.start(purpose, program, log, &self.cancel).await
+    }
+
+    async fn start(
+        &self,
+        purpose: Purpose,
+        program: Program,
+        log: PathBuf,
+        cancel: &CancellationToken,
+    ) -> Result<ProcessOutcome, ProcessError> {
         let mut env = variables(purpose, &self.repo_env, &self.slot.tmp());
         env.insert("LONGHAUL_JOB".into(), self.assignment.job.clone().into());
         env.extend(program.env);
-        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let timeout = [left, program.timeout].into_iter().flatten().min();
-        let log = self.log_name(&program.name, "log");
+        let timeout = [self.time_left(), program.timeout].into_iter().flatten().min();
         let spec = ProcessSpec {
             argv: program.argv,
             cwd: self.slot.ws(),
@@ -215,18 +250,11 @@ impl Execution {
             timeout,
             idle_timeout: program.idle_timeout,
             secrets: self.secrets(),
-            log: self.logs_dir.join(&log),
+            log,
             output_bytes_max: self.assignment.policy.as_ref().map_or(0, |policy| policy.max_output_bytes),
-            on_line: Some(self.lines()),
+            on_line: Some(self.reporter.lines()),
         };
-        let outcome = crate::process::run(&self.config.shim, spec, cancel).await?;
-        let file = LogFile { name: log, hash: outcome.log.hash.to_vec(), bytes: outcome.log.bytes };
-        self.logs.lock().unwrap_or_else(PoisonError::into_inner).push(file);
-        Ok(outcome)
-    }
-
-    fn lines(&self) -> OnLine {
-        self.reporter.lines()
+        crate::process::run(&self.config.shim, spec, cancel).await
     }
 
     /// `03-check`: in order of their start, with nothing a name could break.
@@ -296,6 +324,23 @@ impl Execution {
         self.exclusions.lock().unwrap_or_else(PoisonError::into_inner).folders.extend(left);
         Ok(())
     }
+}
+
+/// Where the models of an agent are, if it has a gateway.
+fn provider_of(agent: &Agent) -> Option<&Provider> {
+    match &agent.kind {
+        Some(agent::Kind::Model(model)) => model.provider.as_ref(),
+        Some(agent::Kind::Acp(acp)) => acp.program.as_ref()?.provider.as_ref(),
+        Some(agent::Kind::Codex(codex)) => codex.program.as_ref()?.provider.as_ref(),
+        Some(agent::Kind::Codemod(_) | agent::Kind::Command(_)) | None => None,
+    }
+}
+
+/// The keys that the gateways of an assignment show to providers.
+fn provider_keys(assignment: &Assignment) -> Vec<String> {
+    let Some(assignment::Kind::Work(work)) = &assignment.kind else { return Vec::new() };
+    let variables = work.ladder.iter().filter_map(provider_of).map(|provider| provider.key_env.as_str());
+    variables.filter(|name| !name.is_empty()).filter_map(|name| std::env::var(name).ok()).collect()
 }
 
 fn clean_folders(caches: &[String]) -> Vec<String> {

@@ -242,10 +242,8 @@ impl Inbox {
                 if meant { self.begin_drain() } else { None }
             }
             to_worker::Message::Steer(steer) => {
-                let key = key_of(&steer.job, steer.id)?;
-                if let Err(error) = self.worker.config.live.steer(&key, steer.text) {
-                    tracing::info!(job = %key.job, id = key.id, %error, "words reach no agent");
-                }
+                let told = self.worker.config.live.tell(&key_of(&steer.job, steer.id)?, steer.text);
+                tracing::info!(job = steer.job, id = steer.id, ?told, "words for an agent");
                 None
             }
         }

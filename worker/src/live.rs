@@ -26,6 +26,9 @@ const BEHIND_MAX: usize = 1_024;
 /// Requests of the service that wait for the worker.
 const REQUESTS_MAX: usize = 64;
 
+/// Words of people that wait for an agent to read them; more are refused.
+const WORDS_MAX: usize = 64;
+
 /// What the service asks of the worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
@@ -33,6 +36,17 @@ pub enum Request {
     Cancel(Key, String),
     /// Drain within so many milliseconds; 0 is the worker's own setting.
     Drain(u64),
+}
+
+/// What became of words for an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// It reads them at the end of its turn.
+    Taken,
+    /// What runs takes none, or has not read the last ones yet.
+    NotTaken,
+    /// The assignment is not executed here.
+    Unknown,
 }
 
 /// Shared by a worker and its service; clones are the same.
@@ -57,22 +71,8 @@ struct Running {
     since_ms: i64,
     lines: VecDeque<TraceLine>,
     new: broadcast::Sender<TraceLine>,
-    /// The ear of an agent that takes words while it runs.
+    /// To an agent that takes words.
     words: Option<mpsc::Sender<String>>,
-}
-
-/// Why words reach no agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unheard {
-    /// The assignment is not executed here.
-    #[error("it is not executed here now")]
-    NotHere,
-    /// Its present step takes none.
-    #[error("what runs at the moment takes no words; add a remark with retry instead")]
-    TakesNone,
-    /// Those before wait still.
-    #[error("the agent has not taken the words before these yet; try again")]
-    Busy,
 }
 
 impl Default for Live {
@@ -131,13 +131,12 @@ impl Live {
         Some((running.lines.iter().cloned().collect(), running.new.subscribe()))
     }
 
-    /// Hands words to the agent of an assignment.
-    pub fn steer(&self, key: &Key, text: String) -> Result<(), Unheard> {
-        let words = self.state().running.get(key).ok_or(Unheard::NotHere)?.words.clone();
-        words.ok_or(Unheard::TakesNone)?.try_send(text).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Unheard::Busy,
-            mpsc::error::TrySendError::Closed(_) => Unheard::TakesNone,
-        })
+    /// Words of a person for the agent at work.
+    pub fn tell(&self, key: &Key, words: String) -> Told {
+        let state = self.state();
+        let Some(running) = state.running.get(key) else { return Told::Unknown };
+        let taken = running.words.as_ref().is_some_and(|sender| sender.try_send(words).is_ok());
+        if taken { Told::Taken } else { Told::NotTaken }
     }
 
     /// Hands a request to the worker; false when it is too busy or gone.
@@ -166,12 +165,13 @@ impl Shown {
         self.line("");
     }
 
-    /// The present step takes words until the value is dropped.
-    pub fn listen(self: &Arc<Self>, words: mpsc::Sender<String>) -> Listening {
+    /// An agent takes words from now on, until the receiver is dropped.
+    pub fn listen(&self) -> mpsc::Receiver<String> {
+        let (sender, receiver) = mpsc::channel(WORDS_MAX);
         if let Some(running) = self.live.state().running.get_mut(&self.key) {
-            running.words = Some(words);
+            running.words = Some(sender);
         }
-        Listening(Arc::clone(self))
+        receiver
     }
 
     /// A line of output.
@@ -193,18 +193,6 @@ impl Shown {
     }
 }
 
-/// An agent that takes words.
-#[derive(Debug)]
-pub struct Listening(Arc<Shown>);
-
-impl Drop for Listening {
-    fn drop(&mut self) {
-        if let Some(running) = self.0.live.state().running.get_mut(&self.0.key) {
-            running.words = None;
-        }
-    }
-}
-
 impl Drop for Shown {
     fn drop(&mut self) {
         self.live.state().running.remove(&self.key);
@@ -219,22 +207,6 @@ fn now_ms() -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn words_reach_who_listens_for_as_long_as_it_does() {
-        let live = Live::default();
-        let key = Key { job: "a".parse().expect("a name"), id: 3 };
-        let say = || live.steer(&key, "left".to_owned());
-        assert_eq!(say(), Err(Unheard::NotHere));
-        let shown = Arc::new(live.begin(&key, "s"));
-        assert_eq!(say(), Err(Unheard::TakesNone));
-        let (words, mut heard) = mpsc::channel(1);
-        let listening = shown.listen(words);
-        assert_eq!((say(), say()), (Ok(()), Err(Unheard::Busy)));
-        assert_eq!(heard.try_recv().as_deref(), Ok("left"));
-        drop(listening);
-        assert_eq!(say(), Err(Unheard::TakesNone));
-    }
 
     #[test]
     fn the_last_lines_are_kept_and_new_ones_come() {
@@ -254,5 +226,23 @@ mod tests {
         assert_eq!(live.running()[0].subtask, "s");
         drop(shown);
         assert!(new.try_recv().is_err() && live.running().is_empty());
+    }
+
+    #[test]
+    fn words_reach_an_agent_while_it_listens() {
+        let (live, key) = (Live::default(), Key { job: "a".parse().expect("a name"), id: 3 });
+        let told = |words: &str| live.tell(&key, words.to_owned());
+        assert_eq!(told("x"), Told::Unknown);
+        let shown = live.begin(&key, "s");
+        assert_eq!(told("x"), Told::NotTaken);
+        let mut words = shown.listen();
+        assert_eq!(told("use tabs"), Told::Taken);
+        assert_eq!(words.try_recv().as_deref(), Ok("use tabs"));
+        for _ in 0..WORDS_MAX {
+            assert_eq!(told("more"), Told::Taken);
+        }
+        assert_eq!(told("too much"), Told::NotTaken);
+        drop(words);
+        assert_eq!(told("x"), Told::NotTaken);
     }
 }

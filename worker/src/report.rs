@@ -9,7 +9,7 @@ use longhaul_common::text::clip_head;
 use longhaul_proto::{FromWorker, Progress, Report, from_worker, report};
 use prost::Message as _;
 
-use crate::live::{Listening, Shown};
+use crate::live::Shown;
 use crate::process::OnLine;
 use crate::session::desk::Key;
 
@@ -47,9 +47,9 @@ impl Reporter {
         self.send(step, "");
     }
 
-    /// The agent that works takes words until the value is dropped.
-    pub fn listen(&self, words: tokio::sync::mpsc::Sender<String>) -> Listening {
-        self.shown.listen(words)
+    /// Words of people for the agent at work, until the receiver is dropped.
+    pub fn listen(&self) -> tokio::sync::mpsc::Receiver<String> {
+        self.shown.listen()
     }
 
     /// A callback for the lines of the current step's output.

@@ -25,7 +25,7 @@ use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
 
 use crate::credential::Credential;
-use crate::live::{self, Live, Unheard};
+use crate::live::{self, Live, Told};
 use crate::session::desk::Key;
 
 /// Time between two keepalive pings to those who are attached.
@@ -201,11 +201,12 @@ impl Worker for Door {
 
     async fn steer(&self, request: Request<SteerWork>) -> Result<Response<WorkReply>, Status> {
         let SteerWork { job, id, text } = request.into_inner();
-        match self.live.steer(&key_of(&job, id)?, text) {
-            Ok(()) => Ok(Response::new(WorkReply { note: format!("the agent of {job} {id} is told") })),
-            Err(error @ Unheard::NotHere) => Err(Status::not_found(format!("{job} {id}: {error}"))),
-            Err(error @ Unheard::TakesNone) => Err(Status::failed_precondition(error.to_string())),
-            Err(error @ Unheard::Busy) => Err(Status::unavailable(error.to_string())),
+        match self.live.tell(&key_of(&job, id)?, text) {
+            Told::Taken => Ok(Response::new(WorkReply { note: format!("{job} {id} reads it at the end of its turn") })),
+            Told::NotTaken => Err(Status::failed_precondition(
+                "the agent takes no words while it runs; add a remark with retry instead",
+            )),
+            Told::Unknown => Err(Status::not_found(format!("{job} {id} is not executed here now"))),
         }
     }
 

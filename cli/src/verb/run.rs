@@ -1,6 +1,7 @@
 //! `longhaul run` and `longhaul resume`.
 
 use longhaul_common::JobId;
+use longhaul_common::git::required_version;
 use longhaul_common::server::ServerAccess;
 use longhaul_coordinator::control::Control;
 use longhaul_coordinator::coordinator::OpenError;
@@ -20,6 +21,7 @@ pub async fn run(context: &Context, args: &RunArgs) -> anyhow::Result<Exit> {
     if let Some(server) = &context.server {
         return run_there(context, args, server).await;
     }
+    required_version()?;
     let Opened { job, note } = open_file(context, &args.file.file, args.new, args.parallel)?;
     eprintln!("{}", style::verb_line(&style::stderr(), "Opening", &note));
     if args.detach {
@@ -84,6 +86,7 @@ pub async fn resume(context: &Context, args: &ResumeArgs) -> anyhow::Result<Exit
     if context.server.is_some() {
         return resume_there(context, args).await;
     }
+    required_version()?;
     let id = context.find_job(args.job.job.as_deref())?;
     let Opened { mut job, note } = match open_job(context, &id) {
         Err(error) if is_locked(&error) => return resume_running(context, &id, args).await,

@@ -7,11 +7,12 @@ use std::ops::Range;
 use toml::de::{DeTable, DeValue};
 
 use super::suggest::next_step;
-use super::{AgentKind, AgentProgram, AgentTable, At, JobFile, Problem, ProviderApi, Source};
+use super::{
+    AgentKind, AgentProgram, AgentTable, At, EFFORTS, JobFile, MODEL_PROFILES, Problem, ProviderApi, Source,
+    VERBOSITIES,
+};
 
-const KINDS: [&str; 4] = ["codemod", "command", "acp", "codex"];
-/// Kinds the design names and this version cannot run.
-const PLANNED: [&str; 1] = ["model"];
+const KINDS: [&str; 5] = ["codemod", "command", "model", "acp", "codex"];
 
 /// Modes of the sandbox that Codex has itself.
 const CODEX_SANDBOXES: [&str; 3] = ["read-only", "workspace-write", "danger-full-access"];
@@ -29,32 +30,56 @@ pub(super) fn refuse_kinds(root: &mut DeTable<'_>, source: &Source, problems: &m
             agents.insert(name, agent);
             continue;
         };
-        let (message, help) = if PLANNED.contains(&text.as_str()) {
-            let message = format!("agents of kind \"{text}\" are not supported yet (agent `{}`)", name.get_ref());
-            (message, "use \"acp\" or \"codex\" for an agent program; a command can start any other".to_owned())
-        } else {
-            let help = next_step(&text, KINDS, "");
-            (format!("unknown kind of agent \"{text}\" (agent `{}`)", name.get_ref()), help)
-        };
-        problems.push(source.problem(span, message, help));
+        let message = format!("unknown kind of agent \"{text}\" (agent `{}`)", name.get_ref());
+        problems.push(source.problem(span, message, next_step(&text, KINDS, "")));
     }
     names
 }
 
-/// The kind as the job file writes it.
-fn called(kind: AgentKind) -> &'static str {
-    match kind {
-        AgentKind::Codemod => "codemod",
-        AgentKind::Command => "command",
-        AgentKind::Acp => "acp",
-        AgentKind::Codex => "codex",
+impl AgentKind {
+    /// As the job file writes it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Codemod => "codemod",
+            Self::Command => "command",
+            Self::Model => "model",
+            Self::Acp => "acp",
+            Self::Codex => "codex",
+        }
     }
 }
 
-/// The kinds that a key is for.
-type Kinds = &'static [AgentKind];
+/// A key, where it is written, and the kinds that know it.
+type Key = (&'static str, Option<Range<usize>>, &'static [AgentKind]);
 
-/// Keys that an agent's kind needs or has no use for.
+/// Every key of an agent but its kind.
+fn keys(agent: &AgentTable) -> [Key; 18] {
+    use AgentKind::{Acp, Codemod, Codex, Command, Model};
+    let span = |text: &Option<At<String>>| text.as_ref().map(At::span);
+    let number = |number: &Option<At<u64>>| number.as_ref().map(At::span);
+    [
+        ("rules", span(&agent.rules), &[Codemod]),
+        ("run", agent.run.as_ref().map(At::span), &[Command, Acp, Codex]),
+        ("timeout", agent.timeout.as_ref().map(At::span), &[Command, Model, Acp, Codex]),
+        ("env", agent.env.values().next().map(At::span), &[Command, Acp, Codex]),
+        ("program", agent.program.as_ref().map(At::span), &[Acp]),
+        ("model", span(&agent.model), &[Model, Acp, Codex]),
+        ("provider", span(&agent.provider), &[Model, Acp, Codex]),
+        ("mode", span(&agent.mode), &[Acp, Codex]),
+        ("permissions", agent.permissions.as_ref().map(At::span), &[Acp, Codex]),
+        ("profile", span(&agent.profile), &[Model]),
+        ("effort", span(&agent.effort), &[Model, Codex]),
+        ("verbosity", span(&agent.verbosity), &[Model]),
+        ("skills", agent.skills.first().map(At::span), &[Model, Acp, Codex]),
+        ("preambles", agent.preambles.as_ref().map(At::span), &[Model]),
+        ("max_turns", agent.max_turns.as_ref().map(At::span), &[Model]),
+        ("max_tokens", number(&agent.max_tokens), &[Model]),
+        ("context_tokens", number(&agent.context_tokens), &[Model]),
+        ("answer_tokens", number(&agent.answer_tokens), &[Model]),
+    ]
+}
+
+/// Keys that an agent's kind needs or has no use for, and words that mean nothing.
 pub(super) fn check_agent(
     name: &str,
     agent: &At<AgentTable>,
@@ -62,57 +87,67 @@ pub(super) fn check_agent(
     source: &Source,
     problems: &mut Vec<Problem>,
 ) {
-    use AgentKind::{Acp, Codemod, Codex, Command};
     let kind = agent.kind.value;
     let mut report = |span, message: String, help: &str| problems.push(source.problem(span, message, help));
-    let keys: [(&str, Option<Range<usize>>, Kinds); 10] = [
-        ("rules", agent.rules.as_ref().map(At::span), &[Codemod]),
-        ("run", agent.run.as_ref().map(At::span), &[Command, Acp, Codex]),
-        ("timeout", agent.timeout.as_ref().map(At::span), &[Command, Acp, Codex]),
-        ("env", agent.env.values().next().map(At::span), &[Command, Acp, Codex]),
-        ("program", agent.program.as_ref().map(At::span), &[Acp]),
-        ("model", agent.model.as_ref().map(At::span), &[Acp, Codex]),
-        ("provider", agent.provider.as_ref().map(At::span), &[Acp, Codex]),
-        ("mode", agent.mode.as_ref().map(At::span), &[Acp, Codex]),
-        ("effort", agent.effort.as_ref().map(At::span), &[Codex]),
-        ("permissions", agent.permissions.as_ref().map(At::span), &[Acp, Codex]),
-    ];
-    for (key, found, kinds) in keys {
+    for (key, found, kinds) in keys(agent) {
         if let Some(span) = found.filter(|_| !kinds.contains(&kind)) {
-            let others: Vec<String> = kinds.iter().map(|&kind| format!("kind = \"{}\"", called(kind))).collect();
-            let article = if kind == Acp { "an" } else { "a" };
-            let message = format!("`{key}` means nothing for {article} {} (agent `{name}`)", called(kind));
-            report(span, message, &format!("remove it, or use {}", others.join(" or ")));
+            let article = if kind == AgentKind::Acp { "an" } else { "a" };
+            let message = format!("`{key}` means nothing for {article} {} (agent `{name}`)", kind.name());
+            let others: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+            report(span, message, &format!("remove it, or use kind = {}", any_of(&others)));
         }
     }
-    match kind {
-        Codemod if agent.rules.as_ref().is_none_or(|rules| rules.trim().is_empty()) => {
-            let help = "add `rules`: the file of ast-grep rules, relative to the job file";
-            let span = agent.rules.as_ref().map_or(agent.kind.span(), At::span);
-            report(span, format!("missing key `rules` in the codemod `{name}`"), help);
+    check_needed(name, agent, &mut report);
+    for (key, text, known) in [
+        ("profile", &agent.profile, &MODEL_PROFILES[..]),
+        ("effort", &agent.effort, &EFFORTS[..]),
+        ("verbosity", &agent.verbosity, &VERBOSITIES[..]),
+        ("mode", &agent.mode, if kind == AgentKind::Codex { &CODEX_SANDBOXES[..] } else { &[] }),
+    ] {
+        if let Some(text) = text.as_ref().filter(|text| !known.is_empty() && !known.contains(&text.as_str())) {
+            let help = next_step(text, known.iter().copied(), "leave it out");
+            report(text.span(), format!("unknown `{key}` \"{}\" (agent `{name}`)", text.value), &help);
         }
-        Command if agent.run.is_none() => {
-            let message = format!("missing key `run` in the command `{name}`");
-            report(agent.kind.span(), message, "add `run`: a shell line, or a program and its arguments");
-        }
-        Acp if agent.run.is_none() && agent.program.is_none() => {
-            let help = "add `program`: a known one such as \"opencode\", or `run`: any command that speaks it on stdin and stdout";
-            report(agent.kind.span(), format!("missing key `program` or `run` in the acp `{name}`"), help);
-        }
-        Codex => {
-            if let Some(mode) = agent.mode.as_ref().filter(|mode| !CODEX_SANDBOXES.contains(&mode.as_str())) {
-                let help = next_step(mode, CODEX_SANDBOXES, "");
-                report(mode.span(), format!("unknown mode \"{}\" of the codex `{name}`", mode.value), &help);
-            }
-        }
-        _ => {}
     }
     check_provider(name, agent, file, &mut report);
 }
 
-/// The provider has to exist, and to speak what the program speaks.
+fn check_needed(name: &str, agent: &At<AgentTable>, report: &mut impl FnMut(Range<usize>, String, &str)) {
+    let kind = agent.kind.value;
+    let mut missing = |key: &str, help: &str, span: Option<Range<usize>>| {
+        let message = format!("missing key {key} in the {} `{name}`", kind.name());
+        report(span.unwrap_or(agent.kind.span()), message, help);
+    };
+    let empty = |text: &Option<At<String>>| text.as_ref().is_none_or(|text| text.trim().is_empty());
+    let span = |text: &Option<At<String>>| text.as_ref().map(At::span);
+    match kind {
+        AgentKind::Codemod if empty(&agent.rules) => {
+            let help = "add `rules`: the file of ast-grep rules, relative to the job file";
+            missing("`rules`", help, span(&agent.rules));
+        }
+        AgentKind::Command if agent.run.is_none() => {
+            missing("`run`", "add `run`: a shell line, or a program and its arguments", None);
+        }
+        AgentKind::Acp if agent.run.is_none() && agent.program.is_none() => {
+            let help = "add `program`: a known one such as \"opencode\", or `run`: any command that speaks it on stdin and stdout";
+            missing("`program` or `run`", help, None);
+        }
+        AgentKind::Model => {
+            if empty(&agent.model) {
+                missing("`model`", "add `model`: its name at its provider", span(&agent.model));
+            }
+            if empty(&agent.provider) {
+                missing("`provider`", "add `provider`: the name of a [provider.NAME]", span(&agent.provider));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The provider has to exist, and to speak what the agent speaks.
 fn check_provider(name: &str, agent: &AgentTable, file: &JobFile, report: &mut impl FnMut(Range<usize>, String, &str)) {
-    let Some(wanted) = &agent.provider else { return };
+    use ProviderApi::{AnthropicMessages, Gemini, OpenaiChat, OpenaiResponses};
+    let Some(wanted) = agent.provider.as_ref().filter(|provider| !provider.trim().is_empty()) else { return };
     let Some(provider) = file.provider.get(&wanted.value) else {
         let known = file.provider.keys().map(String::as_str);
         let help = next_step(wanted, known, "declare it as [provider.NAME]");
@@ -120,16 +155,26 @@ fn check_provider(name: &str, agent: &AgentTable, file: &JobFile, report: &mut i
     };
     let program = agent.program.as_ref().map(|program| program.value);
     let (who, apis): (&str, &[ProviderApi]) = match (agent.kind.value, program) {
-        (AgentKind::Codex, _) => ("Codex", &[ProviderApi::OpenaiResponses]),
-        (_, Some(AgentProgram::CodexAcp)) => ("codex-acp", &[ProviderApi::OpenaiResponses]),
-        (_, Some(AgentProgram::ClaudeAgentAcp)) => ("claude-agent-acp", &[ProviderApi::AnthropicMessages]),
-        (_, Some(AgentProgram::Gemini)) => ("gemini", &[ProviderApi::Gemini]),
-        (_, Some(AgentProgram::Opencode)) => ("opencode", &[ProviderApi::OpenaiChat]),
+        (AgentKind::Model, _) => ("the loop around a model", &[OpenaiResponses, OpenaiChat, AnthropicMessages]),
+        (AgentKind::Codex, _) => ("Codex", &[OpenaiResponses]),
+        (_, Some(AgentProgram::CodexAcp)) => ("codex-acp", &[OpenaiResponses]),
+        (_, Some(AgentProgram::ClaudeAgentAcp)) => ("claude-agent-acp", &[AnthropicMessages]),
+        (_, Some(AgentProgram::Gemini)) => ("gemini", &[Gemini]),
+        (_, Some(AgentProgram::Opencode)) => ("opencode", &[OpenaiChat]),
         (_, None) => return,
     };
     if !apis.contains(&provider.api.value) {
-        let apis: Vec<String> = apis.iter().map(|api| format!("\"{}\"", api.name())).collect();
+        let apis: Vec<&str> = apis.iter().map(|api| api.name()).collect();
         let message = format!("{who} cannot talk to the provider `{}` (agent `{name}`)", wanted.value);
-        report(wanted.span(), message, &format!("name a provider with api = {}", apis.join(" or ")));
+        report(wanted.span(), message, &format!("name a provider with api = {}", any_of(&apis)));
+    }
+}
+
+/// Values to choose from: `"a", "b" or "c"`.
+fn any_of(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
+    match quoted.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+        _ => quoted.concat(),
     }
 }

@@ -131,6 +131,8 @@ pub enum AgentKind {
     Codemod,
     /// Any program.
     Command,
+    /// Longhaul's own loop around a model.
+    Model,
     /// An agent that speaks the Agent Client Protocol.
     Acp,
     /// Codex, through its App Server.
@@ -141,7 +143,7 @@ pub enum AgentKind {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AgentTable {
-    /// "codemod" (ast-grep rules), "command" (any program), "acp" (an agent that speaks the Agent Client Protocol) or "codex".
+    /// "codemod" (ast-grep rules), "command" (any program), "model" (Longhaul's own loop around a model), "acp" (an agent that speaks the Agent Client Protocol) or "codex" (Codex through its App Server).
     pub kind: At<AgentKind>,
     /// For a codemod: the file of ast-grep rules, relative to the job file.
     pub rules: Option<At<String>>,
@@ -155,16 +157,33 @@ pub struct AgentTable {
     pub env: BTreeMap<String, At<String>>,
     /// For an acp: "opencode", "codex-acp", "claude-agent-acp" or "gemini", whose configuration is written for each attempt.
     pub program: Option<At<AgentProgram>>,
-    /// For an acp or a codex: the model; the program's own choice when left out.
+    /// For a model: its name at its provider. For an acp or a codex: the same; the program's own choice when left out.
     pub model: Option<At<String>>,
-    /// For an acp or a codex: name of the provider its models are at, through the gateway; its own login when left out.
+    /// For a model: the name of its [provider.NAME]. For an acp or a codex: the same; the program's own login when left out.
     pub provider: Option<At<String>>,
     /// For an acp: id of its session mode. For a codex: its own sandbox, "read-only", "workspace-write" (when left out) or "danger-full-access".
     pub mode: Option<At<String>>,
-    /// For a codex: reasoning effort, e.g. "high".
-    pub effort: Option<At<String>>,
     /// For an acp or a codex: what is answered when it asks whether it may.
     pub permissions: Option<At<PermissionsTable>>,
+    /// For a model: the tools it gets, "gpt", "claude", "general" or "schema"; by the model's name when left out.
+    pub profile: Option<At<String>>,
+    /// For a model or a codex: how much it reasons, "none", "minimal", "low", "medium", "high", "xhigh" or "max"; as its provider has it when left out.
+    pub effort: Option<At<String>>,
+    /// For a model: how much it says, "low", "medium" or "high"; as its provider has it when left out.
+    pub verbosity: Option<At<String>>,
+    /// For a model, an acp or a codex: folders of the repository with skills (a `SKILL.md` each) that it is told of; none when left out.
+    #[serde(default)]
+    pub skills: StringList,
+    /// For a model: whether it says what it is about to do before it does it; false when left out.
+    pub preambles: Option<At<bool>>,
+    /// For a model: answers of one execution; 200 when left out.
+    pub max_turns: Option<At<u32>>,
+    /// For a model: input and output tokens of one execution; no limit when left out.
+    pub max_tokens: Option<At<u64>>,
+    /// For a model: the tokens of its window; by the model's name when left out.
+    pub context_tokens: Option<At<u64>>,
+    /// For a model: the tokens of its largest answer; by the model's name when left out.
+    pub answer_tokens: Option<At<u64>>,
 }
 
 /// A program that speaks the Agent Client Protocol and whose configuration is known.
@@ -179,6 +198,18 @@ pub enum AgentProgram {
     ClaudeAgentAcp,
     /// Gemini CLI.
     Gemini,
+}
+
+impl AgentProgram {
+    /// As the job file writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Opencode => "opencode",
+            Self::CodexAcp => "codex-acp",
+            Self::ClaudeAgentAcp => "claude-agent-acp",
+            Self::Gemini => "gemini",
+        }
+    }
 }
 
 /// An answer to an agent that asks whether it may.

@@ -6,8 +6,8 @@ use std::io;
 use std::path::{Component, Path};
 
 use longhaul_common::spec::{
-    AgentKind, AgentProgram, AgentTable, At, CommandLine, INPUT_BYTES_MAX, INPUT_FILES_MAX, JobFile, Permission,
-    Problem,
+    AgentKind, AgentTable, At, CommandLine, INPUT_BYTES_MAX, INPUT_FILES_MAX, JobFile, MODEL_TURNS_DEFAULT, Permission,
+    Problem, ProviderTable,
 };
 use longhaul_proto as proto;
 use proto::agent::Kind;
@@ -24,9 +24,10 @@ pub(super) fn resolve(file: &JobFile, job_dir: &Path, problems: &mut Vec<Problem
         let kind = match table.kind.value {
             AgentKind::Codemod => codemod(file, table, job_dir, problems).map(Kind::Codemod),
             AgentKind::Command => command(file, table, job_dir, problems).map(Kind::Command),
+            AgentKind::Model => model(file, table).map(Kind::Model),
             AgentKind::Acp => Some(Kind::Acp(proto::AcpAgent {
                 program: Some(program(file, table, job_dir, problems)),
-                preset: table.program.as_ref().map(|preset| preset_name(preset.value).to_owned()).unwrap_or_default(),
+                preset: table.program.as_ref().map(|preset| preset.value.name().to_owned()).unwrap_or_default(),
                 mode: text(&table.mode),
             })),
             AgentKind::Codex => Some(Kind::Codex(proto::CodexAgent {
@@ -101,7 +102,7 @@ fn own_inputs(file: &JobFile, table: &AgentTable, job_dir: &Path, problems: &mut
 
 /// What agents that talk have in common.
 fn program(file: &JobFile, table: &AgentTable, job_dir: &Path, problems: &mut Vec<Problem>) -> proto::AgentProgram {
-    let provider = table.provider.as_ref().and_then(|name| Some((name, file.provider.get(&name.value)?)));
+    let provider = provider(file, table);
     let asked = table.permissions.as_ref().map(|table| table.value.clone()).unwrap_or_default();
     proto::AgentProgram {
         run: table.run.as_ref().map(|run| run.to_proto()),
@@ -117,7 +118,18 @@ fn program(file: &JobFile, table: &AgentTable, job_dir: &Path, problems: &mut Ve
             fetch: answer(asked.fetch, Permission::Reject),
         }),
         timeout_ms: table.timeout.as_ref().map_or(0, |timeout| timeout.0),
+        skills: skills(table),
     }
+}
+
+/// Where its models are; `None` without one, or for one that is reported as unknown.
+fn provider<'f>(file: &'f JobFile, table: &'f AgentTable) -> Option<(&'f str, &'f ProviderTable)> {
+    let name = table.provider.as_ref()?;
+    Some((name.as_str(), &file.provider.get(&name.value)?.value))
+}
+
+fn skills(table: &AgentTable) -> Vec<String> {
+    table.skills.iter().map(|folder| folder.value.clone()).collect()
 }
 
 fn text(text: &Option<At<String>>) -> String {
@@ -132,14 +144,25 @@ fn answer(written: Option<Permission>, otherwise: Permission) -> String {
     .to_owned()
 }
 
-/// As the job file writes it.
-fn preset_name(preset: AgentProgram) -> &'static str {
-    match preset {
-        AgentProgram::Opencode => "opencode",
-        AgentProgram::CodexAcp => "codex-acp",
-        AgentProgram::ClaudeAgentAcp => "claude-agent-acp",
-        AgentProgram::Gemini => "gemini",
-    }
+/// The agent with its provider and prices, so that an assignment needs nothing beside it.
+fn model(file: &JobFile, table: &AgentTable) -> Option<proto::ModelAgent> {
+    let number = |number: &Option<At<u64>>| number.as_ref().map_or(0, |number| number.value);
+    let (name, provider) = provider(file, table)?;
+    Some(proto::ModelAgent {
+        model: text(&table.model),
+        provider: Some(models::provider(name, provider)),
+        profile: text(&table.profile),
+        effort: text(&table.effort),
+        verbosity: text(&table.verbosity),
+        preambles: table.preambles.as_ref().is_some_and(|preambles| preambles.value),
+        max_turns: table.max_turns.as_ref().map_or(MODEL_TURNS_DEFAULT, |turns| turns.value),
+        max_tokens: number(&table.max_tokens),
+        context_tokens: number(&table.context_tokens),
+        answer_tokens: number(&table.answer_tokens),
+        prices: models::prices(file),
+        timeout_ms: table.timeout.as_ref().map_or(0, |timeout| timeout.0),
+        skills: skills(table),
+    })
 }
 
 /// The files of the job folder that a command names, as "path hash", sorted.

@@ -174,6 +174,16 @@ fn agent(encoder: &mut Encoder, agent: &proto::Agent) {
             encoder.list("codex", [codex.effort.as_str(), &codex.sandbox].into_iter());
             program(encoder, codex.program.as_ref());
         }
+        Some(Kind::Model(model)) => {
+            encoder.field("model", model.model.as_bytes());
+            for (name, text) in
+                [("profile", &model.profile), ("effort", &model.effort), ("verbosity", &model.verbosity)]
+            {
+                encoder.field(name, text.as_bytes());
+            }
+            encoder.list("skills", model.skills.iter().map(String::as_str));
+            encoder.field("preambles", &[u8::from(model.preambles)]);
+        }
         None => encoder.field("agent", b"none"),
     }
 }
@@ -186,6 +196,7 @@ fn program(encoder: &mut Encoder, program: Option<&proto::AgentProgram>) {
     encoder.list("env", env.into_iter());
     encoder.list("inputs", program.inputs.iter().map(String::as_str));
     encoder.field("model", program.model.as_bytes());
+    encoder.list("skills", program.skills.iter().map(String::as_str));
     let may = program.permissions.clone().unwrap_or_default();
     encoder.list("permissions", [&may.read, &may.edit, &may.execute, &may.fetch].into_iter().map(String::as_str));
 }

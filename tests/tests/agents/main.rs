@@ -2,6 +2,10 @@
 //! programs against it without a network.
 
 mod codex;
+mod compaction;
 mod gateway;
 mod model;
+mod model_job;
 mod programs;
+mod turns;
+mod wires;

@@ -3,7 +3,7 @@
 use super::Check;
 use super::settings::between;
 use crate::spec::suggest::next_step;
-use crate::spec::{At, JobFile, PriceTable, ProviderTable};
+use crate::spec::{AgentTable, At, CONTEXT_TOKENS_MAX, CONTEXT_TOKENS_MIN, JobFile, PriceTable, ProviderTable};
 
 /// The largest limit that is still one.
 const RATE_MAX: u64 = 1_000_000_000;
@@ -15,6 +15,9 @@ pub(super) fn check(file: &JobFile, check: &mut Check<'_>) {
     for price in file.price.values() {
         check_price(price, check);
     }
+    for agent in file.agent.values() {
+        check_agent(agent, check);
+    }
     for rule in &file.policy.model {
         check.globs(&rule.paths);
         for name in rule.providers.iter().filter(|name| !file.provider.contains_key(&name.value)) {
@@ -22,6 +25,23 @@ pub(super) fn check(file: &JobFile, check: &mut Check<'_>) {
             let help = next_step(name, known, "declare it as [provider.NAME]");
             check.report(name.span(), format!("unknown provider `{}` in [[policy.model]]", name.value), help);
         }
+    }
+}
+
+/// What an agent says of a model, in numbers, and its skills.
+fn check_agent(agent: &AgentTable, check: &mut Check<'_>) {
+    check.globs(&agent.skills);
+    if let Some(turns) = &agent.max_turns {
+        between("max_turns", turns, u64::from(turns.value), 1, u64::from(u32::MAX), check);
+    }
+    if let Some(tokens) = &agent.max_tokens {
+        between("max_tokens", tokens, tokens.value, 1, u64::MAX, check);
+    }
+    if let Some(tokens) = &agent.context_tokens {
+        between("context_tokens", tokens, tokens.value, CONTEXT_TOKENS_MIN, CONTEXT_TOKENS_MAX, check);
+    }
+    if let Some(tokens) = &agent.answer_tokens {
+        between("answer_tokens", tokens, tokens.value, CONTEXT_TOKENS_MIN / 8, CONTEXT_TOKENS_MAX / 2, check);
     }
 }
 

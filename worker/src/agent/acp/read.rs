@@ -22,7 +22,7 @@ pub fn update(update: &Value) -> Vec<AgentEvent> {
             };
             [started].into_iter().chain(progress(update)).collect()
         }
-        "tool_call_update" => progress(update),
+        "tool_call_update" => arguments(update).into_iter().chain(progress(update)).collect(),
         "plan" => {
             let steps = update["entries"].as_array().into_iter().flatten();
             let steps = steps.map(|step| format!("{}: {}", text(&step["status"]), text(&step["content"]))).collect();
@@ -36,6 +36,13 @@ fn spoken(update: &Value) -> Option<String> {
     update["content"]["text"].as_str().map(str::to_owned)
 }
 
+/// The arguments of a tool's use, which some programs tell after its beginning.
+fn arguments(update: &Value) -> Option<AgentEvent> {
+    let input = update["rawInput"].as_object().filter(|input| !input.is_empty())?;
+    let (id, input) = (text(&update["toolCallId"]), Value::Object(input.clone()));
+    Some(AgentEvent::ToolUpdated { id, input, output: String::new() })
+}
+
 /// What a tool's use came to so far.
 fn progress(update: &Value) -> Vec<AgentEvent> {
     let id = text(&update["toolCallId"]);
@@ -45,7 +52,7 @@ fn progress(update: &Value) -> Vec<AgentEvent> {
         Some(status @ ("completed" | "failed")) => {
             events.push(AgentEvent::ToolEnded { id, failed: status == "failed", output });
         }
-        _ if !output.is_empty() => events.push(AgentEvent::ToolUpdated { id, output }),
+        _ if !output.is_empty() => events.push(AgentEvent::ToolUpdated { id, input: Value::Null, output }),
         _ => {}
     }
     events
@@ -157,6 +164,7 @@ mod tests {
                 "thought",
                 "tool_started",
                 "tool_updated",
+                "tool_updated",
                 "diff",
                 "tool_ended",
                 "tool_started",
@@ -165,10 +173,9 @@ mod tests {
                 "plan"
             ]
         );
-        assert!(
-            matches!(&events[2], AgentEvent::ToolStarted { kind: ToolKind::Edit, input, .. } if input["filePath"] == "/w/main.rs")
-        );
-        assert!(matches!(&events[7], AgentEvent::ToolEnded { failed: true, output, .. } if output == "no such file"));
+        assert!(matches!(&events[2], AgentEvent::ToolStarted { kind: ToolKind::Edit, .. }));
+        assert!(matches!(&events[3], AgentEvent::ToolUpdated { input, .. } if input["filePath"] == "/w/main.rs"));
+        assert!(matches!(&events[8], AgentEvent::ToolEnded { failed: true, output, .. } if output == "no such file"));
     }
 
     #[test]

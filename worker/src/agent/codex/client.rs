@@ -324,7 +324,7 @@ impl Client<'_> {
             Ok(String::from_utf8_lossy(&std::fs::read(&path)?).into_owned())
         });
         match read.await {
-            Ok(Ok(rollout)) => missing(&rollout, &self.seen).iter().for_each(|event| self.witness.tell(event)),
+            Ok(Ok(rollout)) => missing(&rollout, &self.seen).iter().for_each(|event| self.witness.note(event)),
             Ok(Err(error)) => {
                 let message = format!("the rollout cannot be read: {error}");
                 self.witness.tell(&AgentEvent::Warning { message });

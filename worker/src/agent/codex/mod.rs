@@ -12,4 +12,3 @@ mod read;
 mod rollout;
 
 pub use client::{Codex, converse};
-pub use rollout::missing;

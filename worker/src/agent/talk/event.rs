@@ -66,6 +66,9 @@ pub enum AgentEvent {
     ToolUpdated {
         /// Of which.
         id: String,
+        /// The arguments, where they were not told before.
+        #[serde(skip_serializing_if = "Value::is_null")]
+        input: Value,
         /// What came.
         output: String,
     },
@@ -110,6 +113,11 @@ pub enum AgentEvent {
     },
     /// It compacted its history.
     Compacted,
+    /// It said that it is done, and a check of the task fails.
+    CheckFailed {
+        /// What it is told of that.
+        report: String,
+    },
     /// A turn ended.
     TurnEnded {
         /// How.
@@ -141,8 +149,9 @@ impl AgentEvent {
             Self::TurnEnded { end } => format!("turn ended: {}", end.text()),
             Self::Warning { message } => format!("warning: {message}"),
             Self::Compacted => "compacted its history".to_owned(),
+            Self::Text { text } => format!("says: {}", text.trim_start()),
+            Self::CheckFailed { .. } => "a check fails".to_owned(),
             Self::Told { .. }
-            | Self::Text { .. }
             | Self::Thought { .. }
             | Self::ToolUpdated { .. }
             | Self::ToolEnded { .. }

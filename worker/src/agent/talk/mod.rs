@@ -1,4 +1,5 @@
-//! Agents that are complete programs and are talked with: what every kind of them shares.
+//! Agents with a session: complete programs that are talked with, and what the record of every
+//! session holds.
 //!
 //! A program runs through the process shim with its stdin and stdout as a conversation. Its client
 //! ([`super::acp`], [`super::codex`]) turns what it says into [`AgentEvent`]s, and the [`Witness`]
@@ -20,11 +21,11 @@ pub use error::{TalkError, failure_of_end, failure_of_error};
 pub use event::{AgentEvent, ToolKind};
 pub use keep::{Kept, keep, restore};
 pub use nonsense::Nonsense;
-pub use policy::{Answer, Asked, CommandRules, Policy};
+pub use policy::{Answer, Asked, Policy};
 pub use prompt::prompt;
 pub use turn::TurnEnd;
 pub use usage::{Totals, Used};
-pub use witness::{Progress, Witness};
+pub use witness::{OnProgress, Progress, Witness};
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -40,9 +41,6 @@ pub const CANCEL_MAX: Duration = Duration::from_millis(400);
 
 /// How long it may take to exit once its input has ended; some never do.
 pub const EXIT_MAX: Duration = Duration::from_secs(3);
-
-/// Words for a running agent that wait for it.
-pub const WORDS_MAX: usize = 16;
 
 /// What a client needs to know of a session.
 pub struct Setting {

@@ -1,0 +1,341 @@
+//! A rung whose agent is our own loop around a model.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use longhaul_common::text::clip_head;
+use longhaul_proto::{Agent, Failure, FailureClass, ModelAgent};
+
+use super::checking::{Bench, left};
+use super::{Attempt, policy, record, refused, told_of};
+use crate::agent::model::{
+    Call, CallError, Conversation, Delta, Does, Ending, Facts, Hands, Limits, Manner, Outcome, Part, Profile, Reach,
+    Remedy, SessionFile, Settings, Setup, Tokens, Toolbox, Turns, prompt,
+};
+use crate::agent::stuck::Watch;
+use crate::agent::talk::{AgentEvent, ToolKind, Totals, TurnEnd, Used, Witness};
+use crate::commit::{Snapshot, StageError, snapshot_aside};
+use crate::execution::{cancelled, limit_of};
+use crate::failure::{failure, infrastructure};
+use crate::session::Told;
+use crate::wip::{Saver, copy_index};
+use crate::workspace::WorkspaceError;
+
+/// Longest part of what a tool is given that is shown to watchers, in bytes.
+const TITLE_BYTES_MAX: usize = 200;
+
+impl Attempt {
+    pub(super) async fn model(&mut self, agent: &Agent, model: &ModelAgent, before: Option<&Failure>) -> Told {
+        match Box::pin(self.loop_of(agent, model, before)).await {
+            Ok(told) => told,
+            Err(failure) => told_of(Err(failure)),
+        }
+    }
+
+    async fn loop_of(
+        &mut self,
+        agent: &Agent,
+        model: &ModelAgent,
+        before: Option<&Failure>,
+    ) -> Result<Told, Box<Failure>> {
+        let provider = model.provider.as_ref().map(|provider| provider.name.as_str());
+        policy::may_be_sent(&self.execution, &self.work, provider)?;
+        let profile = profile(model)?;
+        self.restore_session(before).await.map_err(|error| Box::new(Failure::from(error)))?;
+        let reach = Reach::open(model, &profile, &self.execution).await?;
+        let mut setup = self.setup(model, profile, before).await?;
+        let mut session = SessionFile::new(&Saver::session_dir(&self.execution.slot), &model.model);
+        let history = session.read().map(|(history, facts)| {
+            setup.facts = facts;
+            history
+        });
+        let first = words_of(&setup.task);
+        let mut conversation = Conversation::new(reach.client.clone(), setup, history);
+        let (log, mut witness) = record::witness(&self.execution, &agent.name, Box::new(|_, _, _| {}))?;
+        witness.tell(&AgentEvent::Told { text: first, steers: false });
+        let toolbox = Toolbox::new(&self.execution).map_err(|error| Box::new(infrastructure(error.to_string())))?;
+        let mut workshop = Workshop {
+            bench: Bench { execution: &self.execution, work: &self.work, services: &mut self.services },
+            left: self.left.as_ref(),
+            toolbox,
+            witness,
+            totals: Totals::default(),
+            session: &mut session,
+            words: self.execution.reporter.listen(),
+            touched: true,
+            diff: [0; 32],
+            turn: 0,
+        };
+        let cancel = self.execution.cancel.clone();
+        let turns = Turns {
+            conversation: &mut conversation,
+            hands: &mut workshop,
+            limits: Limits { turns: model.max_turns, tokens: model.max_tokens },
+            watch: Watch::default(),
+            cancel: &cancel,
+        };
+        let time = [self.execution.time_left(), limit_of(model.timeout_ms)].into_iter().flatten().min();
+        let mut quiet = |_: Delta| {};
+        let ending = tokio::select! {
+            biased;
+            ending = turns.run(&mut quiet) => ending,
+            limit = out_of(time) => Ending::Time(limit),
+            () = self.saver.watch(self.rung) => Ending::Unanswered(CallError::Cancelled),
+        };
+        let Workshop { mut toolbox, mut witness, mut totals, .. } = workshop;
+        toolbox.close().await;
+        meter(&mut witness, &mut totals, conversation.used());
+        witness.tell(&AgentEvent::TurnEnded { end: turn_end(&ending) });
+        record::keep(&self.execution, log, witness).await;
+        let used = reach.gateway.stop().await;
+        self.used(used.tokens.total(), used.usd_micros);
+        if self.execution.leave.is_cancelled() && !matches!(ending, Ending::Done(_)) {
+            self.saver.last(self.rung).await;
+        }
+        Ok(told(&agent.name, ending))
+    }
+
+    async fn setup(
+        &self,
+        model: &ModelAgent,
+        profile: Profile,
+        before: Option<&Failure>,
+    ) -> Result<Setup, Box<Failure>> {
+        let briefing = self.briefing(&model.skills, before).await?;
+        let text = |text: &String| (!text.is_empty()).then(|| text.clone());
+        let task = self.work.task.clone().unwrap_or_default();
+        let group = if task.map.is_empty() { &task.id } else { &task.map };
+        let settings = Settings {
+            model: model.model.clone(),
+            effort: text(&model.effort),
+            verbosity: text(&model.verbosity),
+            answer_tokens: profile.answer_tokens,
+            cache_key: format!("{}/{group}", self.execution.assignment.job),
+            traits: profile.traits.clone(),
+        };
+        let mut facts = Facts::default();
+        task.constraints.iter().for_each(|constraint| facts.tell(constraint.as_str()));
+        let system = prompt::system(profile.system, Manner { preambles: model.preambles });
+        Ok(Setup { settings, system, profile, task: prompt::task(briefing), facts })
+    }
+}
+
+fn profile(model: &ModelAgent) -> Result<Profile, Box<Failure>> {
+    let named = (!model.profile.is_empty()).then_some(model.profile.as_str());
+    let Some(mut profile) = Profile::of(&model.model, named) else {
+        let message = format!("this worker knows no profile {:?}", model.profile);
+        return Err(Box::new(failure(FailureClass::Agent, message)));
+    };
+    for (own, set) in
+        [(&mut profile.context_tokens, model.context_tokens), (&mut profile.answer_tokens, model.answer_tokens)]
+    {
+        if set > 0 {
+            *own = set;
+        }
+    }
+    profile.answer_tokens = profile.answer_tokens.min(profile.context_tokens / 2);
+    let sees = profile.traits.sees;
+    Ok(if sees { profile } else { profile.without(Does::ViewImage) })
+}
+
+/// When a time is over; never without one.
+async fn out_of(time: Option<Duration>) -> Duration {
+    match time {
+        Some(limit) => {
+            tokio::time::sleep(limit).await;
+            limit
+        }
+        None => std::future::pending().await,
+    }
+}
+
+fn words(ending: &Ending) -> String {
+    match ending {
+        Ending::Done(summary) => format!("done: {summary}"),
+        Ending::Stuck(stuck) => format!("stuck ({}): {stuck}", stuck.name()),
+        Ending::Turns(turns) => format!("it was not done after {turns} turns, as many as it may take"),
+        Ending::Tokens(tokens) => format!("it was not done after {tokens} tokens, more than it may take"),
+        Ending::Time(limit) => format!("it was not done after {limit:.0?}, all the time it had"),
+        Ending::Refused(why) => format!("the model refused: {why}"),
+        Ending::Unanswered(error) => error.to_string(),
+        Ending::Broken(failure) => failure.message.clone(),
+    }
+}
+
+/// The same for the trace.
+fn turn_end(ending: &Ending) -> TurnEnd {
+    match ending {
+        Ending::Done(_) => TurnEnd::Done,
+        Ending::Refused(_) => TurnEnd::Refused,
+        Ending::Unanswered(CallError::Cancelled) => TurnEnd::Cancelled,
+        Ending::Turns(_) => TurnEnd::Limit { what: "turns".to_owned() },
+        Ending::Tokens(_) => TurnEnd::Limit { what: "tokens".to_owned() },
+        Ending::Time(_) => TurnEnd::Limit { what: "time".to_owned() },
+        Ending::Stuck(_) | Ending::Unanswered(_) | Ending::Broken(_) => TurnEnd::Failed { message: words(ending) },
+    }
+}
+
+/// The words of a message.
+fn words_of(parts: &[Part]) -> String {
+    let words = parts.iter().filter_map(|part| match part {
+        Part::Text { text, .. } => Some(text.as_str()),
+        Part::Image(_) => None,
+    });
+    words.collect()
+}
+
+fn kind_of(does: Does) -> ToolKind {
+    match does {
+        Does::Exec | Does::WriteStdin | Does::Shell | Does::Bash => ToolKind::Execute,
+        Does::ApplyPatch | Does::TextEditor | Does::Edit => ToolKind::Edit,
+        Does::ReadFile | Does::Search | Does::ViewImage => ToolKind::Read,
+        Does::UpdatePlan | Does::Finish => ToolKind::Other,
+    }
+}
+
+/// What was used since the last time, if anything was.
+fn meter(witness: &mut Witness, totals: &mut Totals, all: Tokens) {
+    let Tokens { input, cached, output, reasoning, .. } = all;
+    let since = totals.take(Used { input, cached, output, reasoning });
+    if since != Used::default() {
+        witness.tell(&AgentEvent::Usage(since));
+    }
+}
+
+/// What an ending means for the attempt: what a provider or the machine did is not the agent's.
+fn told(name: &str, ending: Ending) -> Told {
+    match ending {
+        Ending::Done(_) => Told::Done,
+        Ending::Broken(failure) => told_of(Err(failure)),
+        Ending::Unanswered(CallError::Cancelled) => Told::Broken(cancelled()),
+        Ending::Unanswered(error) if matches!(error.remedy(), Remedy::Again(_)) => {
+            Told::Broken(Box::new(infrastructure(error.to_string())))
+        }
+        other => refused(FailureClass::Agent, format!("{name}: {}", words(&other))),
+    }
+}
+
+/// What the loop does its work with: the tools, the checks, the workspace.
+struct Workshop<'a> {
+    bench: Bench<'a>,
+    left: Option<&'a regex::bytes::Regex>,
+    toolbox: Toolbox,
+    witness: Witness,
+    totals: Totals,
+    session: &'a mut SessionFile,
+    /// Of people, while it works.
+    words: tokio::sync::mpsc::Receiver<String>,
+    /// Something may have changed since the diff was taken.
+    touched: bool,
+    diff: [u8; 32],
+    turn: u32,
+}
+
+impl Workshop<'_> {
+    async fn snapshot(&mut self) -> Result<Snapshot, Box<Failure>> {
+        let (base, exclusions) = (self.bench.execution.base, self.bench.execution.exclusions());
+        let taken = self.bench.execution.blocking(move |slot| {
+            let index = slot.git_dir().join("loop-index");
+            copy_index(&slot.index(), &index).map_err(|source| WorkspaceError::Io {
+                action: "copy the index to",
+                path: index.clone(),
+                source,
+            })?;
+            snapshot_aside(slot, &index, base, &exclusions)
+        });
+        match taken.await.map_err(StageError::Broken).and_then(|taken| taken) {
+            Ok(snapshot) => Ok(snapshot),
+            Err(StageError::Refused(failure)) => Err(failure),
+            Err(StageError::Broken(error)) => Err(Box::new(error.into())),
+        }
+    }
+}
+
+impl Hands for Workshop<'_> {
+    async fn call(&mut self, does: Does, call: &Call) -> Outcome {
+        self.witness.tell(&AgentEvent::ToolStarted {
+            id: call.id.clone(),
+            kind: kind_of(does),
+            title: format!("{} {}", call.name, clip_head(call.input.text(), TITLE_BYTES_MAX)),
+            input: call.input.object(),
+        });
+        let outcome = self.toolbox.call(does, call).await;
+        let runs = matches!(does, Does::Exec | Does::WriteStdin | Does::Shell | Does::Bash);
+        self.touched |= runs || !outcome.edits.is_empty();
+        let (id, failed) = (call.id.clone(), outcome.failed);
+        self.witness.tell(&AgentEvent::ToolEnded { id, failed, output: outcome.text() });
+        outcome
+    }
+
+    async fn check(&mut self) -> Result<Option<String>, Box<Failure>> {
+        // A server left running would hold the ports that checks want.
+        self.toolbox.close().await;
+        let changed = match self.snapshot().await {
+            Ok(snapshot) => Attempt::changed_files(&snapshot),
+            Err(failure) => return report(told_of(Err(failure))),
+        };
+        let left = left(self.bench.execution, self.bench.work, self.left).await;
+        let left = left.map_err(|error| Box::new(Failure::from(error)))?;
+        if !left.is_empty() {
+            let report = format!("The work is not done: these files still match what had to go: {}", left.join(", "));
+            self.witness.tell(&AgentEvent::CheckFailed { report: report.clone() });
+            return Ok(Some(report));
+        }
+        for number in 0..self.bench.checks() {
+            if let Some(report) = report(self.bench.check(number, changed.clone()).await)? {
+                self.witness.tell(&AgentEvent::CheckFailed { report: report.clone() });
+                return Ok(Some(report));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn diff(&mut self) -> Result<[u8; 32], Box<Failure>> {
+        if std::mem::take(&mut self.touched) {
+            self.diff = match self.snapshot().await {
+                Ok(snapshot) => *blake3::hash(&snapshot.tree.0).as_bytes(),
+                // What cannot be a tree is refused at the end, with its reason; here it is a change.
+                Err(failure) if failure.class() == FailureClass::Result => {
+                    *blake3::hash(failure.message.as_bytes()).as_bytes()
+                }
+                Err(failure) => return Err(failure),
+            };
+        }
+        Ok(self.diff)
+    }
+
+    fn turn_ended(&mut self, conversation: &Conversation) {
+        self.turn += 1;
+        meter(&mut self.witness, &mut self.totals, conversation.used());
+        let slot: &Arc<crate::workspace::Slot> = &self.bench.execution.slot;
+        let written = self.session.write(conversation.history(), conversation.facts());
+        let noted = written.and_then(|()| std::fs::write(Saver::turn_file(slot), self.turn.to_string()));
+        if let Err(error) = noted {
+            tracing::warn!(%error, "the conversation of a loop is not kept");
+        }
+    }
+
+    fn said(&mut self, text: &str) {
+        self.witness.tell(&AgentEvent::Text { text: text.to_owned() });
+    }
+
+    fn heard(&mut self) -> Vec<String> {
+        let heard: Vec<String> = std::iter::from_fn(|| self.words.try_recv().ok()).collect();
+        for words in &heard {
+            self.witness.tell(&AgentEvent::Told { text: words.clone(), steers: true });
+        }
+        heard
+    }
+}
+
+/// What a model is told of a check; `None` when it passed.
+fn report(told: Told) -> Result<Option<String>, Box<Failure>> {
+    match told {
+        Told::Done => Ok(None),
+        Told::Broken(failure) => Err(failure),
+        Told::Refused(failure) => {
+            let words = "The work is not done yet. A check of the task fails:";
+            Ok(Some(format!("{words}\n{}\n\n{}", failure.message, failure.detail)))
+        }
+    }
+}
