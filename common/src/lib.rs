@@ -9,6 +9,7 @@ pub mod git;
 pub mod hosts;
 pub mod id;
 pub mod layout;
+pub mod log_file;
 pub mod model_policy;
 pub mod notify;
 pub mod patch;

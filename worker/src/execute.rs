@@ -2,7 +2,10 @@
 
 mod checking;
 mod model;
+mod policy;
+mod record;
 mod rung;
+mod talk;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -135,6 +138,12 @@ impl Attempt {
             timing: Timing::default(),
             usage: Usage::default(),
         })
+    }
+
+    /// An agent used so much.
+    fn used(&mut self, tokens: u64, usd_micros: u64) {
+        self.usage.tokens = self.usage.tokens.saturating_add(tokens);
+        self.usage.usd_micros = self.usage.usd_micros.saturating_add(usd_micros);
     }
 
     fn checks(&self) -> usize {

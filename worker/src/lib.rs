@@ -34,6 +34,7 @@ mod services;
 pub mod session;
 mod share;
 mod sources;
+mod trace;
 pub mod uplink;
 mod wip;
 mod worker;

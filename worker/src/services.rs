@@ -70,6 +70,7 @@ impl Services {
             cwd: slot.ws(),
             env,
             stdin: None,
+            stdout: None,
             timeout: None,
             idle_timeout: None,
             secrets: self.execution.secrets(),

@@ -133,34 +133,45 @@ pub enum AgentKind {
     Command,
     /// Longhaul's own loop around a model.
     Model,
+    /// An agent that speaks the Agent Client Protocol.
+    Acp,
+    /// Codex, through its App Server.
+    Codex,
 }
 
 /// Something that does work inside a workspace.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AgentTable {
-    /// "codemod" (ast-grep rules), "command" (any program) or "model" (Longhaul's own loop around a model).
+    /// "codemod" (ast-grep rules), "command" (any program), "model" (Longhaul's own loop around a model), "acp" (an agent that speaks the Agent Client Protocol) or "codex" (Codex through its App Server).
     pub kind: At<AgentKind>,
     /// For a codemod: the file of ast-grep rules, relative to the job file.
     pub rules: Option<At<String>>,
-    /// For a command: the program; it gets the subtask as JSON on stdin. `{job_dir}` is the job file's folder.
+    /// For a command: the program; it gets the subtask as JSON on stdin. `{job_dir}` is the job file's folder. For an acp
+    /// or a codex: what starts it, where it is not the usual command.
     pub run: Option<At<CommandLine>>,
-    /// For a command or a model: wall time of one execution; the subtask's own limit when left out.
+    /// Wall time of one execution or session; the subtask's own limit when left out. Not for a codemod.
     pub timeout: Option<At<Period>>,
-    /// For a command: environment variables set for it.
+    /// Environment variables set for it. Not for a codemod.
     #[serde(default)]
     pub env: BTreeMap<String, At<String>>,
-    /// For a model: its name at its provider.
+    /// For an acp: "opencode", "codex-acp", "claude-agent-acp" or "gemini", whose configuration is written for each attempt.
+    pub program: Option<At<AgentProgram>>,
+    /// For a model: its name at its provider. For an acp or a codex: the same; the program's own choice when left out.
     pub model: Option<At<String>>,
-    /// For a model: the name of its [provider.NAME].
+    /// For a model: the name of its [provider.NAME]. For an acp or a codex: the same; the program's own login when left out.
     pub provider: Option<At<String>>,
+    /// For an acp: id of its session mode. For a codex: its own sandbox, "read-only", "workspace-write" (when left out) or "danger-full-access".
+    pub mode: Option<At<String>>,
+    /// For an acp or a codex: what is answered when it asks whether it may.
+    pub permissions: Option<At<PermissionsTable>>,
     /// For a model: the tools it gets, "gpt", "claude", "general" or "schema"; by the model's name when left out.
     pub profile: Option<At<String>>,
-    /// For a model: how much it reasons, "none", "minimal", "low", "medium", "high", "xhigh" or "max"; as its provider has it when left out.
+    /// For a model or a codex: how much it reasons, "none", "minimal", "low", "medium", "high", "xhigh" or "max"; as its provider has it when left out.
     pub effort: Option<At<String>>,
     /// For a model: how much it says, "low", "medium" or "high"; as its provider has it when left out.
     pub verbosity: Option<At<String>>,
-    /// For a model: folders of the repository with skills (a `SKILL.md` each) that it is told of; none when left out.
+    /// For a model, an acp or a codex: folders of the repository with skills (a `SKILL.md` each) that it is told of; none when left out.
     #[serde(default)]
     pub skills: StringList,
     /// For a model: whether it says what it is about to do before it does it; false when left out.
@@ -179,6 +190,56 @@ pub struct AgentTable {
     pub context_tokens: Option<At<u64>>,
     /// For a model: the tokens of its largest answer; by the model's name when left out.
     pub answer_tokens: Option<At<u64>>,
+}
+
+/// A program that speaks the Agent Client Protocol and whose configuration is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AgentProgram {
+    /// opencode.
+    Opencode,
+    /// Codex behind its adapter.
+    CodexAcp,
+    /// Claude Code behind its adapter.
+    ClaudeAgentAcp,
+    /// Gemini CLI.
+    Gemini,
+}
+
+impl AgentProgram {
+    /// As the job file writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Opencode => "opencode",
+            Self::CodexAcp => "codex-acp",
+            Self::ClaudeAgentAcp => "claude-agent-acp",
+            Self::Gemini => "gemini",
+        }
+    }
+}
+
+/// An answer to an agent that asks whether it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Permission {
+    /// Yes, this once.
+    Allow,
+    /// No.
+    Reject,
+}
+
+/// Answers by kind of action.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PermissionsTable {
+    /// To read and search files; "allow" when left out.
+    pub read: Option<Permission>,
+    /// To change, move and delete files; "allow" when left out.
+    pub edit: Option<Permission>,
+    /// To run commands, and for whatever is of no known kind; "allow" when left out.
+    pub execute: Option<Permission>,
+    /// To fetch from the network; "reject" when left out.
+    pub fetch: Option<Permission>,
 }
 
 /// One subtask.

@@ -35,7 +35,8 @@ fn wip_every_ms(work: &Work<'_>, agents: &[proto::Agent]) -> u64 {
     let goes_on = |name: &str| {
         use proto::agent::Kind;
         let found = agents.iter().find(|agent| agent.name == name);
-        matches!(found.and_then(|agent| agent.kind.as_ref()), Some(Kind::Command(_) | Kind::Model(_)))
+        let kind = found.and_then(|agent| agent.kind.as_ref());
+        matches!(kind, Some(Kind::Command(_) | Kind::Model(_) | Kind::Acp(_) | Kind::Codex(_)))
     };
     let long = timeout_ms(work.timeout) > WIP_EVERY_MS_DEFAULT;
     if long && work.ladder.iter().any(|name| goes_on(name)) { WIP_EVERY_MS_DEFAULT } else { 0 }

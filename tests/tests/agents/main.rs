@@ -7,5 +7,6 @@ mod example;
 mod gateway;
 mod model;
 mod model_job;
+mod programs;
 mod turns;
 mod wires;

@@ -153,8 +153,14 @@ async fn a_loop_of_each_profile_lands_its_change() {
         assert!(!text(&request).contains(KEY), "the real key was shown to a model");
     }
     let logs = world.expect(0, &["logs", "task-gpt"]).stdout;
-    for words in ["[call apply_patch]", "[check] The work is not done yet", "[end] done: Now it is."] {
-        assert!(logs.contains(words), "the log should say {words:?}:\n{logs}");
+    for words in [
+        "\"event\":\"tool_started\"",
+        "\"title\":\"apply_patch ",
+        "\"event\":\"check_failed\",\"report\":\"The work is not done yet",
+        "\"event\":\"text\",\"text\":\"Now it is.\"",
+        "\"end\":{\"end\":\"done\"}",
+    ] {
+        assert!(logs.contains(words), "the trace should say {words}:\n{logs}");
     }
     assert!(!logs.contains(KEY));
     let status = world.status();

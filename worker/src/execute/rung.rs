@@ -9,7 +9,9 @@ use longhaul_proto::{Agent, CodemodAgent, CommandAgent, Failure, FailureClass, a
 
 use super::checking::idle_timeout;
 use super::{Attempt, broken, refused, told_of};
-use crate::agent::{codemod, command};
+use crate::agent::briefing::Briefing;
+use crate::agent::instructions::{Instructions, TOKENS_MAX};
+use crate::agent::{codemod, command, skills};
 use crate::commit::Declared;
 use crate::execution::{Program, limit_of};
 use crate::failure::infrastructure;
@@ -30,6 +32,9 @@ impl Attempt {
             Some(agent::Kind::Codemod(codemod)) => self.codemod(codemod).await,
             Some(agent::Kind::Command(command)) => self.command(&agent, &command, before).await,
             Some(agent::Kind::Model(model)) => self.model(&agent, &model, before).await,
+            Some(kind @ (agent::Kind::Acp(_) | agent::Kind::Codex(_))) => {
+                Box::pin(self.talk(&agent, &kind, before)).await
+            }
             None => Told::Broken(Box::new(infrastructure(format!(
                 "this worker does not know the kind of the agent {}",
                 agent.name
@@ -119,6 +124,17 @@ impl Attempt {
 }
 
 impl Attempt {
+    /// What an agent that reads is told first.
+    pub(super) async fn briefing(&self, skills: &[String], before: Option<&Failure>) -> Result<Briefing, Box<Failure>> {
+        let (files, folders) = (self.work.files.clone(), skills.to_vec());
+        let gather = move |slot: &Slot| {
+            let ws = slot.ws();
+            (Instructions::gather(&ws, &files, TOKENS_MAX), skills::gather(&ws, &folders))
+        };
+        let (found, skills) = self.execution.blocking(gather).await.map_err(|error| Box::new(Failure::from(error)))?;
+        Ok(Briefing::new(&self.work, &found, &skills, before))
+    }
+
     /// Makes the folder of the agent's session, with what an earlier attempt kept in it; gives that
     /// one's turns. It goes on with the rung that was working, and in its first try only.
     pub(super) async fn restore_session(&self, before: Option<&Failure>) -> Result<Option<u32>, WorkspaceError> {

@@ -201,7 +201,7 @@ impl Slot {
 
     /// Removes everything but the lock.
     pub fn empty(&self) -> Result<(), WorkspaceError> {
-        for name in ["ws", "git", "tmp", "cache", "slot.json"] {
+        for name in ["ws", "git", "tmp", "cache", "home", "slot.json"] {
             let path = self.root.join(name);
             remove_tree(&path).at("remove", &path)?;
         }

@@ -4,8 +4,8 @@ use super::Check;
 use super::settings::between;
 use crate::spec::suggest::next_step;
 use crate::spec::{
-    AgentTable, At, CONTEXT_TOKENS_MAX, CONTEXT_TOKENS_MIN, JobFile, PriceTable, ProviderApi, ProviderTable,
-    SUBAGENT_DEPTH_MAX, SUBAGENTS_MAX,
+    AgentTable, At, CONTEXT_TOKENS_MAX, CONTEXT_TOKENS_MIN, JobFile, PriceTable, ProviderTable, SUBAGENT_DEPTH_MAX,
+    SUBAGENTS_MAX,
 };
 
 /// The largest limit that is still one.
@@ -18,8 +18,8 @@ pub(super) fn check(file: &JobFile, check: &mut Check<'_>) {
     for price in file.price.values() {
         check_price(price, check);
     }
-    for (name, agent) in &file.agent {
-        check_agent(file, name, agent, check);
+    for agent in file.agent.values() {
+        check_agent(agent, check);
     }
     for rule in &file.policy.model {
         check.globs(&rule.paths);
@@ -31,24 +31,8 @@ pub(super) fn check(file: &JobFile, check: &mut Check<'_>) {
     }
 }
 
-/// An agent around a model.
-fn check_agent(file: &JobFile, name: &str, agent: &At<AgentTable>, check: &mut Check<'_>) {
-    if let Some(provider) = agent.provider.as_ref().filter(|provider| !provider.trim().is_empty()) {
-        match file.provider.get(&provider.value) {
-            None => {
-                let known = file.provider.keys().map(String::as_str);
-                let help = next_step(provider, known, "declare it as [provider.NAME]");
-                let message = format!("unknown provider `{}` of the agent `{name}`", provider.value);
-                check.report(provider.span(), message, help);
-            }
-            Some(found) if found.api.value == ProviderApi::Gemini => {
-                let message = format!("the loop of the agent `{name}` does not speak gemini");
-                let help = "name a provider of openai-responses, openai-chat or anthropic-messages";
-                check.report(provider.span(), message, help);
-            }
-            Some(_) => {}
-        }
-    }
+/// What an agent says of a model, in numbers, and its skills.
+fn check_agent(agent: &AgentTable, check: &mut Check<'_>) {
     check.globs(&agent.skills);
     if let Some(turns) = &agent.max_turns {
         between("max_turns", turns, u64::from(turns.value), 1, u64::from(u32::MAX), check);

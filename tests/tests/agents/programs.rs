@@ -1,0 +1,234 @@
+//! Whole jobs whose agent is a real program, in a network with only `lo`: its models are the scripted
+//! one, behind the gateway.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use longhaul_tests::World;
+use longhaul_tests::agents::Agents;
+use longhaul_tests::model::ModelProcess;
+use longhaul_tests::namespace::Namespace;
+use longhaul_tests::world::binary;
+use rustix::process::{Pid, Signal};
+use serde_json::Value;
+
+/// Longest wait for something to be saved; only a failing test waits so long.
+const SAVED_MAX: Duration = Duration::from_secs(120);
+
+/// A user's machine without a network, with a model and a job.
+struct Rig {
+    namespace: Namespace,
+    model: ModelProcess,
+    world: World,
+}
+
+/// What the agent is told of itself in the job file.
+struct Coder<'a> {
+    /// Where it was installed as.
+    install: &'a str,
+    /// Its kind and further keys.
+    table: &'a str,
+    /// Arguments of its command.
+    args: &'a [&'a str],
+    /// Format and version of the provider.
+    api: (&'a str, &'a str),
+}
+
+const CODEX: Coder<'_> = Coder {
+    install: "codex",
+    table: "kind = \"codex\"\nmodel = \"gpt-5.5\"\n",
+    args: &["app-server"],
+    api: ("openai-responses", "v1"),
+};
+
+impl Rig {
+    /// `None`, with the reason printed, where there can be none.
+    fn new(coder: &Coder<'_>, script: &str) -> Option<Self> {
+        if let Some(reason) = Namespace::missing() {
+            eprintln!("skipped: {reason}");
+            return None;
+        }
+        let program = Agents::for_test(coder.install)?;
+        let namespace = Namespace::new().expect("a namespace");
+        let model = ModelProcess::start(&namespace, script).expect("a model");
+        let world = World::new(&[("main.rs", "fn main() {}\n")]);
+        let mut run = vec![program.display().to_string()];
+        run.extend(coder.args.iter().map(|&arg| arg.to_owned()));
+        let (api, version) = coder.api;
+        let url = model.url();
+        let table = coder.table;
+        world.job(&format!(
+            "goal = \"Two files\"\nname = \"two\"\n[[repo]]\nname = \"app\"\npath = \"repo\"\n\
+             [provider.scripted]\napi = \"{api}\"\nurl = \"{url}/{version}\"\n\
+             [agent.coder]\n{table}run = {run:?}\nprovider = \"scripted\"\n\
+             [[task]]\nid = \"edit\"\nladder = [\"coder\"]\ninstructions = \"Make the file.\"\nattempts = 1\n\
+             idle_timeout = \"60s\"\nwip_every = \"1s\"\ncheck = \"test -s one.txt\"\n[gate]\nrun = \"test -s one.txt\"\n"
+        ));
+        Some(Self { namespace, model, world })
+    }
+
+    /// `longhaul` inside the namespace.
+    fn command(&self, args: &[&str]) -> Command {
+        let home = self.world.folder().join("home");
+        std::fs::create_dir_all(&home).expect("a folder");
+        let mut command = self.namespace.command(binary(), self.world.folder());
+        command.args(args).env("HOME", home).env("LONGHAUL_STATE_DIR", self.world.state());
+        command
+    }
+
+    #[track_caller]
+    fn run(&self) {
+        let out = self.command(&["run"]).output().expect("it starts");
+        let (said, errors) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        let logs = self.world.longhaul(&["logs", "edit"]);
+        assert!(out.status.success(), "{}\n{said}\n{errors}\n{}\n{}", out.status, logs.stderr, logs.stdout);
+    }
+
+    /// The events of the traces of all attempts, in order.
+    fn events(&self) -> Vec<Value> {
+        let logs = self.world.expect(0, &["logs", "edit"]);
+        let events = logs.stdout.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        events.filter(|event| event["event"].is_string()).collect()
+    }
+
+    fn landed(&self, path: &str) -> String {
+        self.world.on_branch(&self.world.branch(), path)
+    }
+
+    /// Whether work in progress with a session is kept.
+    fn saved(&self) -> bool {
+        fn files(folder: PathBuf) -> bool {
+            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            entries.map(|entry| entry.path()).any(|path| {
+                let here = path.parent().and_then(|parent| parent.file_name()).is_some_and(|name| name == "sessions");
+                (here && path.is_file()) || (path.is_dir() && !path.is_symlink() && files(path))
+            })
+        }
+        files(self.world.state().join("jobs"))
+    }
+}
+
+fn of<'e>(events: &'e [Value], kind: &str) -> Vec<&'e Value> {
+    events.iter().filter(|event| event["event"] == kind).collect()
+}
+
+/// What every program has to have said and done in a turn with one command that was asked for.
+#[track_caller]
+fn is_whole(events: &[Value]) {
+    assert_eq!(of(events, "session").len(), 1, "{events:?}");
+    assert!(!of(events, "tool_ended").is_empty(), "{events:?}");
+    assert_eq!(of(events, "turn_ended").last().expect("a turn")["end"]["end"], "done", "{events:?}");
+}
+
+#[test]
+fn codex_lands_a_change_that_it_could_not_commit_itself() {
+    let script = r#"{"turns":[[
+        {"tool":"exec_command","args":{"cmd":"echo one > one.txt; git add -A && git commit -m mine"}},
+        {"text":"done","usage":[1000,20]}]]}"#;
+    let Some(rig) = Rig::new(&CODEX, script) else { return };
+    rig.run();
+    assert_eq!(rig.landed("one.txt"), "one");
+    let events = rig.events();
+    is_whole(&events);
+    // Its home is outside of the folder that it takes for the temporary one.
+    let logs = rig.world.expect(0, &["logs", "edit"]);
+    assert!(!logs.stdout.contains("PATH aliases"), "{}", logs.stdout);
+    let told: u64 = of(&events, "usage").iter().map(|used| used["input"].as_u64().unwrap_or_default()).sum();
+    let asked =
+        rig.model.requests().expect("recorded").iter().filter(|request| request.route() == "/v1/responses").count();
+    assert!(asked >= 2 && told >= 1_000, "{told} tokens in {asked} requests");
+}
+
+#[test]
+fn a_thread_of_codex_goes_on_after_its_worker_was_killed() {
+    let script = r#"{"turns":[
+        [{"tool":"exec_command","args":{"cmd":"echo one > one.txt"}},{"tool":"exec_command","args":{"cmd":"sleep 600","yield_time_ms":600000}}],
+        [{"tool":"exec_command","args":{"cmd":"cat one.txt > two.txt"}},{"text":"done"}]]}"#;
+    let Some(rig) = Rig::new(&CODEX, script) else { return };
+    let mut first = rig.command(&["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+    let began = Instant::now();
+    while !rig.saved() {
+        assert!(began.elapsed() < SAVED_MAX, "nothing was saved");
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+    // `nsenter` waits for the program it forked.
+    let outside = first.id();
+    let inside = std::fs::read_to_string(format!("/proc/{outside}/task/{outside}/children")).expect("it runs");
+    let inside = Pid::from_raw(inside.trim().parse().expect("one child")).expect("a process");
+    rustix::process::kill_process(inside, Signal::KILL).expect("killed");
+    first.wait().expect("ended");
+    rig.run();
+    assert_eq!((rig.landed("one.txt"), rig.landed("two.txt")), ("one".to_owned(), "one".to_owned()));
+    let events = rig.events();
+    assert!(of(&events, "session").iter().any(|session| session["resumed"] == true), "{events:?}");
+}
+
+#[test]
+fn opencode_asks_and_is_answered_by_policy() {
+    let coder = Coder {
+        install: "opencode",
+        table: "kind = \"acp\"\nprogram = \"opencode\"\nmodel = \"m1\"\n",
+        args: &["acp"],
+        api: ("openai-chat", "v1"),
+    };
+    let script = r#"{"turns":[[
+        {"tool":"bash","args":{"command":"echo one > one.txt","description":"make it"}},{"text":"done"}]]}"#;
+    let Some(rig) = Rig::new(&coder, script) else { return };
+    rig.run();
+    assert_eq!(rig.landed("one.txt"), "one");
+    let events = rig.events();
+    is_whole(&events);
+    let answered = of(&events, "permission_answered");
+    assert!(
+        answered.iter().any(|answer| answer["why"] == "permissions.execute" && answer["answer"] == "allow"),
+        "{events:?}"
+    );
+}
+
+#[test]
+fn codex_behind_its_adapter_lands_a_change() {
+    let coder = Coder {
+        install: "codex-acp",
+        table: "kind = \"acp\"\nprogram = \"codex-acp\"\nmodel = \"gpt-5.5\"\n",
+        args: &[],
+        api: ("openai-responses", "v1"),
+    };
+    let script = r#"{"turns":[[{"tool":"exec_command","args":{"cmd":"echo one > one.txt"}},{"text":"done"}]]}"#;
+    let Some(rig) = Rig::new(&coder, script) else { return };
+    rig.run();
+    assert_eq!(rig.landed("one.txt"), "one");
+    is_whole(&rig.events());
+}
+
+#[test]
+fn claude_code_behind_its_adapter_lands_a_change() {
+    let coder = Coder {
+        install: "claude-agent-acp",
+        table: "kind = \"acp\"\nprogram = \"claude-agent-acp\"\nmodel = \"claude-sonnet-4-5\"\n",
+        args: &[],
+        api: ("anthropic-messages", "v1"),
+    };
+    let script = r#"{"turns":[[
+        {"tool":"Bash","args":{"command":"echo one > one.txt","description":"make it"}},{"text":"done"}]]}"#;
+    let Some(rig) = Rig::new(&coder, script) else { return };
+    rig.run();
+    assert_eq!(rig.landed("one.txt"), "one");
+    is_whole(&rig.events());
+}
+
+#[test]
+fn gemini_lands_a_change() {
+    let coder = Coder {
+        install: "gemini",
+        table: "kind = \"acp\"\nprogram = \"gemini\"\nmodel = \"gemini-2.5-flash\"\n",
+        args: &["--acp", "-m", "gemini-2.5-flash"],
+        api: ("gemini", "v1beta"),
+    };
+    let script = r#"{"turns":[[
+        {"tool":"run_shell_command","args":{"command":"echo one > one.txt","description":"make it"}},{"text":"done"}]]}"#;
+    let Some(rig) = Rig::new(&coder, script) else { return };
+    rig.run();
+    assert_eq!(rig.landed("one.txt"), "one");
+    is_whole(&rig.events());
+}

@@ -1,0 +1,52 @@
+//! The gateway of an attempt, by what the job says of a provider: it holds the real key, meters what
+//! is used and waits out short limits. The agent has nothing but a throwaway key.
+
+use longhaul_common::price::{Price, Prices};
+use longhaul_proto::{Failure, FailureClass};
+
+use crate::config::Held;
+use crate::execution::Execution;
+use crate::failure::{failure, infrastructure};
+use crate::gateway::{Api, Gateway, GatewayConfig, Provider, RateShare};
+
+/// Opens the gateway to a provider for models that match these globs; it ends when it is dropped.
+pub async fn gateway(
+    provider: &longhaul_proto::Provider,
+    models: Vec<String>,
+    prices: &[longhaul_proto::Price],
+    execution: &Execution,
+) -> Result<Gateway, Box<Failure>> {
+    let broken = |error: &dyn std::fmt::Display| Box::new(infrastructure(error.to_string()));
+    let apis = [Api::OpenaiResponses, Api::OpenaiChat, Api::AnthropicMessages, Api::Gemini];
+    let Some(api) = apis.into_iter().find(|api| api.name() == provider.api) else {
+        return Err(broken(&format!("this worker does not know the api {:?} of {}", provider.api, provider.name)));
+    };
+    let key = match provider.key_env.as_str() {
+        "" => Held::default(),
+        name => Provider::key_from(name).map_err(|message| Box::new(failure(FailureClass::Setup, message)))?,
+    };
+    let share =
+        RateShare { requests_per_minute: provider.requests_per_minute, tokens_per_minute: provider.tokens_per_minute };
+    let mut config = GatewayConfig::new(vec![Provider {
+        name: provider.name.clone(),
+        api,
+        url: provider.url.clone(),
+        key,
+        models,
+        rates: execution.rates().of(&provider.url, &provider.key_env, share),
+    }]);
+    config.secrets = execution.secrets();
+    config.prices = Prices::new(prices.iter().map(price)).map_err(|error| broken(&error))?;
+    Gateway::start(config).await.map_err(|error| broken(&error))
+}
+
+fn price(price: &longhaul_proto::Price) -> (String, Price) {
+    let own = Price {
+        input: price.input,
+        cached_input: price.cached_input,
+        cache_write: price.cache_write,
+        output: price.output,
+        as_of: price.as_of.clone(),
+    };
+    (price.model.clone(), own)
+}

@@ -1,0 +1,161 @@
+//! A rung whose agent is a program that is talked with: its home, its gateway, its process, the
+//! conversation, and what is kept of it.
+
+mod both;
+mod judge;
+mod prepare;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use longhaul_proto::{Agent, Failure, agent};
+use tokio_util::sync::CancellationToken;
+
+use self::both::{Ended, Talking};
+use self::judge::judge;
+use self::prepare::Session;
+use super::{Attempt, checking, record, told_of};
+use crate::agent::talk::{Kept, OnProgress, Policy, Progress, Setting, keep, prompt};
+use crate::execution::Program;
+use crate::gateway::Gateway;
+use crate::process::Purpose;
+use crate::process::talk::Talk;
+use crate::session::Told;
+use crate::wip::Saver;
+use crate::workspace::{WorkspaceError, remove_tree};
+
+/// Shortest time between two savings of a program's session while a turn runs.
+const KEEP_EVERY: Duration = Duration::from_secs(2);
+
+impl Attempt {
+    /// Has a program do the work.
+    pub(super) async fn talk(&mut self, agent: &Agent, kind: &agent::Kind, before: Option<&Failure>) -> Told {
+        let session = match self.prepare(agent, kind, before).await {
+            Ok(session) => session,
+            Err(failure) => return told_of(Err(failure)),
+        };
+        let home = session.home.clone();
+        let told = self.converse(agent, session).await;
+        if let Some(home) = home
+            && let Err(error) = self.execution.blocking(move |_| remove_tree(&home)).await
+        {
+            tracing::warn!(%error, "an agent's home is not removed");
+        }
+        told_of(told)
+    }
+
+    /// Runs the session until it ends, or what the attempt may use does.
+    async fn converse(&mut self, agent: &Agent, mut session: Session) -> Result<(), Box<Failure>> {
+        let gateway = session.gateway.take();
+        let mut ended = gateway.as_ref().map(Gateway::ended);
+        let execution = Arc::clone(&self.execution);
+        let stop = execution.cancel.child_token();
+        let limit = async {
+            match &mut ended {
+                // The sender lives as long as the gateway.
+                Some(ended) => ended.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone()),
+                None => std::future::pending().await,
+            }
+        };
+        let mut running = Box::pin(self.run_session(agent, session, stop.clone()));
+        let (result, outcome) = tokio::select! {
+            result = &mut running => (result, None),
+            outcome = limit => {
+                stop.cancel();
+                (running.as_mut().await, outcome)
+            }
+        };
+        drop(running);
+        let metered = match gateway {
+            Some(gateway) => Some(gateway.stop().await),
+            None => None,
+        };
+        let observed = result.as_ref().map(|end| end.used.total()).unwrap_or_default();
+        let (tokens, usd_micros) = metered.map_or((observed, 0), |used| (used.tokens.total(), used.usd_micros));
+        self.used(tokens, usd_micros);
+        if execution.leave.is_cancelled() {
+            self.saver.last(self.rung).await;
+        }
+        judge(&agent.name, &result?, outcome)
+    }
+
+    async fn run_session(
+        &mut self,
+        agent: &Agent,
+        session: Session,
+        stop: CancellationToken,
+    ) -> Result<Ended, Box<Failure>> {
+        let execution = Arc::clone(&self.execution);
+        let slot = &execution.slot;
+        let talk = Talk::new(&slot.tmp())
+            .map_err(|source| WorkspaceError::Io { action: "make a pipe in", path: slot.tmp(), source })
+            .map_err(|error| Box::new(Failure::from(error)))?;
+        let (log, witness) = record::witness(&execution, &agent.name, self.keeper(&session))?;
+        let mut witness = witness.watching(stop.clone());
+        let task = self.work.task.clone().unwrap_or_default();
+        let setting = Setting {
+            cwd: slot.ws(),
+            prompt: prompt(&session.briefing, &task, session.kept.is_some()),
+            model: session.model.clone(),
+            resume: session.kept.as_ref().map(|kept| kept.id.clone()),
+            words: execution.reporter.listen(),
+            cancel: stop.clone(),
+            idle: checking::idle_timeout(&self.work),
+            policy: Policy::new(&session.may, None),
+        };
+        let program = Program {
+            name: agent.name.clone(),
+            argv: session.argv.clone(),
+            env: session.env.clone(),
+            stdin: Some(talk.stdin.clone()),
+            stdout: Some(talk.stdout.clone()),
+            timeout: session.timeout,
+            ..Program::default()
+        };
+        let kill = CancellationToken::new();
+        let ended = talk.ended.clone();
+        let process = async {
+            let ran = execution.run_until(Purpose::Agent, program, &kill).await;
+            ended.cancel();
+            ran
+        };
+        let talking = Talking { setting, kind: session.kind, kept: session.kept, talk, stop };
+        let (said, process, stopped) = {
+            let both = talking.until_both_end(process, &kill, &mut witness);
+            tokio::select! {
+                biased;
+                finished = both => finished,
+                () = self.saver.watch(self.rung) => return Err(crate::execution::cancelled()),
+            }
+        };
+        let (used, stuck) = (witness.used(), witness.stuck());
+        record::keep(&execution, log, witness).await;
+        let process = process.map_err(|error| Box::new(Failure::from(error)))?;
+        Ok(Ended { said, process, stopped, used, stuck })
+    }
+
+    /// Keeps the program's session, at most so often, and says when a turn ended.
+    fn keeper(&self, session: &Session) -> OnProgress {
+        let Some(home) = session.home.clone() else { return Box::new(|_, _, _| {}) };
+        let slot = &self.execution.slot;
+        let (folder, turn, cwd) = (Saver::session_dir(slot), Saver::turn_file(slot), slot.ws());
+        let (parts, secrets) = (session.known.sessions(), self.execution.secrets());
+        let before = session.kept.as_ref().map(Kept::used).unwrap_or_default();
+        let mut last: Option<Instant> = None;
+        Box::new(move |progress, id, used| {
+            let recent = last.is_some_and(|last| last.elapsed() < KEEP_EVERY);
+            if parts.is_empty() || id.is_empty() || (progress == Progress::Tool && recent) {
+                return;
+            }
+            last = Some(Instant::now());
+            let kept = Kept::new(id, &cwd, before.with(used));
+            if let Err(error) = keep(kept, &home, parts, &folder, &secrets) {
+                tracing::info!(%error, "a session is not kept; the next time it may");
+            } else if progress == Progress::Turn
+                && let Err(error) = std::fs::write(&turn, id)
+            {
+                tracing::info!(%error, "the end of a turn is not noted");
+            }
+        })
+    }
+}

@@ -1,0 +1,179 @@
+//! What a session is run with: the program's command, its home, its gateway, and the session of an
+//! earlier attempt.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use longhaul_proto::{Agent, AgentProgram, Failure, FailureClass, Permissions, agent};
+
+use super::both::Kind;
+use crate::agent::acp::Acp;
+use crate::agent::briefing::Briefing;
+use crate::agent::codex::Codex;
+use crate::agent::programs::{Models, Program as Known};
+use crate::agent::talk::{Kept, restore};
+use crate::agent::{command, metered};
+use crate::execute::{Attempt, policy};
+use crate::execution::limit_of;
+use crate::failure::failure;
+use crate::gateway::Gateway;
+use crate::process::talk::find;
+use crate::process::{Purpose, argv_of, variables};
+use crate::wip::Saver;
+use crate::workspace::{Slot, WorkspaceError, remove_tree};
+
+/// The name of the folder of a slot that is an agent's home. It is not in the temporary folder: there
+/// Codex makes no helper programs, and then its sandbox cannot start anything.
+const HOME: &str = "home";
+
+/// What a session is run with.
+pub(super) struct Session {
+    pub known: Known,
+    pub kind: Kind,
+    pub argv: Vec<OsString>,
+    pub env: BTreeMap<OsString, OsString>,
+    /// The home that was written for it; `None` where it has the user's.
+    pub home: Option<PathBuf>,
+    pub gateway: Option<Gateway>,
+    pub kept: Option<Kept>,
+    pub briefing: Briefing,
+    pub may: Permissions,
+    pub model: String,
+    pub timeout: Option<Duration>,
+}
+
+/// The program of an agent, what is known of it, and its client.
+fn client_of(kind: &agent::Kind) -> Option<(AgentProgram, Known, &str, Kind)> {
+    match kind {
+        agent::Kind::Acp(acp) => {
+            let known = Known::of(&acp.preset);
+            // This one's mode is set by a variable, before its first word.
+            let mode = if known == Known::CodexAcp { String::new() } else { acp.mode.clone() };
+            Some((acp.program.clone()?, known, &acp.mode, Kind::Acp(Acp { mode })))
+        }
+        agent::Kind::Codex(codex) => {
+            let own = Codex { effort: codex.effort.clone(), sandbox: codex.sandbox.clone(), ..Codex::default() };
+            Some((codex.program.clone()?, Known::Codex, "", Kind::Codex(own)))
+        }
+        _ => None,
+    }
+}
+
+fn setup(message: String) -> Box<Failure> {
+    Box::new(failure(FailureClass::Setup, message))
+}
+
+impl Attempt {
+    pub(super) async fn prepare(
+        &self,
+        agent: &Agent,
+        kind: &agent::Kind,
+        before: Option<&Failure>,
+    ) -> Result<Session, Box<Failure>> {
+        let Some((program, known, mode, kind)) = client_of(kind) else {
+            return Err(setup(format!("the agent {} has no program", agent.name)));
+        };
+        let provider = program.provider.as_ref();
+        policy::may_be_sent(&self.execution, &self.work, provider.map(|provider| provider.name.as_str()))?;
+        let values = command::placeholders(&self.execution.assignment, &self.work.files, &self.execution.slot.ws());
+        let argv = program.run.as_ref().and_then(|run| argv_of(run, &values));
+        let argv = argv.unwrap_or_else(|| known.command(&program.model));
+        self.program_is_there(&agent.name, &argv, &program)?;
+        let mut env = BTreeMap::new();
+        let (mut home, mut gateway) = (None, None);
+        if let Some(provider) = provider {
+            let open = metered::gateway(provider, vec!["*".to_owned()], &program.prices, &self.execution).await?;
+            let models = Models {
+                url: open.base_url(),
+                key: open.key().to_owned(),
+                api: provider.api.clone(),
+                model: program.model.clone(),
+            };
+            let own = self.execution.slot.root().join(HOME);
+            let made = known.home(&own, &models, mode);
+            env.extend(tool_homes());
+            env.extend(made.env);
+            self.write_home(own.clone(), made.files).await?;
+            (home, gateway) = (Some(own), Some(open));
+        }
+        env.extend(program.env.iter().map(|(key, value)| (key.into(), value.into())));
+        let kept = self.session_before(home.clone(), before).await.map_err(|error| Box::new(Failure::from(error)))?;
+        Ok(Session {
+            known,
+            kind,
+            argv,
+            env,
+            home,
+            gateway,
+            kept: kept.filter(|kept| known.moves() || kept.cwd == self.execution.slot.ws()),
+            briefing: self.briefing(&program.skills, before).await?,
+            may: program.permissions.unwrap_or_default(),
+            model: program.model,
+            timeout: limit_of(program.timeout_ms),
+        })
+    }
+
+    /// A missing program is said to be missing before anything is started.
+    fn program_is_there(&self, agent: &str, argv: &[OsString], own: &AgentProgram) -> Result<(), Box<Failure>> {
+        let Some(program) = argv.first() else { return Err(setup(format!("the agent {agent} has no command"))) };
+        let slot = &self.execution.slot;
+        let mut path =
+            variables(Purpose::Agent, self.execution.repo_env(), &slot.tmp()).remove(&OsString::from("PATH"));
+        if let Some(own) = own.env.get("PATH") {
+            path = Some(own.into());
+        }
+        match find(program, &slot.ws(), path.as_deref()) {
+            Some(_) => Ok(()),
+            None => Err(setup(format!(
+                "the program {} of the agent {agent} is not on this worker: install it, or name it in `run`",
+                Path::new(program).display(),
+            ))),
+        }
+    }
+
+    async fn write_home(&self, home: PathBuf, files: Vec<(String, String)>) -> Result<(), Box<Failure>> {
+        let write = move |_: &Slot| {
+            let at = |path: &Path| {
+                let path = path.to_owned();
+                move |source| WorkspaceError::Io { action: "write", path, source }
+            };
+            remove_tree(&home).map_err(at(&home))?;
+            std::fs::create_dir(&home).map_err(at(&home))?;
+            for (path, content) in files {
+                let path = home.join(path);
+                if let Some(folder) = path.parent() {
+                    std::fs::create_dir_all(folder).map_err(at(folder))?;
+                }
+                std::fs::write(&path, content).map_err(at(&path))?;
+            }
+            Ok(())
+        };
+        self.execution.blocking(write).await.and_then(|written| written).map_err(|error| Box::new(error.into()))
+    }
+
+    /// Puts an earlier attempt's session into the home of this one.
+    async fn session_before(
+        &self,
+        home: Option<PathBuf>,
+        before: Option<&Failure>,
+    ) -> Result<Option<Kept>, WorkspaceError> {
+        let turn = self.restore_session(before).await?;
+        let (Some(home), Some(_)) = (home, turn) else { return Ok(None) };
+        let put = move |slot: &Slot| restore(&Saver::session_dir(slot), &home);
+        Ok(self.execution.blocking(put).await?.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the session of the earlier attempt is not gone on with");
+            None
+        }))
+    }
+}
+
+/// Tools that keep their state in the user's home find it though the agent has another one.
+fn tool_homes() -> BTreeMap<OsString, OsString> {
+    let Some(home) = std::env::var_os("HOME").map(PathBuf::from) else { return BTreeMap::new() };
+    let tools = [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")];
+    let found = tools.into_iter().map(|(name, folder)| (name, home.join(folder)));
+    let found = found.filter(|(name, path)| std::env::var_os(name).is_none() && path.is_dir());
+    found.map(|(name, path)| (name.into(), path.into())).collect()
+}
