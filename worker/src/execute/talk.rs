@@ -102,6 +102,7 @@ impl Attempt {
             cancel: stop.clone(),
             idle: checking::idle_timeout(&self.work),
             policy: Policy::new(&session.may, None),
+            mcp: session.mcp.clone(),
         };
         let program = Program {
             name: agent.name.clone(),

@@ -2,7 +2,7 @@
 //! earlier attempt.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use crate::agent::acp::Acp;
 use crate::agent::briefing::Briefing;
 use crate::agent::codex::Codex;
 use crate::agent::programs::{Models, Program as Known};
-use crate::agent::talk::{Kept, restore};
+use crate::agent::talk::{Kept, McpServer, restore};
 use crate::agent::{command, metered};
 use crate::execute::{Attempt, policy};
 use crate::execution::limit_of;
 use crate::failure::failure;
 use crate::gateway::Gateway;
 use crate::process::talk::find;
-use crate::process::{Purpose, argv_of, variables};
+use crate::process::{Placeholders, Purpose, argv_of, variables};
 use crate::wip::Saver;
 use crate::workspace::{Slot, WorkspaceError, remove_tree};
 
@@ -40,6 +40,7 @@ pub(super) struct Session {
     pub kept: Option<Kept>,
     pub briefing: Briefing,
     pub may: Permissions,
+    pub mcp: Vec<McpServer>,
     pub model: String,
     pub timeout: Option<Duration>,
 }
@@ -81,6 +82,7 @@ impl Attempt {
         let argv = program.run.as_ref().and_then(|run| argv_of(run, &values));
         let argv = argv.unwrap_or_else(|| known.command(&program.model));
         self.program_is_there(&agent.name, &argv, &program)?;
+        let mcp = program.mcp.iter().map(|server| self.mcp_server(server, &values)).collect::<Result<_, _>>()?;
         let mut env = BTreeMap::new();
         let (mut home, mut gateway) = (None, None);
         if let Some(provider) = provider {
@@ -110,6 +112,7 @@ impl Attempt {
             kept: kept.filter(|kept| known.moves() || kept.cwd == self.execution.slot.ws()),
             briefing: self.briefing(&program.skills, before).await?,
             may: program.permissions.unwrap_or_default(),
+            mcp,
             model: program.model,
             timeout: limit_of(program.timeout_ms),
         })
@@ -118,19 +121,37 @@ impl Attempt {
     /// A missing program is said to be missing before anything is started.
     fn program_is_there(&self, agent: &str, argv: &[OsString], own: &AgentProgram) -> Result<(), Box<Failure>> {
         let Some(program) = argv.first() else { return Err(setup(format!("the agent {agent} has no command"))) };
-        let slot = &self.execution.slot;
-        let mut path =
-            variables(Purpose::Agent, self.execution.repo_env(), &slot.tmp()).remove(&OsString::from("PATH"));
-        if let Some(own) = own.env.get("PATH") {
-            path = Some(own.into());
-        }
-        match find(program, &slot.ws(), path.as_deref()) {
+        match self.find(program, own.env.get("PATH")) {
             Some(_) => Ok(()),
             None => Err(setup(format!(
                 "the program {} of the agent {agent} is not on this worker: install it, or name it in `run`",
                 Path::new(program).display(),
             ))),
         }
+    }
+
+    /// Where a program is that an agent would find.
+    fn find(&self, program: &OsStr, own_path: Option<&String>) -> Option<PathBuf> {
+        let slot = &self.execution.slot;
+        let mut env = variables(Purpose::Agent, self.execution.repo_env(), &slot.tmp());
+        let path = own_path.map(OsString::from).or_else(|| env.remove(OsStr::new("PATH")));
+        find(program, &slot.ws(), path.as_deref())
+    }
+
+    fn mcp_server(&self, server: &longhaul_proto::McpServer, values: &Placeholders) -> Result<McpServer, Box<Failure>> {
+        let argv = server.run.as_ref().and_then(|run| argv_of(run, values)).unwrap_or_default();
+        let mut words = argv.into_iter();
+        let program = words.next().unwrap_or_default();
+        let Some(found) = self.find(&program, server.env.get("PATH")) else {
+            let (name, program) = (&server.name, program.display());
+            return Err(setup(format!("the program {program} of the mcp server {name} is not on this worker")));
+        };
+        Ok(McpServer {
+            name: server.name.clone(),
+            command: found.display().to_string(),
+            args: words.map(|word| word.display().to_string()).collect(),
+            env: server.env.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+        })
     }
 
     async fn write_home(&self, home: PathBuf, files: Vec<(String, String)>) -> Result<(), Box<Failure>> {
