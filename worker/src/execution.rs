@@ -94,6 +94,8 @@ pub struct Program {
     pub stdin: Option<PathBuf>,
     /// File for its stdout; its log otherwise.
     pub stdout: Option<PathBuf>,
+    /// What of the user's home is open to it although it is hidden: a login of its own.
+    pub logins: Vec<PathBuf>,
     /// Wall time limit; the execution's own deadline holds as well.
     pub timeout: Option<Duration>,
     /// Longest time without output.
@@ -258,7 +260,7 @@ impl Execution {
         env.insert("LONGHAUL_JOB".into(), self.assignment.job.clone().into());
         env.extend(program.env);
         let timeout = [self.time_left(), program.timeout].into_iter().flatten().min();
-        let sandbox = self.enclose(purpose).await?;
+        let sandbox = self.enclose(purpose, program.logins).await?;
         let spec = ProcessSpec {
             argv: program.argv,
             cwd: self.slot.ws(),
@@ -276,9 +278,9 @@ impl Execution {
         crate::process::run(&self.config.shim, spec, cancel).await
     }
 
-    /// The boundary of a program of this assignment.
-    pub async fn enclose(&self, purpose: Purpose) -> Result<Option<Enclosed>, ProcessError> {
-        let place = Place::new(&self.slot, &self.store, self.assignment.job_dir.as_ref());
+    /// The boundary of a program of this assignment; an agent's own logins are open to it.
+    pub async fn enclose(&self, purpose: Purpose, logins: Vec<PathBuf>) -> Result<Option<Enclosed>, ProcessError> {
+        let place = Place { logins, ..Place::new(&self.slot, &self.store, self.assignment.job_dir.as_ref()) };
         self.boundary.enclose(purpose, &place).await.map_err(ProcessError::Boundary)
     }
 

@@ -77,7 +77,7 @@ impl Services {
             log: slot.tmp().join(format!("service-{name}.log")),
             output_bytes_max: 0,
             on_line: None,
-            sandbox: self.execution.enclose(purpose).await?,
+            sandbox: self.execution.enclose(purpose, Vec::new()).await?,
         })
     }
 

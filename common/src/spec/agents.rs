@@ -53,7 +53,7 @@ impl AgentKind {
 type Key = (&'static str, Option<Range<usize>>, &'static [AgentKind]);
 
 /// Every key of an agent but its kind.
-fn keys(agent: &AgentTable) -> [Key; 21] {
+fn keys(agent: &AgentTable) -> [Key; 22] {
     use AgentKind::{Acp, Codemod, Codex, Command, Model};
     let span = |text: &Option<At<String>>| text.as_ref().map(At::span);
     let number = |number: &Option<At<u64>>| number.as_ref().map(At::span);
@@ -71,6 +71,7 @@ fn keys(agent: &AgentTable) -> [Key; 21] {
         ("effort", span(&agent.effort), &[Model, Codex]),
         ("verbosity", span(&agent.verbosity), &[Model]),
         ("skills", agent.skills.first().map(At::span), &[Model, Acp, Codex]),
+        ("mcp", agent.mcp.first().map(At::span), &[Acp, Codex]),
         ("preambles", agent.preambles.as_ref().map(At::span), &[Model]),
         ("max_turns", agent.max_turns.as_ref().map(At::span), &[Model]),
         ("max_tokens", number(&agent.max_tokens), &[Model]),
@@ -111,6 +112,10 @@ pub(super) fn check_agent(
             let help = next_step(text, known.iter().copied(), "leave it out");
             report(text.span(), format!("unknown `{key}` \"{}\" (agent `{name}`)", text.value), &help);
         }
+    }
+    for wanted in agent.mcp.iter().filter(|wanted| !file.mcp.contains_key(&wanted.value)) {
+        let help = next_step(wanted, file.mcp.keys().map(String::as_str), "declare it as [mcp.NAME]");
+        report(wanted.span(), format!("unknown mcp server `{}` of the agent `{name}`", wanted.value), &help);
     }
     check_provider(name, agent, file, &mut report);
 }

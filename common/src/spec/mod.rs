@@ -35,8 +35,8 @@ pub use glob::{folder_glob, id_glob, is_glob, path_glob, path_globs};
 pub use label::{LABEL_BYTES_MAX, LABELS_MAX, label};
 pub use limits::*;
 pub use model::{
-    AgentKind, AgentProgram, AgentTable, BudgetTable, DerivedTable, EnvTable, GateTable, JobFile, MapTable, Permission,
-    PermissionsTable, PolicyTable, RepoTable, Sandbox, ServiceTable, TaskTable,
+    AgentKind, AgentProgram, AgentTable, BudgetTable, DerivedTable, EnvTable, GateTable, JobFile, MapTable, McpTable,
+    Permission, PermissionsTable, PolicyTable, RepoTable, Sandbox, ServiceTable, TaskTable,
 };
 pub use models::{ModelRuleTable, PriceTable, ProviderApi, ProviderTable};
 pub use parse::{load, parse};

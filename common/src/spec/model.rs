@@ -30,6 +30,9 @@ pub struct JobFile {
     /// Where models are, by name.
     #[serde(default)]
     pub provider: BTreeMap<String, At<ProviderTable>>,
+    /// Servers of tools that agents may be given (Model Context Protocol over stdin and stdout), by name.
+    #[serde(default)]
+    pub mcp: BTreeMap<String, At<McpTable>>,
     /// What models cost, by the model's name or a glob of names.
     #[serde(default)]
     pub price: BTreeMap<String, At<PriceTable>>,
@@ -174,6 +177,9 @@ pub struct AgentTable {
     /// For a model, an acp or a codex: folders of the repository with skills (a `SKILL.md` each) that it is told of; none when left out.
     #[serde(default)]
     pub skills: StringList,
+    /// For an acp or a codex: names of the [mcp.NAME] it is given; none when left out.
+    #[serde(default)]
+    pub mcp: StringList,
     /// For a model: whether it says what it is about to do before it does it; false when left out.
     pub preambles: Option<At<bool>>,
     /// For a model: answers of one execution; 200 when left out.
@@ -216,6 +222,17 @@ impl AgentProgram {
             Self::Gemini => "gemini",
         }
     }
+}
+
+/// A server of tools.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct McpTable {
+    /// What starts it, a shell line or a program and its arguments. `{job_dir}` is the job file's folder.
+    pub run: At<CommandLine>,
+    /// Environment variables set for it.
+    #[serde(default)]
+    pub env: BTreeMap<String, At<String>>,
 }
 
 /// An answer to an agent that asks whether it may.

@@ -77,20 +77,26 @@ fn command(
     Some(proto::CommandAgent {
         run: Some(run.to_proto()),
         timeout_ms: table.timeout.as_ref().map_or(0, |timeout| timeout.0),
-        env: env(table),
-        inputs: own_inputs(file, table, job_dir, problems),
+        env: env(&table.env),
+        inputs: own_inputs(file, table.run.as_ref(), &table.env, job_dir, problems),
     })
 }
 
-fn env(table: &AgentTable) -> BTreeMap<String, String> {
-    table.env.iter().map(|(key, value)| (key.clone(), value.value.clone())).collect()
+fn env(env: &BTreeMap<String, At<String>>) -> BTreeMap<String, String> {
+    env.iter().map(|(key, value)| (key.clone(), value.value.clone())).collect()
 }
 
-/// The files of the job folder that an agent's command and environment name.
-fn own_inputs(file: &JobFile, table: &AgentTable, job_dir: &Path, problems: &mut Vec<Problem>) -> Vec<String> {
+/// The files of the job folder that a command and its environment name.
+fn own_inputs(
+    file: &JobFile,
+    run: Option<&At<CommandLine>>,
+    env: &BTreeMap<String, At<String>>,
+    job_dir: &Path,
+    problems: &mut Vec<Problem>,
+) -> Vec<String> {
     let mut hashes = BTreeSet::new();
-    let parts = table.run.iter().flat_map(|run| texts(run).into_iter().map(|text| (text, run.span())));
-    let settings = table.env.values().map(|value| (value.value.as_str(), value.span()));
+    let parts = run.into_iter().flat_map(|run| texts(run).into_iter().map(|text| (text, run.span())));
+    let settings = env.values().map(|value| (value.value.as_str(), value.span()));
     for (text, span) in parts.chain(settings) {
         match inputs(text, job_dir) {
             Ok(found) => hashes.extend(found),
@@ -106,8 +112,8 @@ fn program(file: &JobFile, table: &AgentTable, job_dir: &Path, problems: &mut Ve
     let asked = table.permissions.as_ref().map(|table| table.value.clone()).unwrap_or_default();
     proto::AgentProgram {
         run: table.run.as_ref().map(|run| run.to_proto()),
-        env: env(table),
-        inputs: own_inputs(file, table, job_dir, problems),
+        env: env(&table.env),
+        inputs: own_inputs(file, table.run.as_ref(), &table.env, job_dir, problems),
         model: text(&table.model),
         prices: if provider.is_some() { models::prices(file) } else { Vec::new() },
         provider: provider.map(|(name, table)| models::provider(name, table)),
@@ -119,7 +125,19 @@ fn program(file: &JobFile, table: &AgentTable, job_dir: &Path, problems: &mut Ve
         }),
         timeout_ms: table.timeout.as_ref().map_or(0, |timeout| timeout.0),
         skills: skills(table),
+        mcp: table.mcp.iter().filter_map(|name| mcp_server(file, name, job_dir, problems)).collect(),
     }
+}
+
+/// A server of tools; `None` for one that is reported as unknown.
+fn mcp_server(file: &JobFile, name: &str, job_dir: &Path, problems: &mut Vec<Problem>) -> Option<proto::McpServer> {
+    let table = &file.mcp.get(name)?.value;
+    Some(proto::McpServer {
+        name: name.to_owned(),
+        run: Some(table.run.to_proto()),
+        env: env(&table.env),
+        inputs: own_inputs(file, Some(&table.run), &table.env, job_dir, problems),
+    })
 }
 
 /// Where its models are; `None` without one, or for one that is reported as unknown.

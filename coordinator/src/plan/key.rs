@@ -199,6 +199,15 @@ fn program(encoder: &mut Encoder, program: Option<&proto::AgentProgram>) {
     encoder.list("inputs", program.inputs.iter().map(String::as_str));
     encoder.field("model", program.model.as_bytes());
     encoder.list("skills", program.skills.iter().map(String::as_str));
+    for server in &program.mcp {
+        encoder.field("mcp", server.name.as_bytes());
+        encoder.command("run", server.run.as_ref());
+        encoder.list(
+            "env",
+            server.env.iter().flat_map(|(key, value)| [key.as_str(), value.as_str()]).collect::<Vec<_>>().into_iter(),
+        );
+        encoder.list("inputs", server.inputs.iter().map(String::as_str));
+    }
     let may = program.permissions.clone().unwrap_or_default();
     encoder.list("permissions", [&may.read, &may.edit, &may.execute, &may.fetch].into_iter().map(String::as_str));
 }

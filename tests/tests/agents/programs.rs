@@ -42,6 +42,16 @@ const CODEX: Coder<'_> = Coder {
     api: ("openai-responses", "v1"),
 };
 
+/// A server of one tool, spoken a line at a time.
+const MOTTO: &str = include_str!("motto.sh");
+
+const OPENCODE: Coder<'_> = Coder {
+    install: "opencode",
+    table: "kind = \"acp\"\nprogram = \"opencode\"\nmodel = \"m1\"\n",
+    args: &["acp"],
+    api: ("openai-chat", "v1"),
+};
+
 impl Rig {
     /// `None`, with the reason printed, where there can be none.
     fn new(coder: &Coder<'_>, script: &str) -> Option<Self> {
@@ -53,6 +63,7 @@ impl Rig {
         let namespace = Namespace::new().expect("a namespace");
         let model = ModelProcess::start(&namespace, script).expect("a model");
         let world = World::new(&[("main.rs", "fn main() {}\n")]);
+        std::fs::write(world.folder().join("motto.sh"), MOTTO).expect("written");
         let mut run = vec![program.display().to_string()];
         run.extend(coder.args.iter().map(|&arg| arg.to_owned()));
         let (api, version) = coder.api;
@@ -60,8 +71,9 @@ impl Rig {
         let table = coder.table;
         world.job(&format!(
             "goal = \"Two files\"\nname = \"two\"\n[[repo]]\nname = \"app\"\npath = \"repo\"\n\
+             [mcp.motto]\nrun = [\"sh\", \"{{job_dir}}/motto.sh\"]\nenv = {{ MOTTO = \"plain words\" }}\n\
              [provider.scripted]\napi = \"{api}\"\nurl = \"{url}/{version}\"\n\
-             [agent.coder]\n{table}run = {run:?}\nprovider = \"scripted\"\n\
+             [agent.coder]\n{table}run = {run:?}\nprovider = \"scripted\"\nmcp = [\"motto\"]\n\
              [[task]]\nid = \"edit\"\nladder = [\"coder\"]\ninstructions = \"Make the file.\"\nattempts = 1\n\
              idle_timeout = \"60s\"\nwip_every = \"1s\"\ncheck = \"test -s one.txt\"\n[gate]\nrun = \"test -s one.txt\"\n"
         ));
@@ -166,15 +178,9 @@ fn a_thread_of_codex_goes_on_after_its_worker_was_killed() {
 
 #[test]
 fn opencode_asks_and_is_answered_by_policy() {
-    let coder = Coder {
-        install: "opencode",
-        table: "kind = \"acp\"\nprogram = \"opencode\"\nmodel = \"m1\"\n",
-        args: &["acp"],
-        api: ("openai-chat", "v1"),
-    };
     let script = r#"{"turns":[[
         {"tool":"bash","args":{"command":"echo one > one.txt","description":"make it"}},{"text":"done"}]]}"#;
-    let Some(rig) = Rig::new(&coder, script) else { return };
+    let Some(rig) = Rig::new(&OPENCODE, script) else { return };
     rig.run();
     assert_eq!(rig.landed("one.txt"), "one");
     let events = rig.events();
@@ -184,6 +190,36 @@ fn opencode_asks_and_is_answered_by_policy() {
         answered.iter().any(|answer| answer["why"] == "permissions.execute" && answer["answer"] == "allow"),
         "{events:?}"
     );
+}
+
+#[test]
+fn tools_of_the_job_reach_each_program_in_its_own_form() {
+    for coder in [&CODEX, &OPENCODE] {
+        let Some(rig) = Rig::new(coder, r#"{"turns":[[{"text":"done"}]]}"#) else { return };
+        // Nothing is done, which is no success; what counts is what the model was offered.
+        rig.command(&["run"]).output().expect("it starts");
+        let requests = rig.model.requests().expect("recorded");
+        let offered =
+            requests.iter().any(|request| String::from_utf8_lossy(&request.body).contains("The motto of the house."));
+        assert!(offered, "{}: the tool is not offered to the model", coder.install);
+    }
+}
+
+#[test]
+fn what_a_provider_refuses_is_named() {
+    let unknown = r#"{"status":404,"error":{"error":{"message":"The model `x` does not exist or you do not have access to it.","code":"model_not_found"}}}"#;
+    for (coder, step, words) in [
+        (&CODEX, r#"{"status":401}"#, "the provider refused the key of the agent coder"),
+        (&CODEX, unknown, "the provider does not know the model of the agent coder"),
+        (&OPENCODE, r#"{"status":401}"#, "the provider refused the key of the agent coder"),
+        (&OPENCODE, unknown, "the provider does not know the model of the agent coder"),
+    ] {
+        let Some(rig) = Rig::new(coder, &format!("{{\"turns\":[[{step}]]}}")) else { return };
+        let out = rig.command(&["run"]).output().expect("it starts");
+        let shown = rig.world.expect(0, &["show", "edit", "--json"]).stdout;
+        assert!(!out.status.success() && shown.contains(words), "{}: {words}\n{shown}", coder.install);
+        assert!(!of(&rig.events(), "told").is_empty(), "{}: its trace is kept", coder.install);
+    }
 }
 
 #[test]

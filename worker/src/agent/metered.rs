@@ -9,12 +9,22 @@ use crate::execution::Execution;
 use crate::failure::{failure, infrastructure};
 use crate::gateway::{Api, Gateway, GatewayConfig, Provider, RateShare};
 
+/// Who asks models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// The worker itself, for a loop.
+    Worker,
+    /// A program within the attempt's boundary, whose network may be its own.
+    Program,
+}
+
 /// Opens the gateway to a provider for models that match these globs; it ends when it is dropped.
 pub async fn gateway(
     provider: &longhaul_proto::Provider,
     models: Vec<String>,
     prices: &[longhaul_proto::Price],
     execution: &Execution,
+    who: Who,
 ) -> Result<Gateway, Box<Failure>> {
     let broken = |error: &dyn std::fmt::Display| Box::new(infrastructure(error.to_string()));
     let apis = [Api::OpenaiResponses, Api::OpenaiChat, Api::AnthropicMessages, Api::Gemini];
@@ -37,7 +47,13 @@ pub async fn gateway(
     }]);
     config.secrets = execution.secrets();
     config.prices = Prices::new(prices.iter().map(price)).map_err(|error| broken(&error))?;
-    Gateway::start(config).await.map_err(|error| broken(&error))
+    match who {
+        Who::Worker => Gateway::start(config).await.map_err(|error| broken(&error)),
+        Who::Program => {
+            let listener = execution.boundary.gateway().await.map_err(|error| broken(&error))?.0;
+            Gateway::serve(config, listener).map_err(|error| broken(&error))
+        }
+    }
 }
 
 fn price(price: &longhaul_proto::Price) -> (String, Price) {

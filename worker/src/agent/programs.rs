@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -99,8 +99,23 @@ impl Program {
         }
     }
 
-    /// The home of an attempt whose models are behind the gateway.
-    pub fn home(self, home: &Path, models: &Models, mode: &str) -> Home {
+    /// What below a user's home holds its login and its state.
+    pub fn logins(self, home: Option<PathBuf>) -> Vec<PathBuf> {
+        let parts: &[&str] = match self {
+            Self::Codex | Self::CodexAcp => &[".codex"],
+            Self::ClaudeAgentAcp => &[".claude", ".claude.json"],
+            Self::Gemini => &[".gemini"],
+            Self::Opencode => {
+                &[".local/share/opencode", ".local/state/opencode", ".config/opencode", ".cache/opencode"]
+            }
+            Self::Unknown => &[],
+        };
+        home.into_iter().flat_map(|home| parts.iter().map(move |part| home.join(part))).collect()
+    }
+
+    /// The home of an attempt whose models are behind the gateway. `nests` says whether a sandbox of its
+    /// own can be drawn within ours.
+    pub fn home(self, home: &Path, models: &Models, mode: &str, nests: bool) -> Home {
         let Models { url, key, model, .. } = models;
         let mut made = Home::default();
         let mut set = |name: &str, value: OsString| drop(made.env.insert(name.into(), value));
@@ -119,7 +134,12 @@ impl Program {
                 set("LONGHAUL_MODEL_KEY", key.into());
                 set("NO_BROWSER", "1".into());
                 // Its own default has a model decide what is allowed.
-                set("INITIAL_AGENT_MODE", if mode.is_empty() { "workspace-write" } else { mode }.into());
+                let mode = match mode {
+                    _ if !nests => "agent-full-access",
+                    "" => "workspace-write",
+                    own => own,
+                };
+                set("INITIAL_AGENT_MODE", mode.into());
                 made.files.push((".codex/config.toml".into(), codex(models)));
             }
             Self::ClaudeAgentAcp => {
@@ -233,7 +253,7 @@ mod tests {
             Program::Opencode,
             Program::Unknown,
         ] {
-            let made = program.home(home, &models(), "");
+            let made = program.home(home, &models(), "", true);
             let env: String =
                 made.env.iter().map(|(name, value)| format!("{}={}\n", name.display(), value.display())).collect();
             let all: String = made.files.iter().map(|(_, content)| content.as_str()).collect::<String>() + &env;
@@ -246,10 +266,10 @@ mod tests {
 
     #[test]
     fn names_of_models_cannot_break_a_configuration() {
-        let made = Program::Opencode.home(Path::new("/h"), &models(), "");
+        let made = Program::Opencode.home(Path::new("/h"), &models(), "", true);
         let config: serde_json::Value = serde_json::from_str(&made.files[0].1).expect("JSON");
         assert_eq!(config["model"], "longhaul/m\"1");
-        let made = Program::Codex.home(Path::new("/h"), &models(), "");
+        let made = Program::Codex.home(Path::new("/h"), &models(), "", true);
         assert!(made.files[0].1.starts_with("model = \"m\\\"1\"\n"), "{}", made.files[0].1);
     }
 

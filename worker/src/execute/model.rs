@@ -9,8 +9,8 @@ use longhaul_proto::{Agent, Failure, FailureClass, ModelAgent};
 use super::checking::{Bench, left};
 use super::{Attempt, policy, record, refused, told_of};
 use crate::agent::model::{
-    Call, CallError, Conversation, Crew, Delta, Does, Ending, Facts, Hands, Limits, Manner, Outcome, Part, Profile, Reach,
-    Remedy, SessionFile, Settings, Setup, Tokens, Toolbox, Turns, prompt,
+    Call, CallError, Conversation, Crew, Delta, Does, Ending, Facts, Hands, Limits, Manner, Outcome, Part, Profile,
+    Reach, Remedy, SessionFile, Settings, Setup, Tokens, Toolbox, Turns, prompt,
 };
 use crate::agent::stuck::Watch;
 use crate::agent::talk::{AgentEvent, ToolKind, Totals, TurnEnd, Used, Witness};

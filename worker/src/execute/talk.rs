@@ -102,10 +102,12 @@ impl Attempt {
             cancel: stop.clone(),
             idle: checking::idle_timeout(&self.work),
             policy: Policy::new(&session.may, None),
+            mcp: session.mcp.clone(),
         };
         let program = Program {
             name: agent.name.clone(),
             argv: session.argv.clone(),
+            logins: session.logins.clone(),
             env: session.env.clone(),
             stdin: Some(talk.stdin.clone()),
             stdout: Some(talk.stdout.clone()),

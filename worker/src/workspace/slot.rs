@@ -72,6 +72,12 @@ impl Slot {
         self.root.join("tmp")
     }
 
+    /// The home of an agent that has one of its own. It is not in the temporary folder: there Codex makes
+    /// no helper programs, and then its sandbox cannot start anything.
+    pub fn home(&self) -> PathBuf {
+        self.root.join("home")
+    }
+
     /// What the tools of its programs keep between assignments; theirs alone to write.
     pub fn cache(&self) -> PathBuf {
         self.root.join("cache")

@@ -13,8 +13,8 @@ use longhaul_common::server::ServerAccess;
 use longhaul_common::{JobId, Oid};
 use longhaul_proto::{
     Ack, AcpAgent, Agent, AgentProgram, Assignment, CancelWork, CodemodAgent, CodexAgent, CommandAgent, CommandLine,
-    Failure, Finished, FromWorker, Gate, GateResult, Patch, Permissions, Policy, Presence, Repo, RepoEnv, Sandbox, Task,
-    ToWorker, Wip, Work, agent, assignment, finished, from_worker, report, to_worker,
+    Failure, Finished, FromWorker, Gate, GateResult, Patch, Permissions, Policy, Presence, Repo, RepoEnv, Sandbox,
+    Task, ToWorker, Wip, Work, agent, assignment, finished, from_worker, report, to_worker,
 };
 use longhaul_worker::{Delivery, ResultSink, Scope, Shutdown, SinkError, WorkerConfig, WorkerError};
 use prost::Message as _;

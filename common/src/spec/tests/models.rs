@@ -74,7 +74,8 @@ fn agents_that_talk() {
         [agent.a]\nkind = 'acp'\neffort = 'high'\n\
         [agent.b]\nkind = 'codex'\nmode = 'workspace'\nprovider = 'chat'\n\
         [agent.d]\nkind = 'acp'\nprogram = 'gemini'\nprovider = 'chad'\n\
-        [agent.e]\nkind = 'command'\nrun = 'x'\nmodel = 'm'\n";
+        [agent.e]\nkind = 'command'\nrun = 'x'\nmodel = 'm'\n\
+        [agent.f]\nkind = 'codex'\nmcp = ['docs', 'dogs']\n[mcp.docs]\nrun = ['docs-mcp']\n";
     check(
         &format!("{HEAD}{tables}{TASK}"),
         &[
@@ -84,6 +85,7 @@ fn agents_that_talk() {
             "18:12: Codex cannot talk to the provider `chat` (agent `b`) (help: name a provider with api = \"openai-responses\")",
             "22:12: unknown provider `chad` of the agent `d` (help: did you mean `chat`?)",
             "26:9: `model` means nothing for a command (agent `e`) (help: remove it, or use kind = \"model\", \"acp\" or \"codex\")",
+            "29:16: unknown mcp server `dogs` of the agent `f` (help: did you mean `docs`?)",
         ],
     );
     let table = "[agent.a]\nkind = 'acp'\nprogram = 'claude-agent-acp'\n[agent.a.permissions]\nexecute = 'reject'\n";

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::connection::{Connection, Incoming, Reply};
 use super::read;
-use crate::agent::talk::{AgentEvent, Answer, CANCEL_MAX, Policy, START_MAX, Setting, TalkError, TurnEnd, Witness};
+use crate::agent::talk::{
+    AgentEvent, Answer, CANCEL_MAX, McpServer, Policy, START_MAX, Setting, TalkError, TurnEnd, Witness,
+};
 use crate::process::talk::Talk;
 
 /// The version of the protocol that is spoken.
@@ -43,6 +45,17 @@ pub async fn converse(talk: Talk, mut setting: Setting, acp: Acp, witness: &mut 
     let end = client.session(&mut setting, &acp).await;
     client.flush();
     end
+}
+
+/// A server of tools as the protocol writes it.
+fn mcp_server(server: &McpServer) -> Value {
+    let env = server.env.iter().map(|(name, value)| json!({"name": name, "value": value}));
+    json!({
+        "name": server.name,
+        "command": server.command,
+        "args": server.args,
+        "env": env.collect::<Vec<_>>(),
+    })
 }
 
 struct Client<'a> {
@@ -98,7 +111,8 @@ impl Client<'_> {
             return Err(TalkError::Version { version: found["protocolVersion"].to_string() });
         }
         let mut resumed = false;
-        let place = json!({"cwd": setting.cwd, "mcpServers": []});
+        let servers: Vec<Value> = setting.mcp.iter().map(mcp_server).collect();
+        let place = json!({"cwd": setting.cwd, "mcpServers": servers});
         if let Some(id) = setting.resume.clone().filter(|_| found["agentCapabilities"]["loadSession"] == true) {
             let mut params = place.clone();
             params["sessionId"] = id.clone().into();

@@ -34,7 +34,7 @@ pub enum Incoming {
 }
 
 /// The way to answer a request.
-pub struct Reply(Responder<Value>);
+pub struct Reply(Box<Responder<Value>>);
 
 impl Reply {
     /// Answers.
@@ -142,7 +142,7 @@ async fn serve(
             async move |request: UntypedMessage, responder: Responder<Value>, _: ConnectionTo<Agent>| {
                 let (method, params) = request.into_parts();
                 // Whoever listened is gone with the session.
-                drop(asked.send(Incoming::Request(method, params, Reply(responder))).await);
+                drop(asked.send(Incoming::Request(method, params, Reply(Box::new(responder)))).await);
                 Ok(())
             },
             on_receive_request!(),

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use super::read::{Heard, approval, notification};
 use super::rollout::missing;
 use crate::agent::talk::{
-    AgentEvent, Answer, CANCEL_MAX, Nonsense, Policy, START_MAX, Setting, TalkError, Totals, TurnEnd, Used, Witness,
+    AgentEvent, Answer, CANCEL_MAX, McpServer, Nonsense, Policy, START_MAX, Setting, TalkError, Totals, TurnEnd, Used,
+    Witness,
 };
 use crate::process::talk::{Input, Lines, Talk};
 
@@ -121,6 +122,9 @@ impl Client<'_> {
         let mut params = json!({"cwd": setting.cwd, "approvalPolicy": approvals, "sandbox": self.codex.sandbox});
         if !setting.model.is_empty() {
             params["model"] = setting.model.clone().into();
+        }
+        if !setting.mcp.is_empty() {
+            params["config"] = json!({"mcp_servers": mcp_servers(&setting.mcp)});
         }
         let mut resumed = false;
         let mut answer = Value::Null;
@@ -332,6 +336,12 @@ impl Client<'_> {
             Err(_) => {}
         }
     }
+}
+
+/// Servers of tools as Codex's configuration has them.
+fn mcp_servers(servers: &[McpServer]) -> Value {
+    let own = |server: &McpServer| json!({"command": server.command, "args": server.args, "env": server.env});
+    Value::Object(servers.iter().map(|server| (server.name.clone(), own(server))).collect())
 }
 
 fn input(text: &str) -> Value {

@@ -6,7 +6,7 @@ use longhaul_proto::{Failure, FailureClass, ModelAgent};
 use super::client::{Client, Endpoint, Patience};
 use super::profile::Profile;
 use super::wire::Api;
-use crate::agent::metered;
+use crate::agent::metered::{self, Who};
 use crate::execution::Execution;
 use crate::failure::{failure, infrastructure};
 use crate::gateway::Gateway;
@@ -28,7 +28,8 @@ impl Reach {
                 format!("the provider {} speaks {:?}, which is none of the loop's", provider.name, provider.api);
             return Err(Box::new(failure(FailureClass::Agent, message)));
         };
-        let gateway = metered::gateway(&provider, vec![literal(&agent.model)], &agent.prices, execution).await?;
+        let gateway =
+            metered::gateway(&provider, vec![literal(&agent.model)], &agent.prices, execution, Who::Worker).await?;
         let endpoint = Endpoint {
             api,
             url: format!("{}/v1", gateway.base_url()),

@@ -27,6 +27,7 @@ pub use turn::TurnEnd;
 pub use usage::{Totals, Used};
 pub use witness::{OnProgress, Progress, Witness};
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -60,4 +61,19 @@ pub struct Setting {
     pub idle: Option<Duration>,
     /// What it may.
     pub policy: Policy,
+    /// Servers of tools it is given.
+    pub mcp: Vec<McpServer>,
+}
+
+/// A server of tools: the program that it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct McpServer {
+    /// What the agent calls it.
+    pub name: String,
+    /// Its program, as an absolute path.
+    pub command: String,
+    /// The program's arguments.
+    pub args: Vec<String>,
+    /// Variables set for it.
+    pub env: BTreeMap<String, String>,
 }

@@ -36,3 +36,39 @@ pub(super) fn judge(agent: &str, end: &Ended, limit: Option<Outcome>) -> Result<
     };
     found.map_or(Ok(()), |failure| Err(Box::new(failure)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::stuck::Stuck;
+    use crate::agent::talk::{TurnEnd, Used};
+    use crate::process::{CapturedLog, ProcessOutcome};
+
+    fn ended(said: Result<TurnEnd, TalkError>, end: ProcessEnd) -> Ended {
+        let process = ProcessOutcome { end, log: CapturedLog::default() };
+        Ended { said, process, stopped: false, used: Used::default(), stuck: None }
+    }
+
+    #[test]
+    fn what_ended_it_decides_whose_fault_it_is() {
+        let exited = || ProcessEnd::Exited(0);
+        let limit = Some(Outcome::ProviderLimit { provider: "main".into(), until_ms: 7 });
+        let budget = Some(Outcome::BudgetUsedUp { what: "tokens".into() });
+        for (said, end, limit, class, words) in [
+            (Err(TalkError::Cancelled), ProcessEnd::Cancelled, limit, FailureClass::Infrastructure, "until 7 ms"),
+            (Err(TalkError::Cancelled), ProcessEnd::Cancelled, budget, FailureClass::Agent, "used up: tokens"),
+            (Err(TalkError::Cancelled), ProcessEnd::Cancelled, None, FailureClass::Cancelled, "cancelled"),
+            (Err(TalkError::Ended), ProcessEnd::Exited(7), None, FailureClass::Agent, "7"),
+            (Err(TalkError::Ended), exited(), None, FailureClass::Agent, "ended before its turn"),
+            (Ok(TurnEnd::Refused), exited(), None, FailureClass::Agent, "refused"),
+        ] {
+            let failure = judge("a", &ended(said, end), limit).expect_err("a failure");
+            assert!(failure.class() == class && failure.message.contains(words), "{words}: {failure:?}");
+        }
+        assert_eq!(judge("a", &ended(Ok(TurnEnd::Done), exited()), None), Ok(()));
+        let mut circling = ended(Err(TalkError::Cancelled), ProcessEnd::Cancelled);
+        circling.stuck = Some(Stuck::Monologue(4));
+        let failure = judge("a", &circling, None).expect_err("a failure");
+        assert!(failure.message.starts_with("a: stuck (monologue): "), "{}", failure.message);
+    }
+}

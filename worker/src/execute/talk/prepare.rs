@@ -2,7 +2,7 @@
 //! earlier attempt.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,21 +12,18 @@ use super::both::Kind;
 use crate::agent::acp::Acp;
 use crate::agent::briefing::Briefing;
 use crate::agent::codex::Codex;
+use crate::agent::command;
+use crate::agent::metered::{self, Who};
 use crate::agent::programs::{Models, Program as Known};
-use crate::agent::talk::{Kept, restore};
-use crate::agent::{command, metered};
+use crate::agent::talk::{Kept, McpServer, Policy, restore};
 use crate::execute::{Attempt, policy};
 use crate::execution::limit_of;
 use crate::failure::failure;
 use crate::gateway::Gateway;
 use crate::process::talk::find;
-use crate::process::{Purpose, argv_of, variables};
+use crate::process::{Placeholders, Purpose, argv_of, variables};
 use crate::wip::Saver;
 use crate::workspace::{Slot, WorkspaceError, remove_tree};
-
-/// The name of the folder of a slot that is an agent's home. It is not in the temporary folder: there
-/// Codex makes no helper programs, and then its sandbox cannot start anything.
-const HOME: &str = "home";
 
 /// What a session is run with.
 pub(super) struct Session {
@@ -39,7 +36,10 @@ pub(super) struct Session {
     pub gateway: Option<Gateway>,
     pub kept: Option<Kept>,
     pub briefing: Briefing,
+    /// What of the user's home holds its login, where that is what it uses.
+    pub logins: Vec<PathBuf>,
     pub may: Permissions,
+    pub mcp: Vec<McpServer>,
     pub model: String,
     pub timeout: Option<Duration>,
 }
@@ -61,6 +61,20 @@ fn client_of(kind: &agent::Kind) -> Option<(AgentProgram, Known, &str, Kind)> {
     }
 }
 
+/// In a boundary in which no other can be drawn, Codex runs with its own off: ours holds instead. Behind
+/// its adapter it then asks for nothing, so that there is nobody to refuse.
+fn without_own_sandbox(known: Known, kind: Kind, may: &Permissions) -> Result<Kind, Box<Failure>> {
+    match kind {
+        Kind::Codex(codex) => Ok(Kind::Codex(Codex { sandbox: "danger-full-access".to_owned(), ..codex })),
+        _ if known == Known::CodexAcp && !Policy::new(may, None).allows_work() => Err(setup(
+            "codex-acp asks for no permission without a sandbox of its own, which does not work within the worker's; \
+             use kind = \"codex\", or allow edits and commands"
+                .to_owned(),
+        )),
+        other => Ok(other),
+    }
+}
+
 fn setup(message: String) -> Box<Failure> {
     Box::new(failure(FailureClass::Setup, message))
 }
@@ -75,24 +89,29 @@ impl Attempt {
         let Some((program, known, mode, kind)) = client_of(kind) else {
             return Err(setup(format!("the agent {} has no program", agent.name)));
         };
+        let nests = self.execution.boundary.nests();
+        let may = program.permissions.unwrap_or_default();
+        let kind = if nests { kind } else { without_own_sandbox(known, kind, &may)? };
         let provider = program.provider.as_ref();
         policy::may_be_sent(&self.execution, &self.work, provider.map(|provider| provider.name.as_str()))?;
         let values = command::placeholders(&self.execution.assignment, &self.work.files, &self.execution.slot.ws());
         let argv = program.run.as_ref().and_then(|run| argv_of(run, &values));
         let argv = argv.unwrap_or_else(|| known.command(&program.model));
         self.program_is_there(&agent.name, &argv, &program)?;
+        let mcp = program.mcp.iter().map(|server| self.mcp_server(server, &values)).collect::<Result<_, _>>()?;
         let mut env = BTreeMap::new();
         let (mut home, mut gateway) = (None, None);
         if let Some(provider) = provider {
-            let open = metered::gateway(provider, vec!["*".to_owned()], &program.prices, &self.execution).await?;
+            let open = metered::gateway(provider, vec!["*".to_owned()], &program.prices, &self.execution, Who::Program)
+                .await?;
             let models = Models {
                 url: open.base_url(),
                 key: open.key().to_owned(),
                 api: provider.api.clone(),
                 model: program.model.clone(),
             };
-            let own = self.execution.slot.root().join(HOME);
-            let made = known.home(&own, &models, mode);
+            let own = self.execution.slot.home();
+            let made = known.home(&own, &models, mode, nests);
             env.extend(tool_homes());
             env.extend(made.env);
             self.write_home(own.clone(), made.files).await?;
@@ -109,7 +128,13 @@ impl Attempt {
             gateway,
             kept: kept.filter(|kept| known.moves() || kept.cwd == self.execution.slot.ws()),
             briefing: self.briefing(&program.skills, before).await?,
-            may: program.permissions.unwrap_or_default(),
+            may,
+            logins: if provider.is_none() {
+                known.logins(std::env::var_os("HOME").map(PathBuf::from))
+            } else {
+                Vec::new()
+            },
+            mcp,
             model: program.model,
             timeout: limit_of(program.timeout_ms),
         })
@@ -118,19 +143,37 @@ impl Attempt {
     /// A missing program is said to be missing before anything is started.
     fn program_is_there(&self, agent: &str, argv: &[OsString], own: &AgentProgram) -> Result<(), Box<Failure>> {
         let Some(program) = argv.first() else { return Err(setup(format!("the agent {agent} has no command"))) };
-        let slot = &self.execution.slot;
-        let mut path =
-            variables(Purpose::Agent, self.execution.repo_env(), &slot.tmp()).remove(&OsString::from("PATH"));
-        if let Some(own) = own.env.get("PATH") {
-            path = Some(own.into());
-        }
-        match find(program, &slot.ws(), path.as_deref()) {
+        match self.find(program, own.env.get("PATH")) {
             Some(_) => Ok(()),
             None => Err(setup(format!(
                 "the program {} of the agent {agent} is not on this worker: install it, or name it in `run`",
                 Path::new(program).display(),
             ))),
         }
+    }
+
+    /// Where a program is that an agent would find.
+    fn find(&self, program: &OsStr, own_path: Option<&String>) -> Option<PathBuf> {
+        let slot = &self.execution.slot;
+        let mut env = variables(Purpose::Agent, self.execution.repo_env(), &slot.tmp());
+        let path = own_path.map(OsString::from).or_else(|| env.remove(OsStr::new("PATH")));
+        find(program, &slot.ws(), path.as_deref())
+    }
+
+    fn mcp_server(&self, server: &longhaul_proto::McpServer, values: &Placeholders) -> Result<McpServer, Box<Failure>> {
+        let argv = server.run.as_ref().and_then(|run| argv_of(run, values)).unwrap_or_default();
+        let mut words = argv.into_iter();
+        let program = words.next().unwrap_or_default();
+        let Some(found) = self.find(&program, server.env.get("PATH")) else {
+            let (name, program) = (&server.name, program.display());
+            return Err(setup(format!("the program {program} of the mcp server {name} is not on this worker")));
+        };
+        Ok(McpServer {
+            name: server.name.clone(),
+            command: found.display().to_string(),
+            args: words.map(|word| word.display().to_string()).collect(),
+            env: server.env.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+        })
     }
 
     async fn write_home(&self, home: PathBuf, files: Vec<(String, String)>) -> Result<(), Box<Failure>> {
