@@ -47,7 +47,7 @@ pub struct Execution {
     files: Option<Arc<JobFolder>>,
     secrets: Secrets,
     config: Arc<WorkerConfig>,
-    boundary: Boundary,
+    pub(crate) boundary: Boundary,
     repo_env: RepoEnv,
     exclusions: Mutex<Exclusions>,
     logs_dir: PathBuf,
