@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use longhaul_common::Oid;
+use longhaul_common::spec::PROGRAM_SETTINGS;
 use longhaul_proto::{
     Agent, Assignment, CommandLine, Failure, FailureClass, LogFile, Provider, RepoEnv, agent, assignment,
 };
@@ -19,6 +20,7 @@ use crate::environment::{SETUP_MAX, needs_setup, present_caches, setup_digest};
 use crate::failure::{failure, infrastructure, of_run};
 use crate::gateway::Rates;
 use crate::job_files::JobFolder;
+use crate::otel::Telemetry;
 use crate::paths::PathSet;
 use crate::process::{
     Placeholders, ProcessEnd, ProcessError, ProcessOutcome, ProcessSpec, Purpose, Secrets, argv_of, variables,
@@ -49,6 +51,8 @@ pub struct Execution {
     config: Arc<WorkerConfig>,
     pub(crate) boundary: Boundary,
     repo_env: RepoEnv,
+    /// Settings of agent programs that agents do not see.
+    shut: Vec<&'static str>,
     exclusions: Mutex<Exclusions>,
     logs_dir: PathBuf,
     logs: Mutex<Vec<LogFile>>,
@@ -144,6 +148,7 @@ impl Execution {
             secrets: Secrets::of(&repo_env, config.held_secrets().into_iter().chain(provider_keys(&assignment))),
             config,
             boundary,
+            shut: shut(&assignment, &repo.trusted),
             repo_env,
             exclusions: Mutex::new(exclusions),
             logs_dir,
@@ -161,6 +166,16 @@ impl Execution {
     /// What is left of it; `None` where there is no limit.
     pub fn time_left(&self) -> Option<Duration> {
         self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Where sessions of agents are sent to, beside the record.
+    pub fn telemetry(&self) -> Option<&Telemetry> {
+        self.config.telemetry.as_ref()
+    }
+
+    /// The name of this worker.
+    pub fn worker_name(&self) -> &str {
+        &self.config.name
     }
 
     /// Limits of providers of models.
@@ -280,7 +295,8 @@ impl Execution {
 
     /// The boundary of a program of this assignment; an agent's own logins are open to it.
     pub async fn enclose(&self, purpose: Purpose, logins: Vec<PathBuf>) -> Result<Option<Enclosed>, ProcessError> {
-        let place = Place { logins, ..Place::new(&self.slot, &self.store, self.assignment.job_dir.as_ref()) };
+        let shut = self.shut.iter().map(|name| self.slot.ws().join(name)).collect();
+        let place = Place { logins, shut, ..Place::new(&self.slot, &self.store, self.assignment.job_dir.as_ref()) };
         self.boundary.enclose(purpose, &place).await.map_err(ProcessError::Boundary)
     }
 
@@ -290,6 +306,9 @@ impl Execution {
         let mut text = format!("{held}\n");
         if !open.is_empty() {
             text.push_str(&format!("not enforced: {open}\n"));
+        }
+        for name in self.shut.iter().filter(|name| self.slot.ws().join(name).exists()) {
+            text.push_str(&format!("hidden from agents, for repo.trust does not name it: {name}\n"));
         }
         for host in self.boundary.refused() {
             text.push_str(&format!("refused, for policy.hosts does not list it: {host}\n"));
@@ -382,6 +401,19 @@ fn provider_of(agent: &Agent) -> Option<&Provider> {
         Some(agent::Kind::Codex(codex)) => codex.program.as_ref()?.provider.as_ref(),
         Some(agent::Kind::Codemod(_) | agent::Kind::Command(_)) | None => None,
     }
+}
+
+/// What of a repository configures agent programs, without what the job trusts and what the subtask is
+/// there to change.
+fn shut(assignment: &Assignment, trusted: &[String]) -> Vec<&'static str> {
+    let Some(assignment::Kind::Work(work)) = &assignment.kind else { return Vec::new() };
+    let globs = work.task.iter().flat_map(|task| &task.write);
+    let own: Vec<&String> = work.files.iter().chain(&work.claims).chain(globs).collect();
+    let is_own = |name: &str| {
+        own.iter().any(|path| path.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+    };
+    let names = PROGRAM_SETTINGS.iter().copied();
+    names.filter(|name| !trusted.iter().any(|path| path == name) && !is_own(name)).collect()
 }
 
 /// The keys that the gateways of an assignment show to providers.

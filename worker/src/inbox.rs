@@ -81,6 +81,9 @@ pub async fn run(
     if tokio::time::timeout(END_MAX, all).await.is_err() {
         tracing::warn!("assignments still running at the end are dropped; their processes are killed");
     }
+    if let Some(telemetry) = &worker.config.telemetry {
+        telemetry.flush().await;
+    }
     match ended? {
         Ended::Left(Leave::Drained) => Ok(()),
         Ended::Left(Leave::Refused(reason)) => Err(WorkerError::Refused { reason }),

@@ -70,6 +70,10 @@ pub struct RepoTable {
     /// How a workspace becomes able to build and test.
     #[serde(default)]
     pub env: EnvTable,
+    /// Settings of agent programs in the repository that agents may see, each with its git object id at the base
+    /// (`git rev-parse main:.mcp.json`); all others are hidden from them.
+    #[serde(default)]
+    pub trust: BTreeMap<String, At<String>>,
     /// Files regenerated at landing; in no footprint and in no patch.
     #[serde(default)]
     pub derived: Vec<At<DerivedTable>>,

@@ -22,6 +22,7 @@ mod pilot;
 mod render;
 mod scan;
 mod settings;
+mod trust;
 
 #[cfg(test)]
 mod tests;

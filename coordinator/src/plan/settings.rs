@@ -42,7 +42,7 @@ fn wip_every_ms(work: &Work<'_>, agents: &[proto::Agent]) -> u64 {
     if long && work.ladder.iter().any(|name| goes_on(name)) { WIP_EVERY_MS_DEFAULT } else { 0 }
 }
 
-pub(super) fn repo(file: &JobFile, base: &Base, host: Option<&str>) -> proto::Repo {
+pub(super) fn repo(file: &JobFile, base: &Base, host: Option<&str>, trusted: Vec<String>) -> proto::Repo {
     let table = &file.repo[0];
     let derived = table.derived.iter().map(|derived| proto::Derived {
         paths: strings(&derived.paths),
@@ -61,6 +61,7 @@ pub(super) fn repo(file: &JobFile, base: &Base, host: Option<&str>) -> proto::Re
         fix: table.fix.as_ref().map(|fix| fix.to_proto()),
         env: Some(env(&table.env, base)),
         derived: derived.collect(),
+        trusted,
     }
 }
 

@@ -8,5 +8,6 @@ mod gateway;
 mod model;
 mod model_job;
 mod programs;
+mod telemetry;
 mod turns;
 mod wires;

@@ -90,7 +90,7 @@ impl Attempt {
         toolbox.close().await;
         meter(&mut witness, &mut totals, conversation.used());
         witness.tell(&AgentEvent::TurnEnded { end: turn_end(&ending) });
-        record::keep(&self.execution, log, witness).await;
+        record::keep(&self.execution, &agent.name, log, witness, reach.gateway.calls()).await;
         let used = reach.gateway.stop().await;
         self.used(used.tokens.total(), used.usd_micros);
         if self.execution.leave.is_cancelled() && !matches!(ending, Ending::Done(_)) {

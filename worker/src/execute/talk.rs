@@ -17,7 +17,7 @@ use self::prepare::Session;
 use super::{Attempt, checking, record, told_of};
 use crate::agent::talk::{Kept, OnProgress, Policy, Progress, Setting, keep, prompt};
 use crate::execution::Program;
-use crate::gateway::Gateway;
+use crate::gateway::{Calls, Gateway};
 use crate::process::Purpose;
 use crate::process::talk::Talk;
 use crate::session::Told;
@@ -57,7 +57,8 @@ impl Attempt {
                 None => std::future::pending().await,
             }
         };
-        let mut running = Box::pin(self.run_session(agent, session, stop.clone()));
+        let calls = gateway.as_ref().map(Gateway::calls).unwrap_or_default();
+        let mut running = Box::pin(self.run_session(agent, session, calls, stop.clone()));
         let (result, outcome) = tokio::select! {
             result = &mut running => (result, None),
             outcome = limit => {
@@ -83,6 +84,7 @@ impl Attempt {
         &mut self,
         agent: &Agent,
         session: Session,
+        calls: Calls,
         stop: CancellationToken,
     ) -> Result<Ended, Box<Failure>> {
         let execution = Arc::clone(&self.execution);
@@ -131,7 +133,7 @@ impl Attempt {
             }
         };
         let (used, stuck) = (witness.used(), witness.stuck());
-        record::keep(&execution, log, witness).await;
+        record::keep(&execution, &agent.name, log, witness, calls).await;
         let process = process.map_err(|error| Box::new(Failure::from(error)))?;
         Ok(Ended { said, process, stopped, used, stuck })
     }

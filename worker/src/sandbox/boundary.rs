@@ -71,21 +71,29 @@ pub struct Place {
     pub home: PathBuf,
     /// What it reads although it is hidden: objects of the repository, the job's own files.
     pub reads: Vec<PathBuf>,
+    /// Settings of agent programs in the workspace that agents do not see.
+    pub shut: Vec<PathBuf>,
     /// Folders and files of an agent's login, which it reads and writes although they are hidden.
     pub logins: Vec<PathBuf>,
 }
 
 impl Place {
-    /// Of a slot that reads the objects of `store` and the job's folder.
-    pub fn new(slot: &Slot, store: &Path, job_dir: &Path) -> Self {
+    /// In a slot's folder, with nothing else open.
+    pub fn at(slot: &Path) -> Self {
         Self {
-            ws: slot.ws(),
-            tmp: slot.tmp(),
-            cache: slot.cache(),
-            home: slot.home(),
-            reads: vec![store.join("objects"), job_dir.to_owned()],
+            ws: slot.join("ws"),
+            tmp: slot.join("tmp"),
+            cache: slot.join("cache"),
+            home: slot.join("home"),
+            reads: Vec::new(),
+            shut: Vec::new(),
             logins: Vec::new(),
         }
+    }
+
+    /// Of a slot that reads the objects of `store` and the job's folder.
+    pub fn new(slot: &Slot, store: &Path, job_dir: &Path) -> Self {
+        Self { reads: vec![store.join("objects"), job_dir.to_owned()], ..Self::at(slot.root()) }
     }
 }
 
@@ -211,6 +219,7 @@ impl Boundary {
         hidden.extend(self.settings.hidden.iter().cloned());
         hidden.push(self.worker_root.clone());
         if purpose == Purpose::Agent {
+            hidden.extend(place.shut.iter().cloned());
             hidden.retain(|path| !place.logins.iter().any(|login| path.starts_with(login)));
         }
         let mut enclosed = Enclosed {

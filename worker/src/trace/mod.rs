@@ -84,6 +84,15 @@ impl Trace {
     }
 }
 
+/// The events of a finished trace, in order.
+pub fn read(path: &Path) -> io::Result<Vec<Value>> {
+    let text = zstd::decode_all(File::open(path)?)?;
+    text.split(|&byte| byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_slice(line).map_err(io::Error::other))
+        .collect()
+}
+
 /// Cuts every long text of a value in its middle.
 fn clip(value: &mut Value) {
     match value {
@@ -104,9 +113,7 @@ mod tests {
     use super::*;
 
     fn lines(path: &Path) -> Vec<Value> {
-        let text = zstd::decode_all(File::open(path).expect("there")).expect("zstd");
-        let text = String::from_utf8(text).expect("UTF-8");
-        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+        read(path).expect("a trace")
     }
 
     #[test]

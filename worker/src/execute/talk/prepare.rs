@@ -90,7 +90,7 @@ impl Attempt {
             return Err(setup(format!("the agent {} has no program", agent.name)));
         };
         let nests = self.execution.boundary.nests();
-        let may = program.permissions.unwrap_or_default();
+        let may = program.permissions.clone().unwrap_or_default();
         let kind = if nests { kind } else { without_own_sandbox(known, kind, &may)? };
         let provider = program.provider.as_ref();
         policy::may_be_sent(&self.execution, &self.work, provider.map(|provider| provider.name.as_str()))?;
