@@ -64,6 +64,7 @@ async fn one(
         cwd: place.ws.clone(),
         env: BTreeMap::new(),
         stdin: None,
+        stdout: None,
         timeout: None,
         idle_timeout: None,
         secrets: Secrets::default(),
