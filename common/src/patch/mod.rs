@@ -4,9 +4,11 @@
 //! it believes, because a worker may be anybody's.
 
 mod change;
+mod credentials;
 mod paths;
 mod rules;
 
 pub use change::{FileChange, MODE_GITLINK, MODE_SYMLINK};
+pub use credentials::{Credential, SCANNED_BYTES_MAX, credentials};
 pub use paths::{BadGlob, PathSet, is_at_or_below};
 pub use rules::{Declared, validate};
