@@ -5,6 +5,7 @@ pub mod fleet;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use longhaul_common::spec::TimeOfDay;
 
 pub use fleet::{
     AnswerArgs, ConfigArgs, ConfigVerb, ReleaseArgs, RoleName, ServeArgs, SteerArgs, TokenArgs, WorkerArgs,
@@ -193,6 +194,9 @@ pub struct RunArgs {
     /// Subtasks at once; overrides budget.parallel.
     #[arg(long, value_name = "N")]
     pub parallel: Option<u32>,
+    /// Wind down by this time of day, e.g. 07:00; overrides budget.deadline.
+    #[arg(long, value_name = "HH:MM")]
+    pub deadline: Option<TimeOfDay>,
     /// Go on in the background; `longhaul watch` follows it.
     #[arg(long)]
     pub detach: bool,
@@ -220,6 +224,18 @@ pub struct ResumeArgs {
     /// Attempts allowed in total from now on.
     #[arg(long, value_name = "N")]
     pub attempts: Option<u64>,
+    /// US dollars allowed in total from now on.
+    #[arg(long, value_name = "USD")]
+    pub usd: Option<f64>,
+    /// Model tokens allowed in total from now on.
+    #[arg(long, value_name = "N")]
+    pub tokens: Option<u64>,
+    /// Wind down by this time of day, e.g. 07:00.
+    #[arg(long, value_name = "HH:MM")]
+    pub deadline: Option<TimeOfDay>,
+    /// Take it that what is in doubt of the budget was not used.
+    #[arg(long)]
+    pub write_off: bool,
     /// Go on in the background.
     #[arg(long)]
     pub detach: bool,

@@ -9,6 +9,7 @@ pub mod command;
 pub mod git;
 pub mod id;
 pub mod layout;
+pub mod lcov;
 pub mod model_policy;
 pub mod notify;
 pub mod patch;

@@ -52,7 +52,8 @@ impl Control {
         match self {
             Self::Pause(request) => request.reason.clone(),
             Self::Resume(request) => {
-                request.limits.as_ref().map(|limits| format!("limits {limits:?}")).unwrap_or_default()
+                let limits = request.limits.as_ref().map(|limits| format!("limits {limits:?}")).unwrap_or_default();
+                if request.write_off { format!("write off {limits}") } else { limits }
             }
             Self::Cancel(request) if request.subtasks.is_empty() => format!("the job: {}", request.reason),
             Self::Cancel(request) => format!("{}: {}", request.subtasks.join(" "), request.reason),
@@ -116,7 +117,13 @@ pub fn prepare(state: &State, store: &Path, control: Control) -> Result<Prepared
             lines: vec!["no new work is handed out; what runs is finished".to_owned()],
         },
         Control::Resume(request) => {
-            Prepared { request: Request::Resume { limits: request.limits }, lines: vec!["going on".to_owned()] }
+            let mut lines = vec!["going on".to_owned()];
+            let doubts = state.spend.in_doubt().len();
+            if request.write_off && doubts > 0 {
+                lines.push(format!("what {doubts} attempts may have used is written off"));
+            }
+            let write_off = if request.write_off { "request".to_owned() } else { String::new() };
+            Prepared { request: Request::Resume { limits: request.limits, write_off }, lines }
         }
         Control::Cancel(request) => cancel(state, request)?,
         Control::Retry(request) => {

@@ -5,7 +5,10 @@
 //! it was reported.
 
 use longhaul_common::git::{Store, StoreError};
-use longhaul_common::patch::{Declared, PathSet, validate};
+use longhaul_common::patch::{
+    Credential, Declared, FileChange, MODE_GITLINK, MODE_SYMLINK, PathSet, SCANNED_BYTES_MAX, credentials, validate,
+};
+use longhaul_common::weakened::{SourceChange, TestLanguage, weakened};
 use longhaul_common::{AttemptId, GateId, Oid};
 use longhaul_proto::{Failure, FailureClass, Finished, Patch, Policy, Task, finished};
 
@@ -63,7 +66,7 @@ pub fn vet(store: &Store, measure: &Measure, finished: &mut Finished) -> Result<
                 what: "a verdict on a patch".to_owned(),
                 cause: error.to_string(),
             })?;
-            vet_patch(store, &declared, policy, patch)?
+            vet_patch(store, &declared, (task, policy), patch)?
         }
         (Measure::Derived { gated, globs }, Some(finished::Outcome::Gate(result)))
             if !result.derived_commit.is_empty() =>
@@ -86,7 +89,7 @@ pub fn vet(store: &Store, measure: &Measure, finished: &mut Finished) -> Result<
 fn vet_patch(
     store: &Store,
     declared: &Declared,
-    policy: &Policy,
+    (task, policy): (&Task, &Policy),
     patch: &mut Patch,
 ) -> Result<Option<Box<Failure>>, StoreError> {
     let oid = |bytes: &[u8]| Oid::from_bytes(bytes).unwrap_or(Oid::ZERO);
@@ -94,11 +97,43 @@ fn vet_patch(
     match validate(&changes, declared, policy, store) {
         Ok(touched) => {
             patch.protected_touched = touched;
+            patch.findings = findings(store, task, &changes)?;
             patch.files = changes.into_iter().map(|change| change.path).collect();
             Ok(None)
         }
         Err(failure) => Ok(Some(failure)),
     }
+}
+
+/// What a person has to look at before it lands, a line each: tests that say less than before,
+/// unless the task allows that, and what looks like a credential.
+fn findings(store: &Store, task: &Task, changes: &[FileChange]) -> Result<Vec<String>, StoreError> {
+    let read = |oid: Oid, mode: u32| -> Result<Option<Vec<u8>>, StoreError> {
+        let is_file = mode != 0 && mode != MODE_SYMLINK && mode != MODE_GITLINK;
+        if !is_file || store.size(oid)? > SCANNED_BYTES_MAX as u64 {
+            return Ok(None);
+        }
+        store.blob(oid).map(Some)
+    };
+    let text = |bytes: Option<Vec<u8>>| bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let (mut sources, mut lines) = (Vec::new(), Vec::new());
+    for change in changes {
+        let after = read(change.new, change.new_mode)?;
+        let has_tests = TestLanguage::of(&change.path).is_some() && !task.tests_may_change;
+        let found = |before: &[u8]| credentials(before, after.as_deref().unwrap_or_default());
+        // What was there is read only where it matters.
+        let suspicious = !found(b"").is_empty();
+        let before = if has_tests || suspicious { read(change.old, change.old_mode)? } else { None };
+        if suspicious {
+            let place = |found: &Credential| format!("{}:{}: looks like {}", change.path, found.line, found.kind);
+            lines.extend(found(before.as_deref().unwrap_or_default()).iter().map(place));
+        }
+        if has_tests {
+            sources.push(SourceChange { path: change.path.clone(), before: text(before), after: text(after) });
+        }
+    }
+    lines.extend(weakened(&sources).iter().map(ToString::to_string));
+    Ok(lines)
 }
 
 fn not_derived(path: &str) -> Failure {

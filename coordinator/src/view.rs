@@ -14,7 +14,9 @@ use crate::checkpoint::Index;
 use crate::core::{BaseGate, JobPhase, Millis, Phase, Shortage, State, shortages};
 use crate::landing::{Refs, read_receipts};
 
+mod books;
 mod event;
+mod forecast;
 
 pub use event::{retired_event, watch_event};
 
@@ -46,6 +48,9 @@ pub fn class_name(class: FailureClass) -> &'static str {
         FailureClass::Cancelled => "cancelled",
         FailureClass::DiskFull => "disk-full",
         FailureClass::HandedBack => "handed-back",
+        FailureClass::Provider => "provider",
+        FailureClass::ProviderLimit => "provider-limit",
+        FailureClass::Sandbox => "sandbox",
     }
 }
 
@@ -60,6 +65,9 @@ pub fn park_name(reason: Option<ParkReason>) -> &'static str {
         Some(ParkReason::Disk) => "disk",
         Some(ParkReason::User) => "user",
         Some(ParkReason::Footprint) => "footprint",
+        Some(ParkReason::Budget) => "budget",
+        Some(ParkReason::Provider) => "provider",
+        Some(ParkReason::Approval) => "approval",
         Some(ParkReason::Unspecified) | None => "unknown",
     }
 }
@@ -114,6 +122,8 @@ pub fn job_status(state: &State, now: Millis, progress: &ProgressMap, live: bool
         budget: Some(*state.limits()),
         failures: failures(state),
         bytes: None,
+        books: Some(books::books(state)),
+        forecast: forecast::forecast(state, now),
     }
 }
 
@@ -230,6 +240,9 @@ fn warnings(state: &State, now: Millis, live: bool) -> Vec<String> {
     if let Some(reason) = &state.landing.halted {
         lines.push(format!("landing is halted: {reason}; mend it, then `longhaul resume`"));
     }
+    lines.extend(books::warnings(state));
+    lines.extend(books::providers(state, now));
+    lines.extend(forecast::warning(state, now));
     lines
 }
 

@@ -338,6 +338,8 @@ impl Attempt {
             lines_removed: removed,
             agent: self.author.clone(),
             protected_touched: self.protected_touched.clone(),
+            // The coordinator looks for itself.
+            findings: Vec::new(),
         }))
     }
 

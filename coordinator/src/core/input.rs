@@ -49,6 +49,8 @@ pub enum Request {
     Resume {
         /// Replaces the budget.
         limits: Option<Budget>,
+        /// Who takes it that what is in doubt was not used; empty for nobody.
+        write_off: String,
     },
     /// Close these subtasks; all open ones with `whole_job`.
     Cancel {

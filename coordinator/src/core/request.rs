@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use longhaul_common::{NodeId, Oid, ParkId};
+use longhaul_common::{AttemptId, NodeId, Oid, ParkId};
 use longhaul_proto as pb;
 use longhaul_proto::Outcome;
 
 use super::input::Request;
-use super::{Event, JobPhase, Phase, PhaseKind, State, Step};
+use super::{Event, JobPhase, Millis, Phase, PhaseKind, State, Step, deadline};
 
 /// A request that cannot be met, said to the person who made it.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -15,7 +15,7 @@ use super::{Event, JobPhase, Phase, PhaseKind, State, Step};
 pub struct Refusal(pub String);
 
 /// The events a request leads to.
-pub(super) fn requested(state: &State, request: &Request) -> Result<Vec<Event>, Refusal> {
+pub(super) fn requested(state: &State, now: Millis, request: &Request) -> Result<Vec<Event>, Refusal> {
     let events = match request {
         Request::Pause { .. } | Request::Cancel { .. } | Request::Approve { .. } if is_closed(state) => {
             let next =
@@ -23,7 +23,7 @@ pub(super) fn requested(state: &State, request: &Request) -> Result<Vec<Event>, 
             return Err(Refusal(format!("the job is closed: {next}")));
         }
         Request::Pause { reason } => paused(state, reason),
-        Request::Resume { limits } => resume(state, limits.as_ref()),
+        Request::Resume { limits, write_off } => resume(state, now, limits.as_ref(), write_off),
         Request::Cancel { nodes, whole_job, reason } => cancel(state, nodes, *whole_job, reason),
         Request::Retry { nodes, remark } => again_with_gates(state, try_again(state, nodes, remark)?),
         Request::Approve { parks, by } => approve(state, parks, by),
@@ -57,10 +57,20 @@ fn paused(state: &State, reason: &str) -> Vec<Event> {
     }
 }
 
-fn resume(state: &State, limits: Option<&pb::Budget>) -> Vec<Event> {
-    let mut events = Vec::new();
-    if let Some(budget) = limits {
-        events.push(Event::LimitsChanged(pb::LimitsChanged { budget: Some(*budget) }));
+fn resume(state: &State, now: Millis, limits: Option<&pb::Budget>, write_off: &str) -> Vec<Event> {
+    let mut budget = limits.copied().unwrap_or(*state.limits());
+    // Who goes on after the deadline wants work to be done without it, unless there is a new one.
+    if budget.deadline_ms == state.limits().deadline_ms && deadline::is_too_late(state, now) {
+        budget.deadline_ms = 0;
+    }
+    let mut events: Vec<Event> = Vec::new();
+    if limits.is_some() || budget != *state.limits() {
+        events.push(Event::LimitsChanged(pb::LimitsChanged { budget: Some(budget) }));
+    }
+    if !write_off.is_empty() {
+        let given_up =
+            |id: &AttemptId| pb::SpendSettled { attempt: id.0, usage: None, written_off_by: write_off.to_owned() };
+        events.extend(state.spend.in_doubt().keys().map(|id| Event::SpendSettled(given_up(id))));
     }
     // A finished job stays finished, unless it ended before it could begin.
     let wakes = match state.job_phase() {
@@ -200,6 +210,7 @@ fn revert(state: &State, node: NodeId, parent: Oid, parent_tree: Oid, reason: &s
         agent: "revert".to_owned(),
         protected_touched: landed.candidate.patch.protected_touched.clone(),
         summary: format!("reverts {id}"),
+        findings: Vec::new(),
     };
     Ok(vec![Event::RevertAsked(pb::RevertAsked { node: node.0, patch: Some(patch), reason: reason.to_owned() })])
 }

@@ -28,3 +28,4 @@ mod tests;
 
 pub use expand::{ExpandOptions, digest, expand};
 pub use render::{PlanView, Totals};
+pub use settings::next_time;

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use longhaul_common::text::clip_head;
 use longhaul_proto::{Agent, CodemodAgent, CommandAgent, Failure, FailureClass, agent};
 
 use super::{Attempt, broken, refused, told_of};
@@ -16,6 +17,9 @@ use crate::process::Purpose;
 use crate::session::Told;
 use crate::wip::{Saver, unpack_session};
 use crate::workspace::{Slot, WorkspaceError, remove_tree};
+
+/// What an agent is told of the change before it, in bytes; the files themselves are all there.
+const DIFF_BYTES_MAX: usize = 32_000;
 
 impl Attempt {
     pub(super) async fn agent(&mut self, rung: usize, before: Option<&Failure>) -> Told {
@@ -91,6 +95,18 @@ impl Attempt {
         self.work.task.as_ref().and_then(|task| limit_of(task.idle_timeout_ms))
     }
 
+    /// What the rungs before left in the workspace, as a patch.
+    async fn diff_so_far(&self) -> Result<String, WorkspaceError> {
+        let Some(good) = self.good.as_ref().filter(|good| !good.changes.is_empty()) else { return Ok(String::new()) };
+        let (base, tree) = (self.execution.base.to_string(), good.tree.to_string());
+        let diff = self.execution.blocking(move |slot| {
+            let args = ["diff", "--no-color", "--no-ext-diff", "--no-textconv", base.as_str(), tree.as_str()];
+            Ok::<_, WorkspaceError>(slot.git().run(args)?)
+        });
+        let diff = diff.await.and_then(|diff| diff)?;
+        Ok(clip_head(&String::from_utf8_lossy(&diff), DIFF_BYTES_MAX).to_owned())
+    }
+
     /// Writes what a command agent is told, and gives its variables.
     async fn agent_env(
         &self,
@@ -99,7 +115,12 @@ impl Attempt {
     ) -> Result<BTreeMap<OsString, OsString>, WorkspaceError> {
         let mut json = command::subtask_json(&self.work, command::instructions(&self.work));
         if let Some(before) = before {
-            json["previous"] = serde_json::json!({ "class": before.class().as_str_name(), "message": before.message, "detail": before.detail });
+            json["previous"] = serde_json::json!({
+                "class": before.class().as_str_name(),
+                "message": before.message,
+                "detail": before.detail,
+                "diff": self.diff_so_far().await?,
+            });
         }
         // The rung that work in progress goes on with, and its first try only.
         let wip = self.work.wip.as_ref().filter(|wip| wip.rung == self.rung && before.is_none());
