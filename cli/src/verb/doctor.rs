@@ -1,6 +1,6 @@
 //! `longhaul doctor`: is this machine fit to run jobs?
 
-use longhaul_common::git::{VERSION_MIN, version};
+use longhaul_common::git::required_version;
 
 use crate::context::Context;
 use crate::exit::Exit;
@@ -34,12 +34,8 @@ pub fn doctor(context: &Context) -> anyhow::Result<Exit> {
 }
 
 fn git() -> Check {
-    let (good, text) = match version() {
-        Ok(found) if found >= VERSION_MIN => (true, format!("{}.{}", found.0, found.1)),
-        Ok(found) => (
-            false,
-            format!("{}.{} is older than {}.{}: install a newer git", found.0, found.1, VERSION_MIN.0, VERSION_MIN.1),
-        ),
+    let (good, text) = match required_version() {
+        Ok(found) => (true, format!("{}.{}", found.0, found.1)),
         Err(error) => (false, error.to_string()),
     };
     Check { name: "git", good, text }

@@ -2,6 +2,7 @@
 
 use jiff::Zoned;
 use longhaul_common::JobId;
+use longhaul_common::git::required_version;
 use longhaul_common::server::ServerAccess;
 use longhaul_common::spec::TimeOfDay;
 use longhaul_coordinator::control::Control;
@@ -23,6 +24,7 @@ pub async fn run(context: &Context, args: &RunArgs) -> anyhow::Result<Exit> {
     if let Some(server) = &context.server {
         return run_there(context, args, server).await;
     }
+    required_version()?;
     let Opened { job, note } = open_file(context, &args.file.file, args.new, &|plan| overridden(plan, args))?;
     eprintln!("{}", style::verb_line(&style::stderr(), "Opening", &note));
     if args.detach {
@@ -100,6 +102,7 @@ pub async fn resume(context: &Context, args: &ResumeArgs) -> anyhow::Result<Exit
     if context.server.is_some() {
         return resume_there(context, args).await;
     }
+    required_version()?;
     let id = context.find_job(args.job.job.as_deref())?;
     let Opened { mut job, note } = match open_job(context, &id) {
         Err(error) if is_locked(&error) => return resume_running(context, &id, args).await,

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use longhaul_common::bus::nats::{NatsBus, NatsRole};
 use longhaul_common::bus::{Bus, Link};
+use longhaul_common::git::required_version;
 use longhaul_coordinator::core::LEASE_MS_MIN;
 use longhaul_coordinator::hub::{Hub, HubSettings};
 use longhaul_coordinator::upkeep::UpkeepSettings;
@@ -40,6 +41,7 @@ fn lease_of(args: &ServeArgs) -> anyhow::Result<i64> {
 
 /// Serves until a signal.
 pub async fn serve(context: &Context, args: ServeArgs) -> anyhow::Result<Exit> {
+    required_version()?;
     let mut signals = Signals::new()?;
     let voice = Voice::new(context.json);
     let ready = ReadyFile::new(args.ready_file.clone())?;

@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use longhaul_common::WorkerName;
 use longhaul_common::bus::nats::{NatsBus, NatsRole};
 use longhaul_common::bus::{Bus, Link};
+use longhaul_common::git::required_version;
 use longhaul_common::server::ServerAccess;
 use longhaul_common::spec::{LABELS_MAX, Period, Size, label};
 use longhaul_worker::credential::Credential;
@@ -38,6 +39,7 @@ const SLOTS_MAX: u32 = 1_024;
 
 /// Works until a signal, or until the coordinator refuses it.
 pub async fn worker(context: &Context, args: WorkerArgs) -> anyhow::Result<Exit> {
+    required_version()?;
     let mut signals = Signals::new()?;
     let voice = Voice::new(context.json);
     let ready = ReadyFile::new(args.ready_file.clone())?;

@@ -31,6 +31,12 @@ pub enum GitError {
         /// What it said, clipped.
         stderr: String,
     },
+    /// It is older than [`VERSION_MIN`].
+    #[error("git {}.{} is too old: install {}.{} or newer", found.0, found.1, VERSION_MIN.0, VERSION_MIN.1)]
+    TooOld {
+        /// Major and minor version.
+        found: (u32, u32),
+    },
     /// It succeeded and printed something unexpected.
     #[error("git {args} printed {output:?}, which is not {expected}")]
     Output {
@@ -202,6 +208,15 @@ pub fn version() -> Result<(u32, u32), GitError> {
         (Some(Ok(major)), Some(Ok(minor))) => Ok((major, minor)),
         _ => Err(GitError::Output { args: "version".to_owned(), output: text, expected: "a version" }),
     }
+}
+
+/// The installed git's version, which is not older than [`VERSION_MIN`].
+pub fn required_version() -> Result<(u32, u32), GitError> {
+    recent_enough(version()?)
+}
+
+fn recent_enough(found: (u32, u32)) -> Result<(u32, u32), GitError> {
+    if found >= VERSION_MIN { Ok(found) } else { Err(GitError::TooOld { found }) }
 }
 
 /// Makes everything written to the file system that holds `objects` durable: one `syncfs`, which

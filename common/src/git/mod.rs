@@ -9,6 +9,6 @@ mod command;
 mod limited;
 mod store;
 
-pub use command::{Git, GitError, VERSION_MIN, sync_objects, version};
+pub use command::{Git, GitError, VERSION_MIN, required_version, sync_objects, version};
 pub use limited::Limits;
 pub use store::{Change, Conflict, Entry, EntryKind, Identity, MergeOutcome, NewCommit, Store, StoreError};

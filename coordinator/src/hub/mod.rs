@@ -8,6 +8,7 @@ mod deliver;
 mod held;
 mod incoming;
 mod job_access;
+mod link;
 mod opening;
 mod server;
 mod submit;

@@ -9,13 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures::future::BoxFuture;
 use longhaul_common::JobId;
-use longhaul_common::bus::{Bus, Link, Message, Subject};
+use longhaul_common::bus::{Bus, Link};
 use longhaul_common::layout::Layout;
-use longhaul_proto::{Hello, JobBytes, PROTOCOL, PROTOCOL_MIN, ToWorker, to_worker};
-use prost::Message as _;
+use longhaul_proto::JobBytes;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -25,17 +23,12 @@ use super::incoming::clear_incoming;
 use super::job_access::{AccessError, FileJob, JobAccess, off_runtime};
 use crate::clock::SystemClock;
 use crate::coordinator::{Coordinator, Job, OpenError, Running, Site};
-use crate::core::{Input, JobPhase, LEASE_MS, LEASE_MS_MIN, Millis, Outage};
+use crate::core::{JobPhase, LEASE_MS, LEASE_MS_MIN, Millis};
 use crate::driver::{Clock as _, Gone};
-use crate::engine::GAP_MS;
 use crate::fleet::FleetTable;
 use crate::introductions::Introductions;
 use crate::room::Room;
 use crate::upkeep::{UpkeepSettings, measure};
-
-/// How often the bus is looked at: no lease runs while it is down, and workers are called when it
-/// comes back.
-const LINK_LOOK: Duration = Duration::from_millis(500);
 
 /// Age at which what a job takes on the disk is measured again: folders are walked for it.
 const BYTES_AGE_MAX: Duration = Duration::from_secs(30);
@@ -401,45 +394,5 @@ impl Hub {
     /// A part of a message id that no other message of any process has.
     pub(crate) fn next_send(&self) -> String {
         format!("{}.{}", self.inner.started_ms, self.inner.sends.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// Asks every worker to say that it is there. Called once they can be served: whoever comes back
-    /// while the door is closed waits before the next try.
-    pub fn call_workers(&self) {
-        let hello =
-            Hello { protocol_min: PROTOCOL_MIN, protocol_max: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned() };
-        let payload = Bytes::from(ToWorker { message: Some(to_worker::Message::Hello(hello)) }.encode_to_vec());
-        let message = Message { subject: Subject::everyone(), id: format!("hello.{}", self.next_send()), payload };
-        if let Err(error) = self.inner.site.bus.publish(message) {
-            tracing::warn!(%error, "the workers were not called; they announce themselves in time");
-        }
-    }
-
-    /// Forgives leases the time in which nobody could be heard, and calls the workers when the bus
-    /// is back.
-    async fn watch_link(&self) {
-        let mut was_up = true;
-        let (mut outage, mut last) = (Outage::default(), Instant::now());
-        let mut look = tokio::time::interval(LINK_LOOK);
-        loop {
-            tokio::select! {
-                _ = look.tick() => {}
-                () = self.inner.stop.cancelled() => return,
-            }
-            let up = self.inner.site.bus.link() == Link::Up;
-            let passed = Millis::try_from(std::mem::replace(&mut last, Instant::now()).elapsed().as_millis());
-            // A longer time is one in which this process did not run: the engine sees that itself.
-            let passed = passed.ok().filter(|&ms| ms < GAP_MS).unwrap_or(0);
-            match u64::try_from(outage.pass(passed, up)) {
-                Ok(ms) if ms > 0 => {
-                    self.running_jobs().iter().for_each(|running| running.handle.input(Input::Deaf { ms }));
-                }
-                _ => {}
-            }
-            if up && !was_up {
-                self.call_workers();
-            }
-            was_up = up;
-        }
     }
 }

@@ -10,7 +10,7 @@ use futures::StreamExt as _;
 use longhaul_common::bus::{Bus, MemoryBus, Message, Subject};
 use longhaul_common::layout::Layout;
 use longhaul_common::{JobId, Oid};
-use longhaul_coordinator::hub::{Hub, HubSettings, Identity, Role};
+use longhaul_coordinator::hub::{Hub, HubError, HubSettings, Identity, Role};
 use longhaul_coordinator::jobs::JobsService;
 use longhaul_coordinator::results::Delivery;
 use longhaul_proto as pb;
@@ -27,6 +27,9 @@ use tonic::{Request, Status};
 
 /// Longest wait for anything: a test that gets there has failed.
 pub const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// Pause of a worker whose result was not taken.
+const AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 pub async fn soon<T>(what: &str, wait: impl Future<Output = T>) -> T {
     tokio::time::timeout(WAIT_MAX, wait).await.unwrap_or_else(|_| panic!("{what} did not happen"))
@@ -293,9 +296,18 @@ impl FakeWorker {
         self.heard.try_recv().is_err()
     }
 
-    /// Nothing to change, or green: taken when its record is durable.
+    /// Nothing to change, or green: taken when its record is durable. Like a worker it tries again
+    /// when it is told to: an assignment can arrive before its job is listed as running.
     pub async fn finish(&self, hub: &Hub, assignment: &pb::Assignment) -> String {
-        let ack = hub.deliver(&self.identity(), self.result(assignment)).await.expect("taken");
+        let taken = async {
+            loop {
+                match hub.deliver(&self.identity(), self.result(assignment)).await {
+                    Err(HubError::Unavailable(_)) => tokio::time::sleep(AGAIN_AFTER).await,
+                    answer => return answer,
+                }
+            }
+        };
+        let ack = soon("it is taken", taken).await.expect("taken");
         self.held.lock().expect("whole").retain(|held| *held != (assignment.job.clone(), assignment.id));
         self.announce();
         ack.disposition

@@ -120,6 +120,26 @@ fn doctor_looks_at_what_a_run_needs() {
 }
 
 #[test]
+fn an_old_git_is_refused_before_anything_begins() {
+    let world = World::new(&[("a", "a")]);
+    world.job("goal = \"x\"\n");
+    let folder = world.folder().join("old");
+    std::fs::create_dir(&folder).expect("made");
+    std::fs::write(folder.join("git"), "#!/bin/sh\necho git version 2.30.2\n").expect("written");
+    let runs = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(folder.join("git"), runs).expect("may run");
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").expect("set"));
+    let server = ["--server", "http://127.0.0.1:9"];
+    for args in [&["run"][..], &["resume"], &["serve"], &["worker", server[0], server[1]], &["doctor"]] {
+        let out = world.command(args).env("PATH", &path).output().expect("starts");
+        let said = String::from_utf8_lossy(&out.stderr) + String::from_utf8_lossy(&out.stdout);
+        let code = if args == ["doctor"] { 1 } else { 6 };
+        assert_eq!(out.status.code(), Some(code), "{args:?}: {said}");
+        assert!(said.contains("git 2.30 is too old: install 2.40 or newer"), "{args:?}: {said}");
+    }
+}
+
+#[test]
 fn interrupted_it_says_how_to_go_on_and_leaves_nothing_behind() {
     let world = World::new(&[("a.txt", "a\n"), ("gate.sh", "true\n")]);
     let fifo = world.folder().join("go");
