@@ -74,10 +74,10 @@ fn values(text: &[u8]) -> Vec<(usize, &'static str, &[u8])> {
         }
     }
     for captured in patterns.named.captures_iter(text) {
-        if let Some(value) = captured.get(1).filter(|value| is_random(value.as_bytes())) {
-            if !is_known(&found, value.start()) {
-                found.push((value.start(), "a random value with the name of a secret", value.as_bytes()));
-            }
+        if let Some(value) = captured.get(1).filter(|value| is_random(value.as_bytes()))
+            && !is_known(&found, value.start())
+        {
+            found.push((value.start(), "a random value with the name of a secret", value.as_bytes()));
         }
     }
     found
