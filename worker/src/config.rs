@@ -8,6 +8,7 @@ use longhaul_common::JobId;
 use longhaul_common::server::ServerAccess;
 use tokio_util::sync::CancellationToken;
 
+use crate::gateway::Rates;
 use crate::live::Live;
 use crate::share::Weights;
 
@@ -107,6 +108,8 @@ pub struct WorkerConfig {
     pub endpoint: Option<String>,
     /// Shared with the gRPC service: what is executed, and its live output.
     pub live: Live,
+    /// Limits of providers of models, shared by all attempts.
+    pub rates: Rates,
     /// The argv prefix that re-executes this binary as the process shim, for example
     /// `[current_exe, "__shim"]`; it must end in [`crate::shim_main`].
     pub shim: Vec<OsString>,
@@ -130,6 +133,7 @@ impl WorkerConfig {
             secrets: Held::default(),
             endpoint: None,
             live: Live::default(),
+            rates: Rates::default(),
             shim,
         }
     }

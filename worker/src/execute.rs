@@ -1,5 +1,7 @@
 //! Drives the machine of one attempt: does each step, tells what happened, builds the result.
 
+mod checking;
+mod model;
 mod rung;
 
 use std::path::PathBuf;
@@ -10,13 +12,15 @@ use longhaul_common::Oid;
 use longhaul_common::text::clip_head;
 use longhaul_proto::{Failure, FailureClass, Finished, Patch, Timing, Unchanged, Usage, Work, finished};
 
+use checking::Bench;
+
 use crate::agent::command;
 use crate::commit::{
     Declared, NewResult, Snapshot, StageError, commit, snapshot, validate, without_secrets, write_pack,
 };
 use crate::execution::{Execution, Program, cancelled, ms_since};
 use crate::failure::{failure, infrastructure, with_paths};
-use crate::process::{Placeholders, Purpose};
+use crate::process::Purpose;
 use crate::services::Services;
 use crate::session::{Do, End, Session, Shape, Told};
 use crate::wip::Saver;
@@ -55,7 +59,7 @@ pub async fn execute(execution: Arc<Execution>, work: Work, pack: PathBuf) -> Fi
     Finished {
         outcome: Some(outcome),
         timing: Some(attempt.timing),
-        usage: Some(Usage::default()),
+        usage: Some(attempt.usage),
         logs: attempt.execution.logs(),
     }
 }
@@ -77,6 +81,8 @@ struct Attempt {
     saver: Saver,
     rung: u32,
     timing: Timing,
+    /// What models cost.
+    usage: Usage,
 }
 
 fn refused(class: FailureClass, message: impl Into<String>) -> Told {
@@ -92,9 +98,13 @@ fn told_of(result: Result<(), Box<Failure>>) -> Told {
     match result {
         Ok(()) => Told::Done,
         Err(failure) => match failure.class() {
-            FailureClass::Infrastructure | FailureClass::DiskFull | FailureClass::Cancelled | FailureClass::Setup => {
-                Told::Broken(failure)
-            }
+            FailureClass::Infrastructure
+            | FailureClass::DiskFull
+            | FailureClass::Cancelled
+            | FailureClass::Setup
+            | FailureClass::Provider
+            | FailureClass::ProviderLimit
+            | FailureClass::Sandbox => Told::Broken(failure),
             _ => Told::Refused(failure),
         },
     }
@@ -127,6 +137,7 @@ impl Attempt {
             running: String::new(),
             author: String::new(),
             timing: Timing::default(),
+            usage: Usage::default(),
         })
     }
 
@@ -183,13 +194,6 @@ impl Attempt {
         }
     }
 
-    /// Values for fix and checks.
-    fn values(&self, changed: Vec<String>) -> Placeholders {
-        command::placeholders(&self.execution.assignment, &self.work.files, &self.execution.slot.ws())
-            .with("base", self.execution.base.to_string())
-            .with_list("changed_files", changed)
-    }
-
     fn changed_files(snapshot: &Snapshot) -> Vec<String> {
         snapshot.changes.iter().filter(|change| !change.is_deletion()).map(|change| change.path.clone()).collect()
     }
@@ -208,7 +212,7 @@ impl Attempt {
             return Told::Done;
         }
         self.execution.reporter.step("fix");
-        let values = self.values(changed);
+        let values = checking::values(&self.execution, &self.work, changed);
         let program = Program { name: "fix".into(), ..Program::default() };
         let ran = self.execution.command(Purpose::Prepare, FailureClass::Check, &fix, &values, program).await;
         // Also after a failed fix: what it did to other files must not stay.
@@ -248,18 +252,7 @@ impl Attempt {
     }
 
     async fn look_for_left(&self) -> Told {
-        let Some(left) = self.left.clone() else { return Told::Done };
-        let files = self.work.files.clone();
-        let found = self.execution.blocking(move |slot| {
-            let ws = slot.ws();
-            let holds = |file: &String| {
-                let path = ws.join(file);
-                let is_file = std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_file());
-                is_file && std::fs::read(&path).is_ok_and(|bytes| left.is_match(&bytes))
-            };
-            files.iter().filter(|file| holds(file)).cloned().collect::<Vec<_>>()
-        });
-        match found.await {
+        match checking::left(&self.execution, &self.work, self.left.as_ref()).await {
             Err(error) => broken(error),
             Ok(found) if found.is_empty() => Told::Done,
             Ok(found) => {
@@ -270,21 +263,9 @@ impl Attempt {
     }
 
     async fn check(&mut self, number: usize) -> Told {
-        let Some(check) = self.work.task.as_ref().and_then(|task| task.check.get(number)).cloned() else {
-            return Told::Done;
-        };
-        self.execution.reporter.step("check");
-        if self.services.is_none() {
-            match Services::start(&self.execution, Purpose::Check).await {
-                Ok(services) => self.services = Some(services),
-                Err(failure) => return Told::Broken(failure),
-            }
-        }
-        let env = self.services.as_ref().map(|services| services.env().clone()).unwrap_or_default();
         let changed = self.good.as_ref().map(Self::changed_files).unwrap_or_default();
-        let values = self.values(changed);
-        let program = Program { name: "check".into(), env, idle_timeout: self.idle_timeout(), ..Program::default() };
-        told_of(self.execution.command(Purpose::Check, FailureClass::Check, &check, &values, program).await)
+        let mut bench = Bench { execution: &self.execution, work: &self.work, services: &mut self.services };
+        bench.check(number, changed).await
     }
 
     async fn restore(&mut self) -> Told {

@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use longhaul_common::Oid;
-use longhaul_proto::{Assignment, CommandLine, Failure, FailureClass, LogFile, RepoEnv};
+use longhaul_proto::{Assignment, CommandLine, Failure, FailureClass, LogFile, RepoEnv, agent, assignment};
 use tokio_util::sync::CancellationToken;
 
 use crate::commit::Exclusions;
 use crate::config::{ResultSink, WorkerConfig};
 use crate::environment::{SETUP_MAX, needs_setup, present_caches, setup_digest};
 use crate::failure::{failure, infrastructure, of_run};
+use crate::gateway::Rates;
 use crate::job_files::JobFolder;
 use crate::paths::PathSet;
 use crate::process::{
@@ -118,7 +119,7 @@ impl Execution {
             sink,
             store,
             files,
-            secrets: Secrets::of(&repo_env, config.held_secrets()),
+            secrets: Secrets::of(&repo_env, config.held_secrets().into_iter().chain(provider_keys(&assignment))),
             config,
             repo_env,
             exclusions: Mutex::new(exclusions),
@@ -132,6 +133,16 @@ impl Execution {
     /// With a wall time limit for everything from now on.
     pub fn limit(&mut self, wall: Option<Duration>) {
         self.deadline = wall.map(|wall| Instant::now() + wall);
+    }
+
+    /// What is left of it; `None` where there is no limit.
+    pub fn time_left(&self) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Limits of providers of models.
+    pub fn rates(&self) -> Rates {
+        self.config.rates.clone()
     }
 
     /// `[repo.env]` of the repository.
@@ -188,12 +199,24 @@ impl Execution {
 
     /// Runs a program in the workspace; its log becomes part of the result.
     pub async fn run(&self, purpose: Purpose, program: Program) -> Result<ProcessOutcome, ProcessError> {
+        let log = self.log_name(&program.name);
+        let outcome = self.run_to(purpose, program, self.logs_dir.join(&log)).await?;
+        let file = LogFile { name: log, hash: outcome.log.hash.to_vec(), bytes: outcome.log.bytes };
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner).push(file);
+        Ok(outcome)
+    }
+
+    /// The same with its output in another file, which is no log of the result.
+    pub async fn run_to(
+        &self,
+        purpose: Purpose,
+        program: Program,
+        log: PathBuf,
+    ) -> Result<ProcessOutcome, ProcessError> {
         let mut env = variables(purpose, &self.repo_env, &self.slot.tmp());
         env.insert("LONGHAUL_JOB".into(), self.assignment.job.clone().into());
         env.extend(program.env);
-        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let timeout = [left, program.timeout].into_iter().flatten().min();
-        let log = self.log_name(&program.name);
+        let timeout = [self.time_left(), program.timeout].into_iter().flatten().min();
         let spec = ProcessSpec {
             argv: program.argv,
             cwd: self.slot.ws(),
@@ -202,14 +225,11 @@ impl Execution {
             timeout,
             idle_timeout: program.idle_timeout,
             secrets: self.secrets(),
-            log: self.logs_dir.join(&log),
+            log,
             output_bytes_max: self.assignment.policy.as_ref().map_or(0, |policy| policy.max_output_bytes),
             on_line: Some(self.lines()),
         };
-        let outcome = crate::process::run(&self.config.shim, spec, &self.cancel).await?;
-        let file = LogFile { name: log, hash: outcome.log.hash.to_vec(), bytes: outcome.log.bytes };
-        self.logs.lock().unwrap_or_else(PoisonError::into_inner).push(file);
-        Ok(outcome)
+        crate::process::run(&self.config.shim, spec, &self.cancel).await
     }
 
     fn lines(&self) -> OnLine {
@@ -221,6 +241,19 @@ impl Execution {
         let number = std::fs::read_dir(&self.logs_dir).map_or(0, Iterator::count);
         let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(40).collect();
         format!("{:02}-{name}.log", number + 1)
+    }
+
+    /// A log that is not a program's output: its name, and where to write it.
+    pub fn own_log(&self, name: &str) -> (String, PathBuf) {
+        let log = self.log_name(name);
+        let path = self.logs_dir.join(&log);
+        (log, path)
+    }
+
+    /// Makes it part of the result, as it is now.
+    pub fn keep_log(&self, name: String, text: &[u8]) {
+        let file = LogFile { name, hash: blake3::hash(text).as_bytes().to_vec(), bytes: text.len() as u64 };
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner).push(file);
     }
 
     /// As [`Execution::run`] for a command as the user wrote it; a failure is of `class`.
@@ -266,6 +299,17 @@ impl Execution {
         self.exclusions.lock().unwrap_or_else(PoisonError::into_inner).folders.extend(left);
         Ok(())
     }
+}
+
+/// The keys that the gateways of an assignment show to providers.
+fn provider_keys(assignment: &Assignment) -> Vec<String> {
+    let Some(assignment::Kind::Work(work)) = &assignment.kind else { return Vec::new() };
+    let variable = |agent: &longhaul_proto::Agent| match &agent.kind {
+        Some(agent::Kind::Model(model)) => model.provider.as_ref().map(|provider| provider.key_env.clone()),
+        _ => None,
+    };
+    let variables = work.ladder.iter().filter_map(variable).filter(|name| !name.is_empty());
+    variables.filter_map(|name| std::env::var(name).ok()).collect()
 }
 
 fn clean_folders(caches: &[String]) -> Vec<String> {

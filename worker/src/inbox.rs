@@ -242,7 +242,8 @@ impl Inbox {
                 if meant { self.begin_drain() } else { None }
             }
             to_worker::Message::Steer(steer) => {
-                tracing::info!(job = steer.job, id = steer.id, "no agent of this worker takes words while it runs");
+                let told = self.worker.config.live.tell(&key_of(&steer.job, steer.id)?, steer.text);
+                tracing::info!(job = steer.job, id = steer.id, ?told, "words for an agent");
                 None
             }
         }

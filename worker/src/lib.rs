@@ -38,8 +38,9 @@ mod wip;
 mod worker;
 pub mod workspace;
 
+pub use agent::{model, stuck};
 pub use config::{Delivery, DiskLimits, Held, ResultSink, Scope, Shutdown, SinkError, WorkerConfig, WorkerError};
 pub use inbox::run;
-pub use live::{Live, Request};
+pub use live::{Live, Request, Told};
 pub use process::shim_main;
 pub use share::{MILLIS_PER_CPU, Weight, Weights};

@@ -26,6 +26,9 @@ const BEHIND_MAX: usize = 1_024;
 /// Requests of the service that wait for the worker.
 const REQUESTS_MAX: usize = 64;
 
+/// Words of people that wait for an agent to read them; more are refused.
+const WORDS_MAX: usize = 64;
+
 /// What the service asks of the worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
@@ -33,6 +36,17 @@ pub enum Request {
     Cancel(Key, String),
     /// Drain within so many milliseconds; 0 is the worker's own setting.
     Drain(u64),
+}
+
+/// What became of words for an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// It reads them at the end of its turn.
+    Taken,
+    /// What runs takes none, or has not read the last ones yet.
+    NotTaken,
+    /// The assignment is not executed here.
+    Unknown,
 }
 
 /// Shared by a worker and its service; clones are the same.
@@ -57,6 +71,8 @@ struct Running {
     since_ms: i64,
     lines: VecDeque<TraceLine>,
     new: broadcast::Sender<TraceLine>,
+    /// To an agent that takes words.
+    words: Option<mpsc::Sender<String>>,
 }
 
 impl Default for Live {
@@ -80,6 +96,7 @@ impl Live {
             since_ms: now_ms(),
             lines: VecDeque::new(),
             new: broadcast::channel(BEHIND_MAX).0,
+            words: None,
         };
         self.state().running.insert(key.clone(), running);
         Shown { live: self.clone(), key: key.clone() }
@@ -114,6 +131,14 @@ impl Live {
         Some((running.lines.iter().cloned().collect(), running.new.subscribe()))
     }
 
+    /// Words of a person for the agent at work.
+    pub fn tell(&self, key: &Key, words: String) -> Told {
+        let state = self.state();
+        let Some(running) = state.running.get(key) else { return Told::Unknown };
+        let taken = running.words.as_ref().is_some_and(|sender| sender.try_send(words).is_ok());
+        if taken { Told::Taken } else { Told::NotTaken }
+    }
+
     /// Hands a request to the worker; false when it is too busy or gone.
     pub fn ask(&self, request: Request) -> bool {
         self.requests.try_send(request).is_ok()
@@ -138,6 +163,15 @@ impl Shown {
             step.clone_into(&mut running.step);
         }
         self.line("");
+    }
+
+    /// An agent takes words from now on, until the receiver is dropped.
+    pub fn listen(&self) -> mpsc::Receiver<String> {
+        let (sender, receiver) = mpsc::channel(WORDS_MAX);
+        if let Some(running) = self.live.state().running.get_mut(&self.key) {
+            running.words = Some(sender);
+        }
+        receiver
     }
 
     /// A line of output.
@@ -192,5 +226,23 @@ mod tests {
         assert_eq!(live.running()[0].subtask, "s");
         drop(shown);
         assert!(new.try_recv().is_err() && live.running().is_empty());
+    }
+
+    #[test]
+    fn words_reach_an_agent_while_it_listens() {
+        let (live, key) = (Live::default(), Key { job: "a".parse().expect("a name"), id: 3 });
+        let told = |words: &str| live.tell(&key, words.to_owned());
+        assert_eq!(told("x"), Told::Unknown);
+        let shown = live.begin(&key, "s");
+        assert_eq!(told("x"), Told::NotTaken);
+        let mut words = shown.listen();
+        assert_eq!(told("use tabs"), Told::Taken);
+        assert_eq!(words.try_recv().as_deref(), Ok("use tabs"));
+        for _ in 0..WORDS_MAX {
+            assert_eq!(told("more"), Told::Taken);
+        }
+        assert_eq!(told("too much"), Told::NotTaken);
+        drop(words);
+        assert_eq!(told("x"), Told::NotTaken);
     }
 }

@@ -47,6 +47,11 @@ impl Reporter {
         self.send(step, "");
     }
 
+    /// Words of people for the agent at work, until the receiver is dropped.
+    pub fn listen(&self) -> tokio::sync::mpsc::Receiver<String> {
+        self.shown.listen()
+    }
+
     /// A callback for the lines of the current step's output.
     pub fn lines(&self) -> OnLine {
         let reporter = self.clone();

@@ -25,7 +25,7 @@ use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
 
 use crate::credential::Credential;
-use crate::live::{self, Live};
+use crate::live::{self, Live, Told};
 use crate::session::desk::Key;
 
 /// Time between two keepalive pings to those who are attached.
@@ -200,11 +200,14 @@ impl Worker for Door {
     }
 
     async fn steer(&self, request: Request<SteerWork>) -> Result<Response<WorkReply>, Status> {
-        let SteerWork { job, id, .. } = request.into_inner();
-        if self.live.attach(&key_of(&job, id)?).is_none() {
-            return Err(Status::not_found(format!("{job} {id} is not executed here now")));
+        let SteerWork { job, id, text } = request.into_inner();
+        match self.live.tell(&key_of(&job, id)?, text) {
+            Told::Taken => Ok(Response::new(WorkReply { note: format!("{job} {id} reads it at the end of its turn") })),
+            Told::NotTaken => Err(Status::failed_precondition(
+                "the agent takes no words while it runs; add a remark with retry instead",
+            )),
+            Told::Unknown => Err(Status::not_found(format!("{job} {id} is not executed here now"))),
         }
-        Err(Status::failed_precondition("the agent takes no words while it runs; add a remark with retry instead"))
     }
 
     async fn cancel(&self, request: Request<CancelWork>) -> Result<Response<WorkReply>, Status> {

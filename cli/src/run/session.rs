@@ -35,6 +35,10 @@ const SERVER_END_MAX: Duration = Duration::from_secs(5);
 /// does not, and Ctrl-C must work all the same.
 const ANSWER_MAX: Duration = Duration::from_millis(500);
 
+/// How long the worker of a closed job may take to deliver what came twice: after that it stays in
+/// the outbox, where it does no harm.
+const DELIVER_MAX: Duration = Duration::from_secs(2);
+
 /// Gates at once: they must not starve the work of a small machine.
 const GATE_SLOTS: u32 = 1;
 
@@ -60,20 +64,26 @@ pub async fn run(context: &Context, mut job: Job, options: Options) -> anyhow::R
     let after = job.state().seq();
     let bus: Arc<dyn Bus> = Arc::new(MemoryBus::default());
     let mut coordinator = job.start(&context.layout, Arc::clone(&bus))?;
-    let stop = CancellationToken::new();
+    let (stop, drain) = (CancellationToken::new(), CancellationToken::new());
     let server = jobs::serve(&coordinator, context.layout.socket(&id), stop.clone()).await?;
     let mut worker = tokio::spawn(longhaul_worker::run(
         worker_config(context, parallel)?,
         Scope::Job(id.clone()),
         bus,
         Arc::new(LocalSink(coordinator.results.clone())),
-        Shutdown { stop: stop.clone(), ..Shutdown::default() },
+        Shutdown { stop: stop.clone(), drain: drain.clone() },
     ));
     let mut output = Output::new(context, after);
-    let (end, worker_end) = follow(&mut coordinator, &mut output, &mut worker).await?;
+    let (end, mut worker_end) = follow(&mut coordinator, &mut output, &mut worker).await?;
     output.pause();
     if end == End::Interrupted {
         output.say("Interrupted", "ending what runs; everything finished is kept (Ctrl-C again ends at once)");
+    }
+    if end == End::Closed {
+        // A result that was sent twice, by this process and one that was killed, may still wait for
+        // its second ack when the first one closes the job.
+        drain.cancel();
+        worker_end = tokio::time::timeout(DELIVER_MAX, &mut worker).await.ok().map(ended);
     }
     stop.cancel();
     let worker_end = match worker_end {

@@ -100,7 +100,11 @@ impl Reader<'_> {
             return Ok(());
         }
         let redirects = matches!(self.chars.peek(), Some('<' | '>'));
-        if redirects && !word.is_quoted() && !word.text.is_empty() && word.text.bytes().all(|byte| byte.is_ascii_digit()) {
+        if redirects
+            && !word.is_quoted()
+            && !word.text.is_empty()
+            && word.text.bytes().all(|byte| byte.is_ascii_digit())
+        {
             // The number of what is redirected.
             return Ok(());
         }

@@ -47,6 +47,18 @@ pub const WIP_EVERY_MS_DEFAULT: u64 = 60_000;
 pub const WIP_EVERY_MS_MIN: u64 = 1_000;
 /// Largest batch of a landing, unless `batch` says otherwise.
 pub const BATCH_DEFAULT: u32 = 8;
+/// Answers of a model in one execution, unless `max_turns` says otherwise.
+pub const MODEL_TURNS_DEFAULT: u32 = 200;
+/// Smallest window of a model, in tokens: below it a task and a summary do not fit.
+pub const CONTEXT_TOKENS_MIN: u64 = 4_000;
+/// Largest window of a model that is believed, in tokens.
+pub const CONTEXT_TOKENS_MAX: u64 = 10_000_000;
+/// Profiles of models, which the worker has.
+pub const MODEL_PROFILES: [&str; 4] = ["gpt", "claude", "general", "schema"];
+/// How much models can be told to reason.
+pub const EFFORTS: [&str; 7] = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
+/// How much models can be told to say.
+pub const VERBOSITIES: [&str; 3] = ["low", "medium", "high"];
 /// How long a service may take to become ready, in milliseconds.
 pub const READY_TIMEOUT_MS_DEFAULT: u64 = 30_000;
 /// Largest file a patch may add or change, in bytes.

@@ -132,23 +132,48 @@ pub enum AgentKind {
     Codemod,
     /// Any program.
     Command,
+    /// Longhaul's own loop around a model.
+    Model,
 }
 
 /// Something that does work inside a workspace.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AgentTable {
-    /// "codemod" (ast-grep rules) or "command" (any program).
+    /// "codemod" (ast-grep rules), "command" (any program) or "model" (Longhaul's own loop around a model).
     pub kind: At<AgentKind>,
     /// For a codemod: the file of ast-grep rules, relative to the job file.
     pub rules: Option<At<String>>,
     /// For a command: the program; it gets the subtask as JSON on stdin. `{job_dir}` is the job file's folder.
     pub run: Option<At<CommandLine>>,
-    /// For a command: wall time of one execution; the subtask's own limit when left out.
+    /// For a command or a model: wall time of one execution; the subtask's own limit when left out.
     pub timeout: Option<At<Period>>,
     /// For a command: environment variables set for it.
     #[serde(default)]
     pub env: BTreeMap<String, At<String>>,
+    /// For a model: its name at its provider.
+    pub model: Option<At<String>>,
+    /// For a model: the name of its [provider.NAME].
+    pub provider: Option<At<String>>,
+    /// For a model: the tools it gets, "gpt", "claude", "general" or "schema"; by the model's name when left out.
+    pub profile: Option<At<String>>,
+    /// For a model: how much it reasons, "none", "minimal", "low", "medium", "high", "xhigh" or "max"; as its provider has it when left out.
+    pub effort: Option<At<String>>,
+    /// For a model: how much it says, "low", "medium" or "high"; as its provider has it when left out.
+    pub verbosity: Option<At<String>>,
+    /// For a model: folders of the repository with skills (a `SKILL.md` each) that it is told of; none when left out.
+    #[serde(default)]
+    pub skills: StringList,
+    /// For a model: whether it says what it is about to do before it does it; false when left out.
+    pub preambles: Option<At<bool>>,
+    /// For a model: answers of one execution; 200 when left out.
+    pub max_turns: Option<At<u32>>,
+    /// For a model: input and output tokens of one execution; no limit when left out.
+    pub max_tokens: Option<At<u64>>,
+    /// For a model: the tokens of its window; by the model's name when left out.
+    pub context_tokens: Option<At<u64>>,
+    /// For a model: the tokens of its largest answer; by the model's name when left out.
+    pub answer_tokens: Option<At<u64>>,
 }
 
 /// One subtask.

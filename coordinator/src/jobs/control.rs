@@ -85,15 +85,14 @@ fn listener(state: &State, node: longhaul_common::NodeId) -> Result<(u64, String
     if !ladder.clone().any(|agent| listens(agent.kind.as_ref())) {
         let names: Vec<&str> = ladder.map(|agent| agent.name.as_str()).collect();
         let names = names.join(", ");
-        return Err(format!(
-            "no agent of {name} takes words ({names}): codemods and commands do not; use `longhaul retry --remark`"
-        ));
+        return Err(format!("no agent of {name} takes words ({names}); use `longhaul retry --remark`"));
     }
     Ok((id.0, live.worker.clone()))
 }
 
 fn listens(kind: Option<&Kind>) -> bool {
     match kind {
+        Some(Kind::Model(_)) => true,
         Some(Kind::Codemod(_) | Kind::Command(_)) | None => false,
     }
 }

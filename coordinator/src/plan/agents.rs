@@ -6,10 +6,12 @@ use std::io;
 use std::path::{Component, Path};
 
 use longhaul_common::spec::{
-    AgentKind, AgentTable, At, CommandLine, INPUT_BYTES_MAX, INPUT_FILES_MAX, JobFile, Problem,
+    AgentKind, AgentTable, At, CommandLine, INPUT_BYTES_MAX, INPUT_FILES_MAX, JobFile, MODEL_TURNS_DEFAULT, Problem,
 };
 use longhaul_proto as proto;
 use proto::agent::Kind;
+
+use super::models;
 
 /// What stands for the job file's folder in a command.
 const JOB_DIR: &str = "{job_dir}/";
@@ -21,6 +23,7 @@ pub(super) fn resolve(file: &JobFile, job_dir: &Path, problems: &mut Vec<Problem
         let kind = match table.kind.value {
             AgentKind::Codemod => codemod(file, table, job_dir, problems).map(Kind::Codemod),
             AgentKind::Command => command(file, table, job_dir, problems).map(Kind::Command),
+            AgentKind::Model => model(file, table).map(Kind::Model),
         };
         agents.push(proto::Agent { name: name.clone(), kind });
     }
@@ -74,6 +77,29 @@ fn command(
         timeout_ms: table.timeout.as_ref().map_or(0, |timeout| timeout.0),
         env: table.env.iter().map(|(key, value)| (key.clone(), value.value.clone())).collect(),
         inputs: hashes.into_iter().collect(),
+    })
+}
+
+/// The agent with its provider and prices, so that an assignment needs nothing beside it.
+fn model(file: &JobFile, table: &AgentTable) -> Option<proto::ModelAgent> {
+    let text = |text: &Option<At<String>>| text.as_ref().map(|text| text.value.clone()).unwrap_or_default();
+    let number = |number: &Option<At<u64>>| number.as_ref().map_or(0, |number| number.value);
+    let name = text(&table.provider);
+    let provider = models::providers(file).into_iter().find(|provider| provider.name == name)?;
+    Some(proto::ModelAgent {
+        model: text(&table.model),
+        provider: Some(provider),
+        profile: text(&table.profile),
+        effort: text(&table.effort),
+        verbosity: text(&table.verbosity),
+        preambles: table.preambles.as_ref().is_some_and(|preambles| preambles.value),
+        max_turns: table.max_turns.as_ref().map_or(MODEL_TURNS_DEFAULT, |turns| turns.value),
+        max_tokens: number(&table.max_tokens),
+        context_tokens: number(&table.context_tokens),
+        answer_tokens: number(&table.answer_tokens),
+        prices: models::prices(file),
+        timeout_ms: table.timeout.as_ref().map_or(0, |timeout| timeout.0),
+        skills: table.skills.iter().map(|folder| folder.value.clone()).collect(),
     })
 }
 

@@ -166,6 +166,16 @@ fn agent(encoder: &mut Encoder, agent: &proto::Agent) {
             encoder.list("env", env.into_iter());
             encoder.list("inputs", command.inputs.iter().map(String::as_str));
         }
+        Some(Kind::Model(model)) => {
+            encoder.field("model", model.model.as_bytes());
+            for (name, text) in
+                [("profile", &model.profile), ("effort", &model.effort), ("verbosity", &model.verbosity)]
+            {
+                encoder.field(name, text.as_bytes());
+            }
+            encoder.list("skills", model.skills.iter().map(String::as_str));
+            encoder.field("preambles", &[u8::from(model.preambles)]);
+        }
         None => encoder.field("agent", b"none"),
     }
 }

@@ -27,18 +27,19 @@ fn idle_ms(idle: Option<&At<Period>>) -> u64 {
     idle.map_or(0, |idle| idle.value.0)
 }
 
-/// As written; else only where a command may work longer than from one save to the next. Codemods
+/// As written; else only where a command or a model may work longer than from one save to the next. Codemods
 /// take seconds and have nothing to go on from.
 fn wip_every_ms(work: &Work<'_>, agents: &[proto::Agent]) -> u64 {
     if let Some(every) = work.wip_every {
         return every.value.0;
     }
-    let command = |name: &str| {
+    let goes_on = |name: &str| {
+        use proto::agent::Kind;
         let found = agents.iter().find(|agent| agent.name == name);
-        matches!(found.and_then(|agent| agent.kind.as_ref()), Some(proto::agent::Kind::Command(_)))
+        matches!(found.and_then(|agent| agent.kind.as_ref()), Some(Kind::Command(_) | Kind::Model(_)))
     };
     let long = timeout_ms(work.timeout) > WIP_EVERY_MS_DEFAULT;
-    if long && work.ladder.iter().any(|name| command(name)) { WIP_EVERY_MS_DEFAULT } else { 0 }
+    if long && work.ladder.iter().any(|name| goes_on(name)) { WIP_EVERY_MS_DEFAULT } else { 0 }
 }
 
 pub(super) fn repo(file: &JobFile, base: &Base, host: Option<&str>) -> proto::Repo {

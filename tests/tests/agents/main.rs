@@ -2,5 +2,9 @@
 //! programs against it without a network.
 
 mod codex;
+mod compaction;
 mod gateway;
 mod model;
+mod model_job;
+mod turns;
+mod wires;

@@ -2,4 +2,8 @@
 
 pub mod codemod;
 pub mod command;
+pub mod instructions;
+pub mod model;
 mod rules;
+pub mod skills;
+pub mod stuck;

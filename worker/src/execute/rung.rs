@@ -8,6 +8,7 @@ use std::sync::Arc;
 use longhaul_common::text::clip_head;
 use longhaul_proto::{Agent, CodemodAgent, CommandAgent, Failure, FailureClass, agent};
 
+use super::checking::idle_timeout;
 use super::{Attempt, broken, refused, told_of};
 use crate::agent::{codemod, command};
 use crate::commit::Declared;
@@ -32,6 +33,7 @@ impl Attempt {
         match agent.kind.clone() {
             Some(agent::Kind::Codemod(codemod)) => self.codemod(codemod).await,
             Some(agent::Kind::Command(command)) => self.command(&agent, &command, before).await,
+            Some(agent::Kind::Model(model)) => self.model(&agent, &model, before).await,
             None => Told::Broken(Box::new(infrastructure(format!(
                 "this worker does not know the kind of the agent {}",
                 agent.name
@@ -71,7 +73,7 @@ impl Attempt {
             env,
             stdin: Some(self.subtask_file()),
             timeout: limit_of(command.timeout_ms),
-            idle_timeout: self.idle_timeout(),
+            idle_timeout: idle_timeout(&self.work),
             ..Program::default()
         };
         let values = command::placeholders(&self.execution.assignment, &self.work.files, &self.execution.slot.ws());
@@ -89,10 +91,6 @@ impl Attempt {
 
     fn subtask_file(&self) -> PathBuf {
         self.execution.slot.tmp().join("subtask.json")
-    }
-
-    pub(super) fn idle_timeout(&self) -> Option<std::time::Duration> {
-        self.work.task.as_ref().and_then(|task| limit_of(task.idle_timeout_ms))
     }
 
     /// What the rungs before left in the workspace, as a patch.
@@ -122,27 +120,15 @@ impl Attempt {
                 "diff": self.diff_so_far().await?,
             });
         }
-        // The rung that work in progress goes on with, and its first try only.
-        let wip = self.work.wip.as_ref().filter(|wip| wip.rung == self.rung && before.is_none());
-        if let Some(wip) = wip {
-            json["continues"] = serde_json::json!({ "turn": wip.turn });
+        if let Some(turn) = self.restore_session(before).await? {
+            json["continues"] = serde_json::json!({ "turn": turn });
         }
         let path = self.subtask_file();
         let (text, to) = (json.to_string(), path.clone());
-        let session = wip.map(|wip| wip.session.clone()).unwrap_or_default();
-        self.execution
-            .blocking(move |slot| {
-                std::fs::write(&to, text).map_err(|source| WorkspaceError::Io { action: "write", path: to, source })?;
-                let folder = Saver::session_dir(slot);
-                let made = remove_tree(&folder).and_then(|()| std::fs::create_dir(&folder));
-                made.map_err(|source| WorkspaceError::Io { action: "make", path: folder.clone(), source })?;
-                if let Err(error) = unpack_session(&session, &folder) {
-                    tracing::warn!(%error, "the session of the earlier attempt is not restored");
-                }
-                Ok(())
-            })
-            .await
-            .and_then(|made| made)?;
+        let write = move |_: &Slot| {
+            std::fs::write(&to, text).map_err(|source| WorkspaceError::Io { action: "write", path: to, source })
+        };
+        self.execution.blocking(write).await.and_then(|written| written)?;
         let slot = &self.execution.slot;
         let mut env: BTreeMap<OsString, OsString> =
             command.env.iter().map(|(key, value)| (key.into(), value.into())).collect();
@@ -150,6 +136,26 @@ impl Attempt {
         env.insert("LONGHAUL_TURN".into(), Saver::turn_file(slot).into());
         env.insert("LONGHAUL_SESSION".into(), Saver::session_dir(slot).into());
         Ok(env)
+    }
+}
+
+impl Attempt {
+    /// Makes the folder of the agent's session, with what an earlier attempt kept in it; gives that
+    /// one's turns. It goes on with the rung that was working, and in its first try only.
+    pub(super) async fn restore_session(&self, before: Option<&Failure>) -> Result<Option<u32>, WorkspaceError> {
+        let wip = self.work.wip.as_ref().filter(|wip| wip.rung == self.rung && before.is_none());
+        let session = wip.map(|wip| wip.session.clone()).unwrap_or_default();
+        let restore = move |slot: &Slot| {
+            let folder = Saver::session_dir(slot);
+            let made = remove_tree(&folder).and_then(|()| std::fs::create_dir(&folder));
+            made.map_err(|source| WorkspaceError::Io { action: "make", path: folder.clone(), source })?;
+            if let Err(error) = unpack_session(&session, &folder) {
+                tracing::warn!(%error, "the session of the earlier attempt is not restored");
+            }
+            Ok(())
+        };
+        self.execution.blocking(restore).await.and_then(|made| made)?;
+        Ok(wip.map(|wip| wip.turn))
     }
 }
 

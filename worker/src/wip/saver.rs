@@ -148,7 +148,7 @@ fn modified(path: &std::path::Path) -> Option<SystemTime> {
 
 /// Copies an index with its time: by that git tells which files may have changed in the very second
 /// in which it was written, and looks into them.
-fn copy_index(from: &std::path::Path, to: &std::path::Path) -> std::io::Result<()> {
+pub fn copy_index(from: &std::path::Path, to: &std::path::Path) -> std::io::Result<()> {
     let time = std::fs::metadata(from)?.modified()?;
     std::fs::copy(from, to)?;
     std::fs::File::options().write(true).open(to)?.set_modified(time)

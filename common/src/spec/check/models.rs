@@ -3,7 +3,9 @@
 use super::Check;
 use super::settings::between;
 use crate::spec::suggest::next_step;
-use crate::spec::{At, JobFile, PriceTable, ProviderTable};
+use crate::spec::{
+    AgentTable, At, CONTEXT_TOKENS_MAX, CONTEXT_TOKENS_MIN, JobFile, PriceTable, ProviderApi, ProviderTable,
+};
 
 /// The largest limit that is still one.
 const RATE_MAX: u64 = 1_000_000_000;
@@ -15,6 +17,9 @@ pub(super) fn check(file: &JobFile, check: &mut Check<'_>) {
     for price in file.price.values() {
         check_price(price, check);
     }
+    for (name, agent) in &file.agent {
+        check_agent(file, name, agent, check);
+    }
     for rule in &file.policy.model {
         check.globs(&rule.paths);
         for name in rule.providers.iter().filter(|name| !file.provider.contains_key(&name.value)) {
@@ -22,6 +27,39 @@ pub(super) fn check(file: &JobFile, check: &mut Check<'_>) {
             let help = next_step(name, known, "declare it as [provider.NAME]");
             check.report(name.span(), format!("unknown provider `{}` in [[policy.model]]", name.value), help);
         }
+    }
+}
+
+/// An agent around a model.
+fn check_agent(file: &JobFile, name: &str, agent: &At<AgentTable>, check: &mut Check<'_>) {
+    if let Some(provider) = agent.provider.as_ref().filter(|provider| !provider.trim().is_empty()) {
+        match file.provider.get(&provider.value) {
+            None => {
+                let known = file.provider.keys().map(String::as_str);
+                let help = next_step(provider, known, "declare it as [provider.NAME]");
+                let message = format!("unknown provider `{}` of the agent `{name}`", provider.value);
+                check.report(provider.span(), message, help);
+            }
+            Some(found) if found.api.value == ProviderApi::Gemini => {
+                let message = format!("the loop of the agent `{name}` does not speak gemini");
+                let help = "name a provider of openai-responses, openai-chat or anthropic-messages";
+                check.report(provider.span(), message, help);
+            }
+            Some(_) => {}
+        }
+    }
+    check.globs(&agent.skills);
+    if let Some(turns) = &agent.max_turns {
+        between("max_turns", turns, u64::from(turns.value), 1, u64::from(u32::MAX), check);
+    }
+    if let Some(tokens) = &agent.max_tokens {
+        between("max_tokens", tokens, tokens.value, 1, u64::MAX, check);
+    }
+    if let Some(tokens) = &agent.context_tokens {
+        between("context_tokens", tokens, tokens.value, CONTEXT_TOKENS_MIN, CONTEXT_TOKENS_MAX, check);
+    }
+    if let Some(tokens) = &agent.answer_tokens {
+        between("answer_tokens", tokens, tokens.value, CONTEXT_TOKENS_MIN / 8, CONTEXT_TOKENS_MAX / 2, check);
     }
 }
 

@@ -105,7 +105,7 @@ fn kinds_of_agents() {
     after_head(
         "[agent.coder]\nkind = 'acp'\ncommand = ['opencode', 'acp']\n[agent.script]\nkind = 'comand'\nrun = 'x'\n[[task]]\nid = 'a'\nladder = ['coder', 'script', 'scrip', 'zz']\n",
         &[
-            "10:8: agents of kind \"acp\" are not supported yet (agent `coder`) (help: use \"codemod\" or \"command\"; a command can start any program, an agent too)",
+            "10:8: agents of kind \"acp\" are not supported yet (agent `coder`) (help: use \"codemod\", \"command\" or \"model\"; a command can start any program, an agent too)",
             "13:8: unknown kind of agent \"comand\" (agent `script`) (help: did you mean `command`?)",
             "17:30: unknown agent `scrip` in the ladder of `a` (help: did you mean `script`?)",
             "17:39: unknown agent `zz` in the ladder of `a` (help: known here: coder, rules, script)",
@@ -120,7 +120,7 @@ fn kinds_of_agents() {
             "14:7: `run` means nothing for a codemod (agent `a`) (help: remove it, or use kind = \"command\")",
             "16:8: missing key `run` in the command `b` (help: add `run`: a shell line, or a program and its arguments)",
             "17:9: `rules` means nothing for a command (agent `b`) (help: remove it, or use kind = \"codemod\")",
-            "18:1: missing key `kind` in [agent.c] (help: add `kind`: \"codemod\" (ast-grep rules) or \"command\" (any program).)",
+            "18:1: missing key `kind` in [agent.c] (help: add `kind`: \"codemod\" (ast-grep rules), \"command\" (any program) or \"model\" (Longhaul's own loop around a model).)",
         ],
     );
 }

@@ -32,3 +32,36 @@ fn a_server_of_this_machine_may_speak_in_clear_text() {
         assert_eq!(file.provider["a"].url.value, url);
     }
 }
+
+#[test]
+fn what_is_wrong_about_an_agent_around_a_model() {
+    let providers = "[provider.a]\napi = 'openai-chat'\nurl = 'http://localhost/v1'\n\
+        [provider.g]\napi = 'gemini'\nurl = 'http://localhost/v1beta'\n";
+    let agents = "[agent.one]\nkind = 'model'\nmodel = ' '\nprovider = 'b'\nrun = 'x'\neffort = 'hihg'\nprofile = 'gtp'\n\
+        [agent.two]\nkind = 'model'\nmodel = 'm'\nprovider = 'g'\nmax_turns = 0\ncontext_tokens = 10\nverbosity = 'x'\n\
+        [agent.three]\nkind = 'command'\nrun = 'x'\nmodel = 'm'\n[agent.four]\nkind = 'model'\nmodel = 'm'\n";
+    check(
+        &format!("{HEAD}{providers}{agents}{TASK}"),
+        &[
+            "17:9: missing key `model` in the model `one` (help: add `model`: its name at its provider)",
+            "18:12: unknown provider `b` of the agent `one` (help: did you mean `a`?)",
+            "19:7: `run` means nothing for a model (agent `one`) (help: remove it, or use kind = \"command\")",
+            "20:10: unknown `effort` \"hihg\" (agent `one`) (help: did you mean `high`?)",
+            "21:11: unknown `profile` \"gtp\" (agent `one`) (help: did you mean `gpt`?)",
+            "25:12: the loop of the agent `two` does not speak gemini (help: name a provider of openai-responses, openai-chat or anthropic-messages)",
+            "26:13: `max_turns` must be at least 1, not 0 (help: raise it, or leave it out)",
+            "27:18: `context_tokens` must be at least 4000, not 10 (help: raise it, or leave it out)",
+            "28:13: unknown `verbosity` \"x\" (agent `two`) (help: known here: low, medium, high)",
+            "32:9: `model` means nothing for a command (agent `three`) (help: remove it, or use kind = \"model\")",
+            "34:8: missing key `provider` in the model `four` (help: add `provider`: the name of a [provider.NAME])",
+        ],
+    );
+}
+
+#[test]
+fn an_agent_around_a_model_needs_little() {
+    let tables = "[provider.a]\napi = 'openai-chat'\nurl = 'http://localhost/v1'\n\
+        [agent.m]\nkind = 'model'\nmodel = 'gpt-5.5'\nprovider = 'a'\neffort = 'high'\ntimeout = '5m'\n";
+    let file = parsed(&format!("{HEAD}{tables}{TASK}")).expect("right");
+    assert_eq!(file.agent["m"].model.as_ref().map(|model| model.value.as_str()), Some("gpt-5.5"));
+}

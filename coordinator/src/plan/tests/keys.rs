@@ -63,6 +63,32 @@ fn limits_change_no_key() {
 }
 
 #[test]
+fn a_model_counts_and_its_limits_prices_and_address_do_not() {
+    let world = world();
+    let provider = "[provider.p]\napi = 'openai-chat'\nurl = 'http://localhost/v1'\n";
+    let agent = "[agent.m]\nkind = 'model'\nmodel = 'gpt-5.5'\nprovider = 'p'\n";
+    let text = job(&format!("{provider}{agent}{}", task("t", "").replace("'go'", "'m'")));
+    let plan = world.plan(&text);
+    let Some(longhaul_proto::agent::Kind::Model(model)) = &plan.agents[1].kind else { panic!("a model") };
+    assert_eq!(model.provider.as_ref().map(|provider| provider.url.as_str()), Some("http://localhost/v1"));
+    assert_eq!((model.max_turns, model.timeout_ms), (200, 0));
+    for (from, to, expected) in [
+        ("'gpt-5.5'", "'gpt-5.6'", &["t"][..]),
+        ("'gpt-5.5'", "'gpt-5.5'\neffort = 'high'", &["t"]),
+        ("'gpt-5.5'", "'gpt-5.5'\nprofile = 'general'", &["t"]),
+        ("'gpt-5.5'", "'gpt-5.5'\nverbosity = 'low'", &["t"]),
+        ("'gpt-5.5'", "'gpt-5.5'\npreambles = true", &["t"]),
+        ("'gpt-5.5'", "'gpt-5.5'\nskills = 'skills'", &["t"]),
+        ("'gpt-5.5'", "'gpt-5.5'\nmax_turns = 9\nmax_tokens = 9\ntimeout = '1m'\ncontext_tokens = 9000", &[]),
+        ("//localhost", "//127.0.0.1", &[]),
+    ] {
+        let other = text.replace(from, to);
+        assert_ne!(other, text, "{from}");
+        assert_eq!(changed(&plan, &world.plan(&other)), expected, "{from} -> {to}");
+    }
+}
+
+#[test]
 fn what_determines_a_result_changes_its_key_and_those_after_it() {
     let world = world();
     let plan = world.plan(&text());

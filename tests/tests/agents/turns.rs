@@ -1,0 +1,217 @@
+//! The loop with the scripted model: what it sends turn by turn, and how it ends.
+
+use longhaul_proto::Failure;
+use longhaul_tests::model::{Recorded, Script, ScriptedModel, common_prefix};
+use longhaul_worker::model::{
+    Api, Call, Conversation, Delta, Does, Ending, Facts, Hands, Limits, Outcome, Part, Profile, Setup, Turns,
+};
+use longhaul_worker::stuck::Watch;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::wires::{APIS, PATIENCE, client, settings};
+
+/// Answers every call with as much output as its `lines` say, and remembers what was asked.
+#[derive(Default)]
+struct Recorder {
+    calls: Vec<String>,
+    said: Vec<String>,
+    reports: Vec<&'static str>,
+    diff: u8,
+    edits: bool,
+}
+
+impl Hands for Recorder {
+    async fn call(&mut self, does: Does, call: &Call) -> Outcome {
+        self.calls.push(format!("{does:?} {}", call.input.text()));
+        self.diff += u8::from(self.edits);
+        match call.input.object()["invalid_arguments"].as_str() {
+            Some(_) => Outcome::error("the arguments are not JSON"),
+            None => Outcome::said(format!("output of {}\n", call.input.text()).repeat(40)),
+        }
+    }
+
+    async fn check(&mut self) -> Result<Option<String>, Box<Failure>> {
+        Ok(self.reports.pop().map(str::to_owned))
+    }
+
+    async fn diff(&mut self) -> Result<[u8; 32], Box<Failure>> {
+        Ok([self.diff; 32])
+    }
+
+    fn turn_ended(&mut self, _: &Conversation) {}
+
+    fn said(&mut self, text: &str) {
+        self.said.push(text.to_owned());
+    }
+
+    fn heard(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+fn conversation(model: &ScriptedModel, api: Api, profile: &str, own: &str) -> Conversation {
+    let profile = Profile::of("m", Some(profile)).expect("a profile");
+    let shared = Part::Text { text: "What all subtasks share. ".repeat(200), anchor: true };
+    let setup = Setup {
+        settings: settings(),
+        system: profile.system.to_owned(),
+        profile,
+        task: vec![shared, Part::text(own)],
+        facts: Facts::default(),
+    };
+    Conversation::new(client(model, api, PATIENCE), setup, None)
+}
+
+async fn model(script: Value) -> ScriptedModel {
+    ScriptedModel::start(Script::parse(&script.to_string()).expect("a script")).await.expect("a model")
+}
+
+async fn run(conversation: &mut Conversation, hands: &mut Recorder, limits: Limits) -> Ending {
+    let cancel = CancellationToken::new();
+    let turns = Turns { conversation, hands, limits, watch: Watch::default(), cancel: &cancel };
+    turns.run(&mut |_: Delta| {}).await
+}
+
+/// Sixteen turns, with reasoning, parallel calls and words before them.
+fn looking() -> Value {
+    let steps = (0..15).map(|step| {
+        let call = |part: u32| json!({"tool": "shell", "args": {"command": format!("look {step} {part}")}});
+        json!({"say": "I look.", "reasoning": format!("thought {step}"), "tools": [call(0), call(1)]})
+    });
+    json!({ "steps": steps.chain([json!({"text": "Done."})]).collect::<Vec<_>>() })
+}
+
+/// The body without the brackets that close the conversation and the whole.
+fn open(request: &Recorded) -> &[u8] {
+    request.body.strip_suffix(b"]}").expect("the conversation is last")
+}
+
+#[tokio::test]
+async fn each_turn_begins_with_the_bytes_of_the_one_before_and_is_cached() {
+    for api in APIS {
+        let model = model(looking()).await;
+        let mut conversation = conversation(&model, api, "general", "Yours is a.rs.");
+        let mut hands = Recorder { edits: true, ..Recorder::default() };
+        let ending = run(&mut conversation, &mut hands, Limits::default()).await;
+        assert!(matches!(&ending, Ending::Done(words) if words == "Done."), "{api:?}: {ending:?}");
+        assert_eq!((hands.calls.len(), hands.said.len()), (30, 16));
+        let requests = model.requests();
+        assert_eq!(requests.len(), 16, "{api:?}");
+        for pair in requests.windows(2) {
+            assert!(pair[1].body.starts_with(open(&pair[0])), "{api:?}: earlier bytes changed");
+            assert!(pair[1].extends(&pair[0]), "{api:?}");
+        }
+        let tokens =
+            |request: &Recorded| longhaul_common::tokens::count(&String::from_utf8_lossy(&request.prompt())) as u64;
+        let (cached, all) = requests[2..]
+            .iter()
+            .fold((0, 0), |(cached, all), request| (cached + request.cached_tokens, all + tokens(request)));
+        assert!(cached * 100 >= all * 85, "{api:?}: {cached} of {all} tokens from turn three on");
+        let sealed = if api == Api::Chat { "thought 0" } else { "sealed-" };
+        assert!(String::from_utf8_lossy(&requests[1].body).contains(sealed), "{api:?}: reasoning goes back");
+        assert_eq!(conversation.summaries(), 0);
+    }
+}
+
+#[tokio::test]
+async fn siblings_share_all_bytes_up_to_what_is_their_own() {
+    for api in APIS {
+        let model = model(json!({"steps": [{"text": "Done."}]})).await;
+        for own in ["First: a.rs.", "Second: b.rs."] {
+            run(&mut conversation(&model, api, "gpt", own), &mut Recorder::default(), Limits::default()).await;
+        }
+        let requests = model.requests();
+        let (one, two) = (&requests[0].body, &requests[1].body);
+        let shared = common_prefix(one, two);
+        assert!(one[shared..].starts_with(b"First") && two[shared..].starts_with(b"Second"), "{api:?}");
+        assert!(requests[1].cached_tokens > 1_000, "{api:?}: {}", requests[1].cached_tokens);
+    }
+}
+
+#[tokio::test]
+async fn failing_checks_go_back_until_they_pass() {
+    for api in APIS {
+        let script = json!({"turns": [
+            [{"tool": "shell", "args": {"command": "one"}}, {"text": "I think so."}],
+            [{"tool": "shell", "args": {"command": "two"}}, {"text": "Now it is."}]]});
+        let model = model(script).await;
+        let mut hands = Recorder { reports: vec!["check exited with 1"], ..Recorder::default() };
+        let ending = run(&mut conversation(&model, api, "general", "x"), &mut hands, Limits::default()).await;
+        assert!(matches!(&ending, Ending::Done(words) if words == "Now it is."), "{api:?}: {ending:?}");
+        assert_eq!(hands.calls, [r#"Shell {"command":"one"}"#, r#"Shell {"command":"two"}"#], "{api:?}");
+        assert!(String::from_utf8_lossy(&model.requests()[2].body).contains("check exited with 1"));
+    }
+}
+
+#[tokio::test]
+async fn limits_and_circles_end_it_by_name() {
+    let same =
+        json!({"steps": (0..50).map(|_| json!({"tool": "shell", "args": {"command": "ls"}})).collect::<Vec<_>>()});
+    let wrong = json!({"steps": (0..50).map(|n| json!({"tool": format!("tool{n}"), "args": {}})).collect::<Vec<_>>()});
+    let broken = json!({"steps": (0..50).map(|n| json!({"tool": "shell", "arguments": format!("{{broken {n}")})).collect::<Vec<_>>()});
+    let refusing = json!({"steps": [{"text": "Done."}]});
+    for api in APIS {
+        for (script, reports, limits, wanted) in [
+            (&same, vec![], Limits::default(), "Stuck(SameCall("),
+            (&wrong, vec![], Limits::default(), "Stuck(SameError("),
+            (&broken, vec![], Limits::default(), "Stuck(SameError("),
+            (&refusing, vec!["it fails"; 50], Limits::default(), "Stuck(Monologue("),
+            (&same, vec![], Limits { turns: 2, tokens: 0 }, "Turns(2)"),
+            (&same, vec![], Limits { turns: 0, tokens: 1 }, "Tokens("),
+        ] {
+            let model = model(script.clone()).await;
+            let mut hands = Recorder { reports, ..Recorder::default() };
+            let ending = run(&mut conversation(&model, api, "general", "x"), &mut hands, limits).await;
+            let ending = format!("{ending:?}");
+            assert!(ending.starts_with(wanted), "{api:?}: {ending}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_model_without_calls_answers_by_a_schema() {
+    let say = |action: Value| json!({"text": json!({"thought": "t", "action": action}).to_string()});
+    // Each answer is a prompt of its own: results are told as words.
+    let script = json!({"turns": [
+        [say(json!({"tool": "rg", "pattern": "fn"}))],
+        [{"text": "I would rather talk."}],
+        [say(json!({"tool": "edit", "path": "a", "old": "1", "new": "2"}))],
+        [say(json!({"tool": "finish", "summary": "Did it."}))]]});
+    let model = model(script).await;
+    let mut hands = Recorder::default();
+    let ending = run(&mut conversation(&model, Api::Chat, "schema", "x"), &mut hands, Limits::default()).await;
+    assert!(matches!(&ending, Ending::Done(words) if words == "Did it."), "{ending:?}");
+    assert_eq!((hands.calls.len(), hands.calls[0].as_str()), (2, r#"Search {"pattern":"fn"}"#));
+    assert!(hands.calls[1].starts_with("Edit {") && hands.calls[1].contains(r#""path":"a""#), "{:?}", hands.calls);
+    let requests = model.requests();
+    let first = requests[0].json();
+    assert_eq!(first["response_format"]["json_schema"]["schema"]["required"], json!(["thought", "action"]));
+    assert!(first.get("tools").is_none());
+    assert!(String::from_utf8_lossy(&requests[2].body).contains("is not one JSON object with an action"));
+    assert!(requests[3].extends(&requests[2]) && requests[1].extends(&requests[0]));
+}
+
+#[tokio::test]
+async fn a_conversation_that_was_cut_between_call_and_result_goes_on_there() {
+    let model = model(json!({"steps": [{"tool": "shell", "args": {"command": "ls"}}, {"text": "Done."}]})).await;
+    let mut first = conversation(&model, Api::Messages, "general", "x");
+    let asked = first.ask(&CancellationToken::new(), &mut |_: Delta| {}).await.expect("an answer");
+    assert_eq!(asked.calls().len(), 1);
+    let profile = Profile::of("m", Some("general")).expect("a profile");
+    let setup = Setup {
+        settings: settings(),
+        system: profile.system.to_owned(),
+        profile,
+        task: Vec::new(),
+        facts: Facts::default(),
+    };
+    let history = first.history().clone();
+    let mut second = Conversation::new(client(&model, Api::Messages, PATIENCE), setup, Some(history));
+    let mut hands = Recorder::default();
+    let ending = run(&mut second, &mut hands, Limits::default()).await;
+    assert!(matches!(ending, Ending::Done(_)), "{ending:?}");
+    assert_eq!(hands.calls, [r#"Shell {"command":"ls"}"#], "once, by the second");
+    let requests = model.requests();
+    assert!(requests.len() == 2 && requests[1].extends(&requests[0]));
+}

@@ -1,0 +1,14 @@
+//! What a model can do in its workspace. Programs run as everything else does, through the worker's
+//! process shim and within its limits; files are read and written only inside the workspace.
+
+mod editor;
+mod exec;
+mod files;
+mod image;
+mod output;
+mod patch;
+mod place;
+mod search;
+mod toolbox;
+
+pub use toolbox::{Edited, Outcome, Toolbox};

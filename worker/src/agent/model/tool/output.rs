@@ -1,0 +1,103 @@
+//! Output as a model gets it: bounded, with its head and its tail, and a pointer to the whole.
+
+use std::path::{Path, PathBuf};
+
+use longhaul_common::text::clip_middle;
+
+/// Output a model gets of one call, in bytes, unless it asks for less.
+pub const OUTPUT_BYTES_MAX: usize = 16 << 10;
+
+/// Bytes kept of one output in its file.
+pub const FILE_BYTES_MAX: u64 = 8 << 20;
+
+/// Shorter output is not worth a file when it is folded, in bytes.
+const FOLDED_BYTES_MIN: usize = 400;
+
+/// The files of an attempt's outputs.
+#[derive(Debug)]
+pub struct Outputs {
+    folder: PathBuf,
+    next: u32,
+}
+
+/// Bounded output.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Bounded {
+    /// What the model gets.
+    pub text: String,
+    /// The file that holds all of it.
+    pub file: Option<String>,
+}
+
+impl Outputs {
+    /// In a folder, which is made.
+    pub fn new(folder: &Path) -> std::io::Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        Ok(Self { folder: folder.to_owned(), next: std::fs::read_dir(folder)?.count() as u32 })
+    }
+
+    /// A file for the next output.
+    pub fn next(&mut self) -> PathBuf {
+        self.next += 1;
+        self.folder.join(format!("{:05}.txt", self.next))
+    }
+
+    /// Bounds a text, and keeps the whole of it if it may be needed again.
+    pub fn keep(&mut self, text: String, bytes_max: usize) -> Bounded {
+        if text.len() < FOLDED_BYTES_MIN {
+            return Bounded { text, file: None };
+        }
+        let path = self.next();
+        let whole = clip_middle(&text, FILE_BYTES_MAX as usize);
+        // Without the file there is only what the model gets.
+        let file = std::fs::write(&path, whole).is_ok().then(|| path.display().to_string());
+        Bounded { text: bounded(&text, bytes_max, file.as_deref()), file }
+    }
+}
+
+/// The head and the tail of a text, and where the rest is.
+pub fn bounded(text: &str, bytes_max: usize, file: Option<&str>) -> String {
+    let clipped = clip_middle(text, bytes_max);
+    match file.filter(|_| clipped.len() != text.len() || text.len() > bytes_max) {
+        Some(file) => format!("{clipped}\n[the whole output is in {file}]"),
+        None => clipped,
+    }
+}
+
+/// Bytes for a number of tokens a model asks for, within the limit.
+pub fn bytes_of_tokens(tokens: Option<u64>) -> usize {
+    let bytes = tokens
+        .map_or(OUTPUT_BYTES_MAX as u64, |tokens| tokens.saturating_mul(longhaul_common::tokens::BYTES_PER_TOKEN));
+    usize::try_from(bytes).unwrap_or(OUTPUT_BYTES_MAX).clamp(200, OUTPUT_BYTES_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_megabytes_become_a_few_kilobytes_and_a_pointer() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut outputs = Outputs::new(dir.path()).expect("made");
+        let text: String = (0..1_000_000).map(|number| format!("{number:>9}\n")).collect();
+        let kept = outputs.keep(text, OUTPUT_BYTES_MAX);
+        let file = kept.file.expect("a file");
+        assert!(kept.text.len() < OUTPUT_BYTES_MAX + 200, "{}", kept.text.len());
+        assert!(kept.text.starts_with("        0\n") && kept.text.contains("   999999\n"), "head and tail");
+        assert!(kept.text.ends_with(&format!("[the whole output is in {file}]")));
+        let size = std::fs::metadata(&file).expect("there").len();
+        assert!(size <= FILE_BYTES_MAX + 100 && size > FILE_BYTES_MAX / 2, "{size}");
+        let short = outputs.keep("short".into(), OUTPUT_BYTES_MAX);
+        assert_eq!(short, Bounded { text: "short".into(), file: None });
+        let again = Outputs::new(dir.path()).expect("made").next();
+        assert!(!again.exists(), "a resumed attempt does not overwrite what is there");
+    }
+
+    #[test]
+    fn a_model_gets_no_more_than_it_asks_for() {
+        assert_eq!(bytes_of_tokens(None), OUTPUT_BYTES_MAX);
+        assert_eq!(bytes_of_tokens(Some(100)), 400);
+        assert_eq!(bytes_of_tokens(Some(0)), 200);
+        assert_eq!(bytes_of_tokens(Some(u64::MAX)), OUTPUT_BYTES_MAX);
+    }
+}

@@ -1,0 +1,402 @@
+//! The tools of one attempt: a call in, what came of it out.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use longhaul_common::command::{CommandPolicy, Decision};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::super::history::{Call, Input, Part};
+use super::super::patch::Change;
+use super::super::profile::Does;
+use super::exec::{Command, Ran, Runs, State};
+use super::output::{OUTPUT_BYTES_MAX, Outputs, bounded, bytes_of_tokens};
+use super::place::Place;
+use super::{editor, files, image, patch, search};
+use crate::execution::Execution;
+use crate::failure::silent;
+use crate::process::ProcessEnd;
+
+/// Wall time of a command that is waited for.
+const COMMAND_MAX: Duration = Duration::from_secs(600);
+
+/// How long a command is waited for before it goes on in the background, unless said otherwise.
+const YIELD_DEFAULT: Duration = Duration::from_secs(10);
+
+/// And at the longest.
+const YIELD_MAX: Duration = Duration::from_secs(300);
+
+/// Runs a command and notes the folder it went to: the command, the folder, the file for the note.
+const STAYING: &str = r#"cd -- "$2" 2>/dev/null; eval "$1"; code=$?; pwd > "$3"; exit $code"#;
+
+/// What came of a call.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// What the model gets.
+    pub parts: Vec<Part>,
+    /// The call itself was wrong.
+    pub failed: bool,
+    /// It failed, or the program it ran did.
+    pub wrong: bool,
+    /// It looked at something that runs: the same again is no repetition.
+    pub polled: bool,
+    /// The file that holds all of it.
+    pub file: Option<String>,
+    /// What it changed.
+    pub edits: Vec<Edited>,
+}
+
+/// A file that a tool changed, by hashes of its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edited {
+    /// The file.
+    pub path: String,
+    /// Before.
+    pub before: [u8; 32],
+    /// After.
+    pub after: [u8; 32],
+}
+
+impl Outcome {
+    /// An error for the model.
+    pub fn error(message: impl Into<String>) -> Self {
+        Self { parts: vec![Part::text(message)], failed: true, wrong: true, ..Self::default() }
+    }
+
+    /// Words for the model.
+    pub fn said(text: impl Into<String>) -> Self {
+        Self { parts: vec![Part::text(text)], ..Self::default() }
+    }
+
+    /// The words of it.
+    pub fn text(&self) -> String {
+        let text = |part: &Part| match part {
+            Part::Text { text, .. } => text.clone(),
+            Part::Image(image) => format!("[a picture of {} x {} pixels]", image.width, image.height),
+        };
+        self.parts.iter().map(text).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// The tools of one attempt.
+pub struct Toolbox {
+    place: Place,
+    outputs: Outputs,
+    runs: Runs,
+    ripgrep: bool,
+    /// Where `bash` is.
+    folder: PathBuf,
+    /// Which commands may run, where the job says.
+    rules: Option<CommandPolicy>,
+}
+
+#[derive(Deserialize)]
+struct ExecArgs {
+    cmd: String,
+    workdir: Option<String>,
+    #[serde(default)]
+    tty: bool,
+    yield_time_ms: Option<f64>,
+    max_output_tokens: Option<f64>,
+}
+
+#[derive(Deserialize)]
+struct WriteArgs {
+    session_id: f64,
+    #[serde(default)]
+    chars: String,
+    yield_time_ms: Option<f64>,
+    max_output_tokens: Option<f64>,
+}
+
+#[derive(Deserialize)]
+struct ShellArgs {
+    command: Option<String>,
+    #[serde(default)]
+    restart: bool,
+}
+
+#[derive(Deserialize)]
+struct PlanArgs {
+    plan: Vec<PlanStep>,
+}
+
+#[derive(Deserialize)]
+struct PlanStep {
+    step: String,
+    status: StepStatus,
+}
+
+#[derive(PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StepStatus {
+    Pending,
+    InProgress,
+    Completed,
+}
+
+#[derive(Deserialize)]
+struct PathArgs {
+    path: String,
+}
+
+impl Toolbox {
+    /// For an attempt.
+    pub fn new(execution: &Arc<Execution>) -> std::io::Result<Self> {
+        let (workspace, tmp) = (execution.slot.ws(), execution.slot.tmp());
+        let place = Place::new(&workspace, &tmp)?;
+        let outputs = Outputs::new(&tmp.join("tools"))?;
+        let runs = Runs::new(Arc::clone(execution));
+        let folder = place.root().to_owned();
+        let rules = execution.assignment.policy.as_ref().map(|policy| policy.commands.as_slice()).unwrap_or_default();
+        // What no rule is about is the sandbox's to hold.
+        let rules = (!rules.is_empty()).then(|| CommandPolicy::new(rules, Decision::Allow));
+        Ok(Self { place, outputs, runs, ripgrep: search::is_installed(), folder, rules })
+    }
+
+    /// Ends what still runs.
+    pub async fn close(&mut self) {
+        self.runs.close().await;
+    }
+
+    /// Does what a call asks for.
+    pub async fn call(&mut self, does: Does, call: &Call) -> Outcome {
+        let done = match does {
+            Does::Exec => self.exec(call).await,
+            Does::WriteStdin => self.write_stdin(call).await,
+            Does::Shell | Does::Bash => self.shell(does, call).await,
+            Does::Search => self.search(call).await,
+            Does::ApplyPatch => self.apply_patch(call),
+            Does::UpdatePlan => args(call).and_then(|args| planned(&args)),
+            Does::TextEditor => self.text_editor(call),
+            Does::Edit => self.edit(call),
+            Does::ReadFile => args(call).and_then(|args| files::read(&self.place, &args)).map(|text| self.kept(text)),
+            Does::ViewImage => self.view_image(call),
+            Does::Finish => Ok(Outcome::default()),
+        };
+        done.unwrap_or_else(Outcome::error)
+    }
+
+    fn kept(&mut self, text: String) -> Outcome {
+        let kept = self.outputs.keep(text, OUTPUT_BYTES_MAX);
+        Outcome { file: kept.file, ..Outcome::said(kept.text) }
+    }
+
+    /// Whether the job's rules let a command run.
+    fn permitted(&self, command: &str) -> Result<(), String> {
+        let Some(rules) = &self.rules else { return Ok(()) };
+        let verdict = rules.shell(command);
+        match verdict.decision {
+            Decision::Allow => Ok(()),
+            Decision::Deny => Err(format!("not run: the job's rules deny it ({})", verdict.because)),
+            Decision::Ask => Err(format!(
+                "not run: it needs a person's yes ({}), and nobody can be asked now. Find another way",
+                verdict.because
+            )),
+        }
+    }
+
+    async fn exec(&mut self, call: &Call) -> Result<Outcome, String> {
+        let args: ExecArgs = args(call)?;
+        self.permitted(&args.cmd)?;
+        let folder = self.folder_of(args.workdir.as_deref())?;
+        let command = Command {
+            argv: ["sh", "-c", &args.cmd].map(Into::into).to_vec(),
+            folder,
+            writable: args.tty,
+            file: self.outputs.next(),
+            wait: wait(args.yield_time_ms),
+            limit: None,
+        };
+        let ran = self.runs.start(command).await?;
+        Ok(reported(&ran, args.max_output_tokens))
+    }
+
+    async fn write_stdin(&mut self, call: &Call) -> Result<Outcome, String> {
+        let args: WriteArgs = args(call)?;
+        let ran = self.runs.look(args.session_id as u64, &args.chars, wait(args.yield_time_ms)).await?;
+        Ok(Outcome { polled: true, ..reported(&ran, args.max_output_tokens) })
+    }
+
+    async fn shell(&mut self, does: Does, call: &Call) -> Result<Outcome, String> {
+        let args: ShellArgs = args(call)?;
+        if args.restart {
+            self.folder = self.place.root().to_owned();
+        }
+        let Some(command) = args.command.filter(|command| !command.trim().is_empty()) else {
+            return if args.restart { Ok(Outcome::said("restarted")) } else { Err("no command".to_owned()) };
+        };
+        self.permitted(&command)?;
+        let (file, stays) = (self.outputs.next(), does == Does::Bash);
+        let note = file.with_extension("pwd");
+        let argv: Vec<std::ffi::OsString> = if stays {
+            let script = ["bash", "-c", STAYING, "bash", &command].map(Into::into);
+            script.into_iter().chain([self.folder.clone().into(), note.clone().into()]).collect()
+        } else {
+            ["sh", "-c", &command].map(Into::into).to_vec()
+        };
+        let folder = self.place.root().to_owned();
+        let command = Command { argv, folder, writable: false, file, wait: COMMAND_MAX * 2, limit: Some(COMMAND_MAX) };
+        let ran = self.runs.start(command).await?;
+        if stays {
+            let noted = std::fs::read_to_string(&note).ok().map(|path| path.trim_end().to_owned());
+            let inside = noted.and_then(|path| self.place.to_read(&path).ok()).filter(|path| path.is_dir());
+            self.folder = inside.unwrap_or_else(|| self.place.root().to_owned());
+        }
+        Ok(reported(&ran, None))
+    }
+
+    async fn search(&mut self, call: &Call) -> Result<Outcome, String> {
+        let args: search::Search = args(call)?;
+        if self.ripgrep {
+            let command = Command {
+                argv: search::argv(&self.place, &args)?,
+                folder: self.place.root().to_owned(),
+                writable: false,
+                file: self.outputs.next(),
+                wait: COMMAND_MAX * 2,
+                limit: Some(COMMAND_MAX),
+            };
+            let ran = self.runs.start(command).await?;
+            if ran.state == State::Ended(ProcessEnd::Exited(1)) && ran.output.is_empty() {
+                return Ok(Outcome::said("nothing found"));
+            }
+            return Ok(reported(&ran, None));
+        }
+        let place = self.place.clone();
+        let found = tokio::task::spawn_blocking(move || search::search(&place, &args)).await;
+        Ok(self.kept(found.map_err(|error| error.to_string())??))
+    }
+
+    fn apply_patch(&mut self, call: &Call) -> Result<Outcome, String> {
+        let object;
+        let text = match &call.input {
+            Input::Free(text) => text.as_str(),
+            Input::Json(_) => {
+                object = call.input.object();
+                let text = ["input", "patch"].iter().find_map(|key| object[*key].as_str());
+                text.ok_or("the patch belongs into `input`")?
+            }
+        };
+        let before = |path: &str| self.place.text(path).ok().flatten();
+        let with_text = |path: String| {
+            let old = before(&path);
+            (path, old)
+        };
+        let paths: Vec<(String, Option<String>)> = patched_paths(text).into_iter().map(with_text).collect();
+        let changes = patch::apply(&self.place, text)?;
+        let old = |path: &str| paths.iter().find(|(other, _)| other == path).and_then(|(_, text)| text.as_deref());
+        let edits = changes.iter().map(|change| match change {
+            Change::Write { path, content, .. } => edit_of(path, old(path), Some(content)),
+            Change::Delete { path } => edit_of(path, old(path), None),
+        });
+        Ok(Outcome { edits: edits.collect(), ..Outcome::said(patch::summary(&changes)) })
+    }
+
+    fn text_editor(&mut self, call: &Call) -> Result<Outcome, String> {
+        let args: editor::Args = args(call)?;
+        match editor::wanted(&self.place, &args)? {
+            editor::Wanted::Shown(text) => Ok(self.kept(text)),
+            editor::Wanted::Written(text) => self.write(&args.path, &text),
+        }
+    }
+
+    fn edit(&mut self, call: &Call) -> Result<Outcome, String> {
+        let args: files::Edit = args(call)?;
+        let text = files::edited(&self.place, &args)?;
+        self.write(&args.path, &text)
+    }
+
+    fn write(&mut self, path: &str, text: &str) -> Result<Outcome, String> {
+        let old = self.place.text(path)?;
+        self.place.write(path, text)?;
+        let edits = vec![edit_of(path, old.as_deref(), Some(text))];
+        let said = if old.is_some() { format!("{path} is changed") } else { format!("{path} is made") };
+        Ok(Outcome { edits, ..Outcome::said(said) })
+    }
+
+    fn view_image(&mut self, call: &Call) -> Result<Outcome, String> {
+        let args: PathArgs = args(call)?;
+        let bytes = self.place.read(&args.path)?.ok_or_else(|| format!("{}: no such file", args.path))?;
+        let image = image::image(&args.path, &bytes)?;
+        let words = Part::text(format!("{}, {} x {} pixels:", args.path, image.width, image.height));
+        Ok(Outcome { parts: vec![words, Part::Image(image)], ..Outcome::default() })
+    }
+
+    fn folder_of(&self, workdir: Option<&str>) -> Result<PathBuf, String> {
+        let Some(path) = workdir.filter(|path| !path.is_empty()) else { return Ok(self.place.root().to_owned()) };
+        let folder = self.place.to_read(path)?;
+        if folder.is_dir() { Ok(folder) } else { Err(format!("{path}: no such folder")) }
+    }
+}
+
+/// The plan is the model's own: it stays in the conversation and in the log, and is only checked.
+fn planned(args: &PlanArgs) -> Result<Outcome, String> {
+    if args.plan.iter().any(|step| step.step.trim().is_empty()) {
+        return Err("a step says nothing".to_owned());
+    }
+    if args.plan.iter().filter(|step| step.status == StepStatus::InProgress).count() > 1 {
+        return Err("at most one step is in progress".to_owned());
+    }
+    let done = args.plan.iter().filter(|step| step.status == StepStatus::Completed).count();
+    Ok(Outcome::said(format!("Plan updated: {done} of {} steps completed", args.plan.len())))
+}
+
+/// The paths a patch names; what is no patch is refused when it is applied.
+fn patched_paths(text: &str) -> Vec<String> {
+    use super::super::patch::Hunk;
+    let path = |hunk: Hunk| match hunk {
+        Hunk::Add { path, .. } | Hunk::Delete { path } | Hunk::Update { path, to: None, .. } => vec![path],
+        Hunk::Update { path, to: Some(to), .. } => vec![path, to],
+    };
+    super::super::patch::parse(text).unwrap_or_default().into_iter().flat_map(path).collect()
+}
+
+fn edit_of(path: &str, before: Option<&str>, after: Option<&str>) -> Edited {
+    let hash = |text: Option<&str>| *blake3::hash(text.unwrap_or("\0gone").as_bytes()).as_bytes();
+    Edited { path: path.to_owned(), before: hash(before), after: hash(after) }
+}
+
+/// The arguments of a call, or what is wrong with them, in words a model can act on.
+fn args<T: DeserializeOwned>(call: &Call) -> Result<T, String> {
+    let text = call.input.text();
+    let value: serde_json::Value = if text.trim().is_empty() {
+        serde_json::json!({})
+    } else {
+        serde_json::from_str(text).map_err(|error| format!("the arguments are not JSON ({error}); call it again"))?
+    };
+    serde_json::from_value(value).map_err(|error| format!("wrong arguments: {error}"))
+}
+
+fn wait(ms: Option<f64>) -> Duration {
+    let asked = ms.and_then(|ms| Duration::try_from_secs_f64(ms / 1_000.0).ok());
+    asked.unwrap_or(YIELD_DEFAULT).min(YIELD_MAX)
+}
+
+/// What a command said and how it stands, as Codex says it.
+fn reported(ran: &Ran, max_tokens: Option<f64>) -> Outcome {
+    let stands = match &ran.state {
+        State::Running(number) => format!("Process running with session ID {number}"),
+        State::Ended(ProcessEnd::Exited(code)) => format!("Process exited with code {code}"),
+        State::Ended(end) => format!("Process did not end by itself: {}", words(end)),
+    };
+    let file = ran.file.display().to_string();
+    let output = bounded(ran.output.trim_end(), bytes_of_tokens(max_tokens.map(|tokens| tokens as u64)), Some(&file));
+    let wrong = !matches!(ran.state, State::Running(_) | State::Ended(ProcessEnd::Exited(0)));
+    let has_file = Path::new(&file).is_file() && ran.output.len() > 400;
+    Outcome { wrong, file: has_file.then_some(file), ..Outcome::said(format!("{stands}\nOutput:\n{output}")) }
+}
+
+fn words(end: &ProcessEnd) -> String {
+    match end {
+        ProcessEnd::Exited(code) => format!("exit code {code}"),
+        ProcessEnd::Signalled(signal) => format!("ended by signal {signal}"),
+        ProcessEnd::TimedOut => "it took too long and was ended".to_owned(),
+        ProcessEnd::Silent(limit) => silent("it", *limit),
+        ProcessEnd::Cancelled => "cancelled".to_owned(),
+        ProcessEnd::NotStarted(why) => format!("it could not be started: {why}"),
+        ProcessEnd::Lost => "it was lost".to_owned(),
+    }
+}

@@ -1,0 +1,286 @@
+//! The loop: ask, do what is asked for, tell what came of it; at the end of a turn without calls
+//! run the checks, and go on while they fail.
+
+use std::future::Future;
+use std::time::Duration;
+
+use longhaul_proto::Failure;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::client::OnDelta;
+use super::conversation::Conversation;
+use super::history::{Call, CallResult, Entry, Input, Part};
+use super::profile::Does;
+use super::tool::Outcome;
+use super::wire::{Answer, CallError, Stop};
+use crate::agent::stuck::{Seen, Stuck, Verdict, Watch};
+
+/// Calls of one answer that are done; more are refused.
+const CALLS_MAX: usize = 64;
+
+/// What the loop does its work with.
+pub trait Hands {
+    /// Does what a call asks for.
+    fn call(&mut self, does: Does, call: &Call) -> impl Future<Output = Outcome> + Send;
+    /// Runs the checks; what fails, in words for the model, or `None`.
+    fn check(&mut self) -> impl Future<Output = Result<Option<String>, Box<Failure>>> + Send;
+    /// A hash of all that differs from the base.
+    fn diff(&mut self) -> impl Future<Output = Result<[u8; 32], Box<Failure>>> + Send;
+    /// A turn ended: everything so far can be saved.
+    fn turn_ended(&mut self, conversation: &Conversation);
+    /// The model said this.
+    fn said(&mut self, text: &str);
+    /// What people said since the last turn.
+    fn heard(&mut self) -> Vec<String>;
+}
+
+/// What ends the loop at the latest; 0 is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Answers of the model.
+    pub turns: u32,
+    /// Tokens, in and out.
+    pub tokens: u64,
+}
+
+/// How the loop ended.
+#[derive(Debug)]
+pub enum Ending {
+    /// The model said that it is done, and the checks pass.
+    Done(String),
+    /// It went in circles.
+    Stuck(Stuck),
+    /// It took as many turns as it may.
+    Turns(u32),
+    /// It took as many tokens as it may.
+    Tokens(u64),
+    /// It took as long as it may.
+    Time(Duration),
+    /// The model would not.
+    Refused(String),
+    /// The model could not be asked.
+    Unanswered(CallError),
+    /// What it may use does not cover another call.
+    Budget(String),
+    /// A provider's limit is over only later than is waited for.
+    Limit {
+        /// Its name.
+        provider: String,
+        /// When it is over, in milliseconds since the epoch.
+        until_ms: i64,
+    },
+    /// The machine failed.
+    Broken(Box<Failure>),
+}
+
+/// One run of the loop.
+pub struct Turns<'a, H> {
+    /// With whom.
+    pub conversation: &'a mut Conversation,
+    /// With what.
+    pub hands: &'a mut H,
+    /// How long.
+    pub limits: Limits,
+    /// Whether it goes in circles.
+    pub watch: Watch,
+    /// Ends it early.
+    pub cancel: &'a CancellationToken,
+}
+
+/// What a model wants.
+enum Wants {
+    Calls(Vec<Call>),
+    /// It is done, it says.
+    Done(String),
+    /// Nothing that can be understood: what to tell it.
+    Nonsense(String),
+}
+
+impl<H: Hands> Turns<'_, H> {
+    /// Runs until something ends it.
+    pub async fn run(mut self, on: OnDelta<'_>) -> Ending {
+        match self.until_end(on).await {
+            Ok(ending) | Err(ending) => ending,
+        }
+    }
+
+    async fn until_end(&mut self, on: OnDelta<'_>) -> Result<Ending, Ending> {
+        // An attempt that ended between an answer and its results goes on with them.
+        let open = self.conversation.history().open_calls();
+        if !open.is_empty() {
+            let _verdict = self.do_all(open).await;
+        }
+        let mut diff = self.hands.diff().await.map_err(Ending::Broken)?;
+        let mut turn = 0;
+        loop {
+            if self.limits.turns > 0 && turn == self.limits.turns {
+                return Ok(Ending::Turns(turn));
+            }
+            let used = self.conversation.used().total();
+            if self.limits.tokens > 0 && used >= self.limits.tokens {
+                return Ok(Ending::Tokens(used));
+            }
+            for words in self.hands.heard() {
+                self.conversation.tell(&words);
+            }
+            let answer = self.conversation.ask(self.cancel, &mut *on).await.map_err(Ending::Unanswered)?;
+            turn += 1;
+            let text = answer.text();
+            if !text.is_empty() {
+                self.hands.said(&text);
+            }
+            if let Stop::Refused(why) = answer.stop {
+                return Ok(Ending::Refused(why));
+            }
+            let (calls, mut verdict) = match self.wants(&answer) {
+                Wants::Done(summary) => match self.hands.check().await.map_err(Ending::Broken)? {
+                    None => return Ok(Ending::Done(summary)),
+                    Some(report) => {
+                        self.conversation.push(Entry::user(report));
+                        (0, None)
+                    }
+                },
+                Wants::Nonsense(words) => {
+                    self.conversation.push(Entry::user(words.clone()));
+                    (0, self.watch.see(Seen::Called { call: "", result: &words, failed: true }))
+                }
+                Wants::Calls(calls) => (calls.len(), self.do_all(calls).await),
+            };
+            if calls > 0 {
+                diff = self.hands.diff().await.map_err(Ending::Broken)?;
+            }
+            verdict = worse(verdict, self.watch.see(Seen::Turn { calls, diff }));
+            match verdict {
+                Some(Verdict::End(stuck)) => return Ok(Ending::Stuck(stuck)),
+                Some(Verdict::Warn(stuck)) => {
+                    let words = format!("You may be going in circles: {stuck}. Try something else, or end your turn.");
+                    self.conversation.push(Entry::user(words));
+                }
+                None => {}
+            }
+            self.hands.turn_ended(self.conversation);
+        }
+    }
+
+    fn wants(&self, answer: &Answer) -> Wants {
+        if answer.stop == Stop::Length && answer.calls().is_empty() {
+            let words = "Your answer was cut at its largest length. Go on in smaller steps.";
+            return Wants::Nonsense(words.to_owned());
+        }
+        if !self.conversation.profile().by_schema {
+            let calls = answer.calls();
+            return if calls.is_empty() { Wants::Done(answer.text()) } else { Wants::Calls(calls) };
+        }
+        match action(&answer.text()) {
+            Err(error) => Wants::Nonsense(format!("Your answer is not one JSON object with an action: {error}.")),
+            Ok(call) if self.conversation.profile().does(&call.name) == Some(Does::Finish) => {
+                Wants::Done(call.input.object()["summary"].as_str().unwrap_or_default().to_owned())
+            }
+            Ok(call) => Wants::Calls(vec![call]),
+        }
+    }
+
+    /// Does the calls of an answer in their order, and appends what came of them.
+    async fn do_all(&mut self, calls: Vec<Call>) -> Option<Verdict> {
+        let by_schema = self.conversation.profile().by_schema;
+        let mut verdict = None;
+        let mut results = Vec::with_capacity(calls.len());
+        for (number, call) in calls.into_iter().enumerate() {
+            let outcome = if number < CALLS_MAX && !self.cancel.is_cancelled() {
+                self.do_one(&call).await
+            } else {
+                Outcome::error(format!("not done: at most {CALLS_MAX} calls of one answer are"))
+            };
+            verdict = worse(verdict, self.seen(&call, &outcome));
+            results.push(CallResult {
+                id: call.id,
+                name: call.name,
+                free: matches!(call.input, Input::Free(_)),
+                parts: outcome.parts,
+                failed: outcome.failed,
+                file: outcome.file,
+            });
+        }
+        let entry = if by_schema { told(results) } else { Entry::Results { results } };
+        self.conversation.push(entry);
+        verdict
+    }
+
+    async fn do_one(&mut self, call: &Call) -> Outcome {
+        match self.conversation.profile().does(&call.name) {
+            Some(does) => self.hands.call(does, call).await,
+            None => {
+                let tools = &self.conversation.profile().tools;
+                let names: Vec<&str> = tools.iter().map(|(_, tool)| tool.name.as_str()).collect();
+                Outcome::error(format!("there is no tool {}; there are {}", call.name, names.join(", ")))
+            }
+        }
+    }
+
+    fn seen(&mut self, call: &Call, outcome: &Outcome) -> Option<Verdict> {
+        let mut verdict = None;
+        for edit in &outcome.edits {
+            let seen = Seen::Edited { path: &edit.path, before: edit.before, after: edit.after };
+            verdict = worse(verdict, self.watch.see(seen));
+        }
+        if outcome.polled {
+            return verdict;
+        }
+        let what = format!("{} {}", call.name, call.input.text());
+        let seen = Seen::Called { call: &what, result: &outcome.text(), failed: outcome.wrong };
+        worse(verdict, self.watch.see(seen))
+    }
+}
+
+/// Results for a model that knows no calls.
+fn told(results: Vec<CallResult>) -> Entry {
+    let parts = results
+        .into_iter()
+        .flat_map(|result| std::iter::once(Part::text(format!("Result of {}:", result.name))).chain(result.parts));
+    Entry::User { parts: parts.collect() }
+}
+
+/// The action in an answer by schema, as a call.
+fn action(text: &str) -> Result<Call, String> {
+    let json = text.find('{').zip(text.rfind('}')).and_then(|(from, to)| text.get(from..=to));
+    let value: Value = serde_json::from_str(json.ok_or("there is none in it")?).map_err(|error| error.to_string())?;
+    let mut action = match &value["action"] {
+        Value::Object(action) => action.clone(),
+        // A model that leaves the frame away.
+        _ => value.as_object().cloned().unwrap_or_default(),
+    };
+    let Some(Value::String(name)) = action.remove("tool") else { return Err("the action names no tool".to_owned()) };
+    Ok(Call { id: String::new(), name, input: Input::Json(Value::Object(action).to_string()) })
+}
+
+fn worse(one: Option<Verdict>, two: Option<Verdict>) -> Option<Verdict> {
+    match (&one, &two) {
+        (Some(Verdict::End(_)), _) | (_, None) => one,
+        _ => two,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn actions_are_read_from_what_small_models_write() {
+        let call = |text: &str| action(text).map(|call| format!("{} {}", call.name, call.input.text()));
+        let whole = r#"{"thought":"t","action":{"tool":"rg","pattern":"x"}}"#;
+        for text in [whole.to_owned(), format!("```json\n{whole}\n```"), r#"{"tool":"rg","pattern":"x"}"#.to_owned()] {
+            assert_eq!(call(&text).as_deref(), Ok(r#"rg {"pattern":"x"}"#), "{text}");
+        }
+        for (text, error) in [
+            ("hello", "there is none in it"),
+            ("{\"thought\":", "there is none in it"),
+            ("{broken}", "key must be a string"),
+            (r#"{"action":{}}"#, "the action names no tool"),
+            (r#"{"action":5}"#, "the action names no tool"),
+        ] {
+            let found = call(text).expect_err("refused");
+            assert!(found.contains(error), "{text}: {found}");
+        }
+    }
+}
