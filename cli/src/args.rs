@@ -83,6 +83,8 @@ pub enum Verb {
     Explain(SubtaskArgs),
     /// Let subtasks go on that wait for a yes.
     Approve(ApproveArgs),
+    /// Drop a result that waits for a yes, and try again.
+    Reject(RejectArgs),
     /// Hand out no new work; what runs is finished.
     Pause(PauseArgs),
     /// Close subtasks, or the whole job.
@@ -327,6 +329,18 @@ pub struct ApproveArgs {
     /// Every subtask behind any pilot.
     #[arg(long)]
     pub all: bool,
+    #[command(flatten)]
+    pub job: JobOption,
+}
+
+#[derive(Args, Debug)]
+pub struct RejectArgs {
+    /// The park's number, as `longhaul status` shows it.
+    #[arg(value_name = "PARK")]
+    pub park: u64,
+    /// Why; the agent of the next attempt reads it.
+    #[arg(value_name = "REASON")]
+    pub reason: Vec<String>,
     #[command(flatten)]
     pub job: JobOption,
 }

@@ -42,6 +42,7 @@ impl Control {
             Self::Retry(_) => "retry",
             Self::Approve(_) => "approve",
             Self::Revert(_) => "revert",
+            Self::Answer(request, _) if request.reject => "reject",
             Self::Answer(..) => "answer",
             Self::Release(..) => "release",
         }
@@ -150,8 +151,12 @@ fn answer(state: &State, request: pb::AnswerRequest, by: String) -> Result<Prepa
     let asks =
         |node: &NodeId| matches!(state.subtask(*node).phase(), Phase::Parked { park, .. } if park.0 == request.park);
     let node = state.nodes().find(asks).ok_or(SelectError::NoPark(request.park))?;
-    let answer = Request::Answer { park: ParkId(request.park), text: request.text, by };
-    Ok(Prepared { request: answer, lines: names(state, &[node]) })
+    let park = ParkId(request.park);
+    let lines = names(state, &[node]);
+    Ok(match request.reject {
+        true => Prepared { request: Request::Reject { park, reason: request.text }, lines },
+        false => Prepared { request: Request::Answer { park, text: request.text, by }, lines },
+    })
 }
 
 fn cancel(state: &State, request: pb::CancelRequest) -> Result<Prepared, ControlError> {

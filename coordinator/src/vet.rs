@@ -6,13 +6,16 @@
 
 use longhaul_common::git::{Store, StoreError};
 use longhaul_common::patch::{
-    Credential, Declared, FileChange, MODE_GITLINK, MODE_SYMLINK, PathSet, SCANNED_BYTES_MAX, credentials, validate,
+    Credential, Declared, FileChange, MODE_GITLINK, MODE_SYMLINK, PathSet, credentials, lines_changed, validate,
 };
 use longhaul_common::weakened::{SourceChange, TestLanguage, weakened};
 use longhaul_common::{AttemptId, GateId, Oid};
 use longhaul_proto::{Failure, FailureClass, Finished, Patch, Policy, Task, finished};
 
 use crate::core::State;
+
+/// Larger files are not read: the policy's largest file is less.
+const READ_BYTES_MAX: u64 = 64 << 20;
 
 /// What a result is held against.
 #[derive(Clone, Debug)]
@@ -97,7 +100,9 @@ fn vet_patch(
     match validate(&changes, declared, policy, store) {
         Ok(touched) => {
             patch.protected_touched = touched;
-            patch.findings = findings(store, task, &changes)?;
+            let looked = look(store, task, policy, &changes)?;
+            patch.findings = looked.findings;
+            (patch.lines_added, patch.lines_removed) = looked.lines;
             patch.files = changes.into_iter().map(|change| change.path).collect();
             Ok(None)
         }
@@ -105,35 +110,51 @@ fn vet_patch(
     }
 }
 
-/// What a person has to look at before it lands, a line each: tests that say less than before,
-/// unless the task allows that, and what looks like a credential.
-fn findings(store: &Store, task: &Task, changes: &[FileChange]) -> Result<Vec<String>, StoreError> {
+/// What was read of a patch.
+#[derive(Default)]
+struct Looked {
+    /// Lines added and removed.
+    lines: (u64, u64),
+    /// What a person has to look at before it lands, a line each.
+    findings: Vec<String>,
+}
+
+/// Reads both sides of each change: for its size, for tests that say less than before, unless the
+/// task allows that, and for what looks like a credential.
+fn look(store: &Store, task: &Task, policy: &Policy, changes: &[FileChange]) -> Result<Looked, StoreError> {
     let read = |oid: Oid, mode: u32| -> Result<Option<Vec<u8>>, StoreError> {
         let is_file = mode != 0 && mode != MODE_SYMLINK && mode != MODE_GITLINK;
-        if !is_file || store.size(oid)? > SCANNED_BYTES_MAX as u64 {
+        if !is_file || store.size(oid)? > READ_BYTES_MAX {
             return Ok(None);
         }
         store.blob(oid).map(Some)
     };
     let text = |bytes: Option<Vec<u8>>| bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    let (mut sources, mut lines) = (Vec::new(), Vec::new());
+    let (mut looked, mut sources) = (Looked::default(), Vec::new());
     for change in changes {
-        let after = read(change.new, change.new_mode)?;
-        let has_tests = TestLanguage::of(&change.path).is_some() && !task.tests_may_change;
-        let found = |before: &[u8]| credentials(before, after.as_deref().unwrap_or_default());
-        // What was there is read only where it matters.
-        let suspicious = !found(b"").is_empty();
-        let before = if has_tests || suspicious { read(change.old, change.old_mode)? } else { None };
-        if suspicious {
-            let place = |found: &Credential| format!("{}:{}: looks like {}", change.path, found.line, found.kind);
-            lines.extend(found(before.as_deref().unwrap_or_default()).iter().map(place));
-        }
-        if has_tests {
+        let (before, after) = (read(change.old, change.old_mode)?, read(change.new, change.new_mode)?);
+        let (old, new) = (before.as_deref().unwrap_or_default(), after.as_deref().unwrap_or_default());
+        let (added, removed) = lines_changed(old, new);
+        looked.lines = (looked.lines.0 + added, looked.lines.1 + removed);
+        let place = |found: &Credential| format!("{}:{}: looks like {}", change.path, found.line, found.kind);
+        looked.findings.extend(credentials(old, new).iter().map(place));
+        if TestLanguage::of(&change.path).is_some() && !task.tests_may_change {
             sources.push(SourceChange { path: change.path.clone(), before: text(before), after: text(after) });
         }
     }
-    lines.extend(weakened(&sources).iter().map(ToString::to_string));
-    Ok(lines)
+    looked.findings.extend(weakened(&sources).iter().map(ToString::to_string));
+    looked.findings.extend(too_large(looked.lines.0 + looked.lines.1, changes.len(), policy));
+    Ok(looked)
+}
+
+/// Where it is larger than the policy lets land unseen.
+fn too_large(lines: u64, files: usize, policy: &Policy) -> Vec<String> {
+    let over = |what: &str, found: u64, most: u64, key: &str| {
+        (most > 0 && found > most).then(|| format!("it changes {found} {what}, more than {most} ({key})"))
+    };
+    let files = over("files", files as u64, policy.diff_files_max.into(), "policy.diff_files_max");
+    let lines = over("lines", lines, policy.diff_lines_max, "policy.diff_lines_max");
+    lines.into_iter().chain(files).collect()
 }
 
 fn not_derived(path: &str) -> Failure {

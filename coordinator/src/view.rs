@@ -250,7 +250,7 @@ fn warnings(state: &State, now: Millis, live: bool) -> Vec<String> {
 pub fn subtask_row(state: &State, node: NodeId) -> pb::SubtaskRow {
     let subtask = state.subtask(node);
     let plan_node = state.node(node);
-    let candidate = subtask.phase().candidate();
+    let candidate = subtask.phase().candidate().or_else(|| subtask.held());
     let patch = candidate.map(|candidate| candidate.patch.as_ref());
     let (commit, merge, landed_ms) = match subtask.phase() {
         Phase::Landed(landed) => (landed.commit.to_string(), landed.merge.to_string(), landed.at_ms),

@@ -33,7 +33,7 @@ impl Commands<'_> {
             (Outcome::Parked, _, "pilot") => vec![self.approve(reason)],
             (Outcome::Parked, _, "approval") => {
                 let yes = reason.parks.first().map(|park| self.subtask(&format!("approve {park}")));
-                std::iter::once(on_first("explain")).chain(yes).collect()
+                std::iter::once(on_first("diff")).chain(yes).collect()
             }
             (Outcome::Parked, _, "gate" | "attempts" | "protected" | "footprint" | "disk") => {
                 vec![on_first("logs"), self.retry(reason)]

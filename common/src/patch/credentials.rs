@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use regex::bytes::Regex;
 
 /// Larger files are data.
-pub const SCANNED_BYTES_MAX: usize = 1 << 20;
+const SCANNED_BYTES_MAX: usize = 1 << 20;
 
 /// Places named in one file.
 const PLACES_MAX: usize = 10;

@@ -5,10 +5,12 @@
 
 mod change;
 mod credentials;
+mod lines;
 mod paths;
 mod rules;
 
 pub use change::{FileChange, MODE_GITLINK, MODE_SYMLINK};
-pub use credentials::{Credential, SCANNED_BYTES_MAX, credentials};
+pub use credentials::{Credential, credentials};
+pub use lines::lines_changed;
 pub use paths::{BadGlob, PathSet, is_at_or_below};
 pub use rules::{Declared, validate};

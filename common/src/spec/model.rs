@@ -365,6 +365,10 @@ pub struct PolicyTable {
     pub max_file: Option<Size>,
     /// Largest number of files in a patch; 2000 when left out.
     pub max_files: Option<At<u32>>,
+    /// Lines a patch may add and remove together before a person is asked; any number when left out.
+    pub diff_lines_max: Option<At<u64>>,
+    /// Files a patch may change before a person is asked; any number when left out.
+    pub diff_files_max: Option<At<u32>>,
     /// Captured output of a command; "1MB" when left out.
     pub max_output: Option<Size>,
     /// Tokens of the context handed to an agent; 8000 when left out.

@@ -168,8 +168,9 @@ fn parked(state: &State, node: NodeId, park: u64, id: &str, out: &mut Explanatio
     match state.subtask(node).phase().park_reason() {
         Some(ParkReason::Pilot) => out.next.push(format!("longhaul approve {park}")),
         Some(ParkReason::Approval) => {
+            out.next.push(format!("longhaul diff {id}"));
             out.next.push(format!("longhaul approve {park}"));
-            out.next.push(format!("longhaul answer {park} \"…\""));
+            out.next.push(format!("longhaul reject {park} \"…\""));
         }
         _ => {
             out.next.push(format!("longhaul logs {id}"));

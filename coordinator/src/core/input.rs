@@ -84,6 +84,13 @@ pub enum Request {
         /// Who said so.
         by: String,
     },
+    /// Drop the result that waits for a yes, and try again.
+    Reject {
+        /// Which park.
+        park: ParkId,
+        /// Why, for the next attempt; may be empty.
+        reason: String,
+    },
     /// Let a quarantined worker have work again.
     Release {
         /// Which.

@@ -28,6 +28,7 @@ pub(super) fn requested(state: &State, now: Millis, request: &Request) -> Result
         Request::Retry { nodes, remark } => again_with_gates(state, try_again(state, nodes, remark)?),
         Request::Approve { parks, by } => approve(state, parks, by),
         Request::Answer { park, text, by } => answer(state, *park, text, by)?,
+        Request::Reject { park, reason } => reject(state, *park, reason)?,
         Request::Release { worker, by } => release(state, worker, by)?,
         Request::Revert { node, parent, parent_tree, reason } => revert(state, *node, *parent, *parent_tree, reason)?,
     };
@@ -177,6 +178,23 @@ fn answer(state: &State, park: ParkId, text: &str, by: &str) -> Result<Vec<Event
     let woken = Event::Woken(pb::Woken { node: node.0, park: park.0, by: by.to_owned() });
     let retried = Event::Retried(pb::Retried { node: node.0, remark: text.to_owned() });
     Ok(vec![if text.is_empty() { woken } else { retried }])
+}
+
+/// Trying again drops what was held; the next attempt is told what it was held for.
+fn reject(state: &State, park: ParkId, reason: &str) -> Result<Vec<Event>, Refusal> {
+    let held = state.nodes().find_map(|node| match state.subtask(node).phase() {
+        Phase::Parked { park: id, .. } if *id == park => state.subtask(node).held().map(|held| (node, held)),
+        _ => None,
+    });
+    let (node, held) = held.ok_or_else(|| {
+        Refusal(format!("no result waits for a yes under {park}; `longhaul retry` and `longhaul cancel` name subtasks"))
+    })?;
+    let mut remark =
+        format!("the result before this attempt was rejected by a person: {}", held.patch.findings.join("; "));
+    if !reason.is_empty() {
+        remark.push_str(&format!("\nThe reason: {reason}"));
+    }
+    Ok(vec![Event::Retried(pb::Retried { node: node.0, remark })])
 }
 
 fn release(state: &State, worker: &str, by: &str) -> Result<Vec<Event>, Refusal> {

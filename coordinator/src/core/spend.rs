@@ -117,7 +117,11 @@ impl Spend {
     /// Closes a reservation, in doubt or not, with what was really used. Also what reserved nothing
     /// is paid for.
     pub fn settle(&mut self, attempt: AttemptId, usage: &Usage, limits: &Budget) {
-        let reservation = self.take(attempt).or_else(|| self.written_off.remove(&attempt)).unwrap_or_default();
+        let reservation = self.take(attempt).unwrap_or_else(|| {
+            // What was written off may be promised to others by now.
+            let given_up = self.written_off.remove(&attempt).unwrap_or_default();
+            Reservation { amount: Amount::default(), ..given_up }
+        });
         let used = Amount::from(*usage);
         self.settled = self.settled.plus(used);
         self.observed |= usage.observed;

@@ -349,6 +349,11 @@ pub struct Subtask {
 }
 
 impl Subtask {
+    /// The result that waits for a person's yes.
+    pub fn held(&self) -> Option<&Candidate> {
+        self.spares.first().filter(|_| self.phase.park_reason() == Some(ParkReason::Approval))
+    }
+
     /// A subtask before anything happened to it.
     pub fn new(phase: Phase, missing: u32) -> Self {
         Self {

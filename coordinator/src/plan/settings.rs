@@ -179,6 +179,8 @@ pub(super) fn policy(file: &JobFile, base: &Base) -> proto::Policy {
         max_output_bytes: policy.max_output.map_or(MAX_OUTPUT_BYTES_DEFAULT, |size| size.0),
         capsule_tokens: policy.capsule_tokens.as_ref().map_or(CAPSULE_TOKENS_DEFAULT, |tokens| tokens.value),
         models: models::rules(file),
+        diff_lines_max: policy.diff_lines_max.as_ref().map_or(0, |lines| lines.value),
+        diff_files_max: policy.diff_files_max.as_ref().map_or(0, |files| files.value),
         commands: policy.command.iter().map(|rule| command_rule(rule)).collect(),
     }
 }

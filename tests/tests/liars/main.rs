@@ -32,10 +32,11 @@ const LIARS: &[Liar] = &[
     },
     Liar {
         id: "edits-test",
-        run: "echo done > src/edits-test.txt; sed -i /assert/d tests/test_sum.py; echo '    pass' >> tests/test_sum.py",
+        run: "echo done > src/edits-test.txt; grep -q 'keep both' $LONGHAUL_SUBTASK || { sed -i /assert/d tests/test_sum.py; echo '    pass' >> tests/test_sum.py; }",
         class: "",
         because: "the test test_sum has 0 assertions where it had 2",
     },
+    Liar { id: "sprawls", run: "seq 300 > src/sprawls.txt", class: "", because: "it changes 301 lines, more than 100" },
     Liar { id: "never-ends", run: "trap '' TERM; while :; do sleep 1; done", class: "agent", because: "" },
     Liar { id: "floods", run: "yes flood | head -c 40000000", class: "check", because: "check" },
     Liar {
@@ -82,6 +83,8 @@ ladder = ["honest"]
 check = "! grep -q todo src/honest.txt"
 [budget]
 breaker = "off"
+[policy]
+diff_lines_max = 100
 [gate]
 run = "sh gate.sh"
 "#
@@ -136,17 +139,36 @@ fn no_liar_closes_its_subtask_and_each_is_classified_by_name() {
     assert_eq!(leftovers::of_finished(&world), Vec::<String>::new());
 }
 
-#[test]
-fn a_weakened_test_lands_only_when_a_person_approves_it() {
+/// A run whose test was weakened, and the park that waits for a yes.
+fn held() -> (World, String) {
     let world = world();
     world.job(&job());
     world.expect(3, &["run"]);
     let status = world.status();
     let parked = status["parked"].as_array().expect("a list");
-    let held = parked.iter().find(|row| row["reason"] == "approval").expect("one is held");
-    assert_eq!(held["subtask"].as_str(), Some("edits-test"));
-    let park = held["park"].to_string();
-    world.expect(0, &["approve", park.trim_matches('"')]);
+    let is_held = |row: &&Value| row["reason"] == "approval" && row["subtask"] == "edits-test";
+    let park = parked.iter().find(is_held).expect("it is held")["park"].to_string();
+    (world, park.trim_matches('"').to_owned())
+}
+
+#[test]
+fn a_rejected_result_is_tried_again_with_the_reason() {
+    let (world, park) = held();
+    let diff = world.expect(0, &["diff", "edits-test"]).stdout;
+    assert!(diff.contains("-    assert 1 + 1 == 2"), "{diff}");
+    world.expect(0, &["reject", &park, "keep both assertions"]);
+    world.expect(3, &["resume"]);
+    let branch = "longhaul/liars";
+    assert_eq!(world.on_branch(branch, "src/edits-test.txt"), "done");
+    assert!(world.on_branch(branch, "tests/test_sum.py").contains("assert 2 + 2 == 4"));
+    let again = world.command(&["reject", &park]).output().expect("the binary starts");
+    assert_eq!(again.status.code(), Some(2), "{}", String::from_utf8_lossy(&again.stderr));
+}
+
+#[test]
+fn a_weakened_test_lands_only_when_a_person_approves_it() {
+    let (world, park) = held();
+    world.expect(0, &["approve", &park]);
     world.expect(3, &["resume"]);
     assert_eq!(world.on_branch("longhaul/liars", "tests/test_sum.py"), "def test_sum():\n    pass");
 }

@@ -130,6 +130,12 @@ pub(super) fn check_limits(file: &JobFile, check: &mut Check<'_>) {
     if let Some(number) = &policy.max_files {
         between("max_files", number, u64::from(number.value), 1, u64::from(u32::MAX), check);
     }
+    if let Some(number) = &policy.diff_lines_max {
+        between("diff_lines_max", number, number.value, 1, u64::MAX, check);
+    }
+    if let Some(number) = &policy.diff_files_max {
+        between("diff_files_max", number, u64::from(number.value), 1, u64::from(u32::MAX), check);
+    }
     if let Some(number) = &policy.capsule_tokens {
         between("capsule_tokens", number, number.value, 500, 1_000_000, check);
     }

@@ -7,7 +7,7 @@ use crate::spec::{BreakerRule, CommandDecision, TestsRule};
 fn every_key_is_read() {
     let text = format!(
         "{HEAD}{TASK}budget = {{ usd = 0.5, tokens = 9 }}\ntests = 'may-change'\n[budget]\ndeadline = '07:05'\n\
-         breaker = '9 of 10'\n[[policy.command]]\nprefix = ['git', 'push']\ndecide = 'deny'\n"
+         breaker = '9 of 10'\n[policy]\ndiff_lines_max = 7\ndiff_files_max = 8\n[[policy.command]]\nprefix = ['git', 'push']\ndecide = 'deny'\n"
     );
     let file = parsed(&text).expect("right");
     let work = file.tables()[0].work();
@@ -17,6 +17,8 @@ fn every_key_is_read() {
     let at = file.budget.deadline.as_ref().expect("a time").value;
     assert_eq!((at.hour(), at.minute()), (7, 5));
     assert_eq!(file.budget.breaker.as_ref().map(|at| at.value), Some(BreakerRule { failed: 9, of: 10 }));
+    assert_eq!(file.policy.diff_lines_max.as_ref().map(|at| at.value), Some(7));
+    assert_eq!(file.policy.diff_files_max.as_ref().map(|at| at.value), Some(8));
     let rule = &file.policy.command[0];
     assert_eq!((rule.prefix.len(), rule.decide.value), (2, CommandDecision::Deny));
 }

@@ -99,6 +99,8 @@ impl State {
             self.spend.write_off(attempt);
             return Ok(());
         }
+        // It has reported: another result of it would be paid for twice.
+        self.lost.remove(&attempt);
         let usage = event.usage.unwrap_or_default();
         let subtask = self.spend.unsettled(attempt).map(|reservation| reservation.subtask.clone());
         match subtask.and_then(|id| self.find(&id)) {

@@ -87,6 +87,8 @@ fn what_a_lost_attempt_may_have_used_is_in_doubt_until_its_late_report() {
     bench.expect("spend_settled");
     assert_eq!((bench.state.spend.total().tokens, bench.state.subtask(NodeId(0)).tokens), (30, 30));
     report(&mut bench, attempt, failure(FailureClass::Check), 30);
+    let patch = bench.patch();
+    report(&mut bench, attempt, finished::Outcome::Patch(patch), 30);
     bench.nothing_more();
     bench.request(going_on(""));
     bench.expect("job_resumed");
@@ -108,7 +110,7 @@ fn a_person_writes_off_what_is_in_doubt_and_a_report_counts_all_the_same() {
     bench.expect("spend_settled");
     assert_eq!(bench.state.spend.settled().tokens, 30);
     let (breaches, total) = bench.state.spend.breaches();
-    assert_eq!((breaches.len(), total), (0, 0), "within what that attempt had reserved");
+    assert_eq!((breaches[0].attempt, total), (AttemptId(attempt), 1), "100 are promised to the next one by now");
 }
 
 #[test]
