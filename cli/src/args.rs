@@ -208,6 +208,17 @@ pub struct RunArgs {
     /// Do not write the branch at the end; `longhaul export` does it later.
     #[arg(long)]
     pub no_export: bool,
+    #[command(flatten)]
+    pub sandbox: SandboxArgs,
+}
+
+/// How the programs of jobs are kept in.
+#[derive(Args, Clone, Debug, Default)]
+pub struct SandboxArgs {
+    /// require: no work where a layer of the sandbox is missing. best-effort (default): whatever there is, and
+    /// a word about the rest. off: none.
+    #[arg(long, value_name = "HOW", value_parser = ["require", "best-effort", "off"])]
+    pub sandbox: Option<String>,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -244,6 +255,8 @@ pub struct ResumeArgs {
     /// Do not write the branch at the end; `longhaul export` does it later.
     #[arg(long)]
     pub no_export: bool,
+    #[command(flatten)]
+    pub sandbox: SandboxArgs,
 }
 
 #[derive(Args, Debug)]

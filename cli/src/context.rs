@@ -8,7 +8,7 @@ use longhaul_common::layout::Layout;
 use longhaul_common::server::ServerAccess;
 pub use longhaul_coordinator::hub::JobCard;
 
-use crate::args::Global;
+use crate::args::{Global, SandboxArgs};
 use crate::exit::Stop;
 use crate::settings::Settings;
 
@@ -38,6 +38,13 @@ impl Context {
         let settings = Settings::load(global)?;
         let server = settings.server()?;
         Ok(Self { layout: Layout::new(root), json: global.json, server, settings })
+    }
+
+    /// With what this call says about the sandbox over the settings.
+    pub fn with_sandbox(&self, args: &SandboxArgs) -> Self {
+        let mut own = self.clone();
+        own.settings.flag("worker.sandbox", args.sandbox.clone());
+        own
     }
 
     /// All jobs of this state folder, newest last.

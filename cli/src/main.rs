@@ -10,6 +10,7 @@ mod logging;
 mod remote;
 mod report;
 mod run;
+mod sandbox;
 mod settings;
 mod verb;
 mod view;

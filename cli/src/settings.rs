@@ -43,7 +43,7 @@ const fn path(name: &'static str) -> Key {
     Key { name, alias: "", default: "", path: true }
 }
 
-const KEYS: [Key; 26] = [
+const KEYS: [Key; 33] = [
     Key { name: "server.url", alias: "LONGHAUL_SERVER", default: "", path: false },
     path("server.token_file"),
     path("server.ca"),
@@ -61,6 +61,13 @@ const KEYS: [Key; 26] = [
     key("worker.disk_free", "256m"),
     key("worker.slots_max", "64g"),
     key("worker.mirrors_max", "20g"),
+    key("worker.sandbox", "best-effort"),
+    key("worker.hosts", ""),
+    key("worker.processes_max", "4096"),
+    key("worker.open_files_max", "65536"),
+    key("worker.file_max", "8g"),
+    key("worker.address_max", ""),
+    key("worker.attempt_memory", ""),
     key("nats.url", ""),
     key("nats.fleet", "default"),
     path("nats.ca"),
@@ -106,6 +113,13 @@ struct WorkerTable {
     disk_free: Option<String>,
     slots_max: Option<String>,
     mirrors_max: Option<String>,
+    sandbox: Option<String>,
+    hosts: Option<Vec<String>>,
+    processes_max: Option<u64>,
+    open_files_max: Option<u64>,
+    file_max: Option<String>,
+    address_max: Option<String>,
+    attempt_memory: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]

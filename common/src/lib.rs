@@ -7,6 +7,7 @@
 pub mod bus;
 pub mod command;
 pub mod git;
+pub mod hosts;
 pub mod id;
 pub mod layout;
 pub mod lcov;

@@ -243,6 +243,7 @@ impl Table {
             labels: presence.labels.iter().cloned().collect(),
             unavailable: if presence.draining { "it is draining".to_owned() } else { presence.disk_low.clone() },
             incarnation: presence.incarnation,
+            unenforced: presence.unenforced.clone(),
             ..WorkerView::default()
         }
     }

@@ -23,6 +23,9 @@ pub use event::{retired_event, watch_event};
 /// Parks listed one by one; the counts say how many there are.
 const PARKS_MAX: usize = 200;
 
+/// Workers named in warnings.
+const WORKERS_MAX: usize = 20;
+
 /// An attempt is slow beyond this multiple of the mean of finished ones…
 const SLOW_FACTOR: u64 = 3;
 
@@ -230,6 +233,7 @@ fn warnings(state: &State, now: Millis, live: bool) -> Vec<String> {
     if live {
         lines.extend(shortages(state, now).iter().map(Shortage::sentence));
     }
+    lines.extend(open_boundaries(state, now));
     let pilots =
         state.nodes().filter(|&node| state.subtask(node).phase().park_reason() == Some(ParkReason::Pilot)).count();
     if pilots > 0 {
@@ -244,6 +248,19 @@ fn warnings(state: &State, now: Millis, live: bool) -> Vec<String> {
     lines.extend(books::providers(state, now));
     lines.extend(forecast::warning(state, now));
     lines
+}
+
+/// What programs of the job are not kept from.
+fn open_boundaries(state: &State, now: Millis) -> Vec<String> {
+    if state.plan().policy.as_ref().is_some_and(|policy| policy.sandbox() == pb::Sandbox::DangerFullAccess) {
+        return vec![
+            "no sandbox: policy.sandbox is danger-full-access, programs may do what the worker's user may".to_owned(),
+        ];
+    }
+    let open = state.fleet.present(now).filter(|(_, view)| !view.unenforced.is_empty());
+    open.map(|(worker, view)| format!("the sandbox of {worker} does not enforce {}", view.unenforced))
+        .take(WORKERS_MAX)
+        .collect()
 }
 
 /// One subtask as a row.

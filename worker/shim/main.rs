@@ -28,6 +28,7 @@ fn host(args: &[OsString]) -> ExitCode {
         log: log.into(),
         output_bytes_max: 0,
         on_line: None,
+        sandbox: None,
     };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let shim = [own.into_os_string(), "__shim".into()];

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longhaul_common::room::is_out_of_room;
-use longhaul_proto::{Assignment, Failure, FailureClass, Finished, Report, Verdict, assignment, finished, report};
+use longhaul_proto::{
+    Assignment, Failure, FailureClass, Finished, Report, Sandbox, Verdict, assignment, finished, report,
+};
 use prost::Message as _;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -16,6 +18,7 @@ use crate::inbox::Carried;
 use crate::outbox::Staging;
 use crate::process::Secrets;
 use crate::report::Reporter;
+use crate::sandbox::{Boundary, Enforcement};
 use crate::session::desk::{Input, Key};
 use crate::share::Portion;
 use crate::sources;
@@ -127,6 +130,10 @@ async fn attempt(
         Ok(slot) => Arc::new(slot),
         Err(error) => return (failed(error.into()), None),
     };
+    let boundary = match boundary(worker, &assignment).await {
+        Ok(boundary) => boundary,
+        Err(why) => return (failed(infrastructure(why)), Some(slot)),
+    };
     let subtask = match &assignment.kind {
         Some(assignment::Kind::Work(work)) => work.subtask.clone(),
         _ => String::new(),
@@ -146,6 +153,7 @@ async fn attempt(
         store: sources.store.clone(),
         files: sources.files.clone(),
         config: Arc::clone(&worker.config),
+        boundary,
     };
     let pack = staging.pack();
     // A task of its own: should it panic, the assignment still has an outcome.
@@ -172,19 +180,37 @@ fn without_secrets(mut finished: Finished, secrets: &Secrets) -> Finished {
     finished
 }
 
+/// What the programs of an assignment may do here; says aloud what is not enforced.
+async fn boundary(worker: &Worker, assignment: &Assignment) -> Result<Boundary, String> {
+    let policy = assignment.policy.clone().unwrap_or_default();
+    let is_drawn =
+        worker.config.sandbox.enforcement != Enforcement::Off && policy.sandbox() != Sandbox::DangerFullAccess;
+    let found = if is_drawn { worker.found().await } else { Arc::default() };
+    let boundary = Boundary::new(found, &worker.config, &policy)?;
+    let (held, open) = boundary.sentence();
+    if !open.is_empty() {
+        tracing::warn!(job = assignment.job, id = assignment.id, held, "not enforced: {open}");
+    }
+    Ok(boundary)
+}
+
 async fn execute(parts: ExecutionParts, pack: std::path::PathBuf) -> Finished {
     let mut execution = match Execution::new(parts) {
         Ok(execution) => execution,
         Err(failure) => return failed(*failure),
     };
-    match execution.assignment.kind.clone() {
-        Some(assignment::Kind::Work(work)) => {
-            execution.limit(work.task.as_ref().and_then(|task| limit_of(task.timeout_ms)));
-            crate::execute::execute(Arc::new(execution), work, pack).await
-        }
-        Some(assignment::Kind::Gate(gate)) => crate::gate::gate(Arc::new(execution), gate, pack).await,
-        None => failed(infrastructure("an assignment of a kind this worker does not know")),
+    let kind = execution.assignment.kind.clone();
+    if let Some(assignment::Kind::Work(work)) = &kind {
+        execution.limit(work.task.as_ref().and_then(|task| limit_of(task.timeout_ms)));
     }
+    let execution = Arc::new(execution);
+    let mut finished = match kind {
+        Some(assignment::Kind::Work(work)) => crate::execute::execute(Arc::clone(&execution), work, pack).await,
+        Some(assignment::Kind::Gate(gate)) => crate::gate::gate(Arc::clone(&execution), gate, pack).await,
+        None => failed(infrastructure("an assignment of a kind this worker does not know")),
+    };
+    finished.logs.extend(execution.record_boundary().await);
+    finished
 }
 
 async fn acquire(worker: &Worker, assignment: &Assignment) -> Result<Slot, WorkspaceError> {

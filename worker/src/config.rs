@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::gateway::Rates;
 use crate::live::Live;
+use crate::sandbox::SandboxSettings;
 use crate::share::Weights;
 
 /// What a worker serves.
@@ -85,6 +86,8 @@ pub struct WorkerConfig {
     pub work_slots: u32,
     /// Gates executed at once.
     pub gate_slots: u32,
+    /// How the programs of jobs are kept in.
+    pub sandbox: SandboxSettings,
     /// What of the machine each kind takes; within it the slots bound the count.
     pub weights: Weights,
     /// What it can do ("rust", "gpu", "gate" …).
@@ -123,6 +126,7 @@ impl WorkerConfig {
             root: root.into(),
             work_slots: 1,
             gate_slots: 1,
+            sandbox: SandboxSettings::default(),
             weights: Weights::default(),
             labels: Vec::new(),
             drain_ms: DRAIN_MS_DEFAULT,

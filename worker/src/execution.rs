@@ -22,6 +22,7 @@ use crate::process::{
     OnLine, Placeholders, ProcessEnd, ProcessError, ProcessOutcome, ProcessSpec, Purpose, Secrets, argv_of, variables,
 };
 use crate::report::Reporter;
+use crate::sandbox::{Boundary, Enclosed, Place};
 use crate::workspace::{Slot, WorkspaceError};
 
 /// One assignment in its slot.
@@ -44,6 +45,7 @@ pub struct Execution {
     files: Option<Arc<JobFolder>>,
     secrets: Secrets,
     config: Arc<WorkerConfig>,
+    boundary: Boundary,
     repo_env: RepoEnv,
     exclusions: Mutex<Exclusions>,
     logs_dir: PathBuf,
@@ -73,6 +75,8 @@ pub struct ExecutionParts {
     pub files: Option<Arc<JobFolder>>,
     /// The worker's settings.
     pub config: Arc<WorkerConfig>,
+    /// What its programs may do.
+    pub boundary: Boundary,
 }
 
 /// A program to run for an execution.
@@ -101,7 +105,19 @@ impl Execution {
 
     /// Reads the assignment's fixed parts.
     pub fn new(parts: ExecutionParts) -> Result<Self, Box<Failure>> {
-        let ExecutionParts { assignment, slot, logs_dir, cancel, leave, reporter, sink, store, files, config } = parts;
+        let ExecutionParts {
+            assignment,
+            slot,
+            logs_dir,
+            cancel,
+            leave,
+            reporter,
+            sink,
+            store,
+            files,
+            config,
+            boundary,
+        } = parts;
         let bad =
             |error: &dyn std::fmt::Display| Box::new(infrastructure(format!("the assignment cannot be read: {error}")));
         let base = Oid::from_bytes(&assignment.base).map_err(|error| bad(&error))?;
@@ -121,6 +137,7 @@ impl Execution {
             files,
             secrets: Secrets::of(&repo_env, config.held_secrets().into_iter().chain(provider_keys(&assignment))),
             config,
+            boundary,
             repo_env,
             exclusions: Mutex::new(exclusions),
             logs_dir,
@@ -217,6 +234,7 @@ impl Execution {
         env.insert("LONGHAUL_JOB".into(), self.assignment.job.clone().into());
         env.extend(program.env);
         let timeout = [self.time_left(), program.timeout].into_iter().flatten().min();
+        let sandbox = self.enclose(purpose).await?;
         let spec = ProcessSpec {
             argv: program.argv,
             cwd: self.slot.ws(),
@@ -228,8 +246,36 @@ impl Execution {
             log,
             output_bytes_max: self.assignment.policy.as_ref().map_or(0, |policy| policy.max_output_bytes),
             on_line: Some(self.lines()),
+            sandbox,
         };
         crate::process::run(&self.config.shim, spec, &self.cancel).await
+    }
+
+    /// The boundary of a program of this assignment.
+    pub async fn enclose(&self, purpose: Purpose) -> Result<Option<Enclosed>, ProcessError> {
+        let place = Place::new(&self.slot, &self.store, self.assignment.job_dir.as_ref());
+        self.boundary.enclose(purpose, &place).await.map_err(ProcessError::Boundary)
+    }
+
+    /// Writes down what held for the programs of this assignment, and what they asked for in vain.
+    pub async fn record_boundary(&self) -> Option<LogFile> {
+        let (held, open) = self.boundary.sentence();
+        let mut text = format!("{held}\n");
+        if !open.is_empty() {
+            text.push_str(&format!("not enforced: {open}\n"));
+        }
+        for host in self.boundary.refused() {
+            text.push_str(&format!("refused, for policy.hosts does not list it: {host}\n"));
+        }
+        let text = self.secrets.redact_text(&text);
+        let name = self.log_name("sandbox");
+        let path = self.logs_dir.join(&name);
+        let (hash, bytes) = (blake3::hash(text.as_bytes()).as_bytes().to_vec(), text.len() as u64);
+        match tokio::task::spawn_blocking(move || std::fs::write(path, text)).await {
+            Ok(Ok(())) => Some(LogFile { name, hash, bytes }),
+            // A full disk has words of its own; a record is no reason to lose a result.
+            _ => None,
+        }
     }
 
     fn lines(&self) -> OnLine {
@@ -292,7 +338,7 @@ impl Execution {
             .with("job_dir", self.assignment.job_dir.as_str())
             .with("workspace", self.slot.ws().display().to_string());
         let program = Program { name: "setup".into(), timeout: Some(SETUP_MAX), ..Program::default() };
-        self.command(Purpose::Prepare, FailureClass::Setup, &setup, &values, program).await?;
+        self.command(Purpose::Setup, FailureClass::Setup, &setup, &values, program).await?;
         let env = self.repo_env.clone();
         let left =
             self.blocking(move |slot| after_setup(slot, &env, digest)).await.and_then(|left| left).map_err(broken)?;
@@ -361,6 +407,7 @@ pub fn is_inconclusive(end: &ProcessEnd) -> bool {
             | ProcessEnd::Silent(_)
             | ProcessEnd::Cancelled
             | ProcessEnd::NotStarted(_)
+            | ProcessEnd::OverLimit(_)
             | ProcessEnd::Lost
     )
 }

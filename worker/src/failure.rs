@@ -45,11 +45,11 @@ impl From<WorkspaceError> for Failure {
 
 impl From<ProcessError> for Failure {
     fn from(error: ProcessError) -> Self {
-        let (ProcessError::Output { source, .. } | ProcessError::Shim { source, .. }) = &error;
-        failure(
-            if is_out_of_room(source) { FailureClass::DiskFull } else { FailureClass::Infrastructure },
-            error.to_string(),
-        )
+        let full = match &error {
+            ProcessError::Output { source, .. } | ProcessError::Shim { source, .. } => is_out_of_room(source),
+            ProcessError::Boundary(_) => false,
+        };
+        failure(if full { FailureClass::DiskFull } else { FailureClass::Infrastructure }, error.to_string())
     }
 }
 
@@ -73,6 +73,7 @@ pub fn of_run(what: &str, outcome: &ProcessOutcome, class: FailureClass) -> Opti
         ProcessEnd::Silent(limit) => failure(class, silent(what, *limit)),
         ProcessEnd::Cancelled => failure(FailureClass::Cancelled, format!("cancelled during {what}")),
         ProcessEnd::NotStarted(why) => failure(class, format!("{what} could not be started: {why}")),
+        ProcessEnd::OverLimit(why) => failure(class, format!("{what} was ended: {why}")),
         ProcessEnd::Lost => infrastructure(format!("the process shim of {what} was killed from outside")),
     };
     Some(with_detail(found, tail))

@@ -171,6 +171,7 @@ fn judge(outcome: &ProcessOutcome, result: &mut GateResult) {
         ProcessEnd::Silent(limit) => (Verdict::Inconclusive, -1, crate::failure::silent("the gate", *limit)),
         ProcessEnd::Cancelled => (Verdict::Inconclusive, -1, "cancelled".to_owned()),
         ProcessEnd::NotStarted(why) => (Verdict::Inconclusive, -1, format!("could not be started: {why}")),
+        ProcessEnd::OverLimit(what) => (Verdict::Inconclusive, -1, format!("was ended: {what}")),
         ProcessEnd::Lost => (Verdict::Inconclusive, -1, "the process shim was killed from outside".to_owned()),
     };
     result.verdict = verdict.into();

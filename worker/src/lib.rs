@@ -28,6 +28,7 @@ mod paths;
 pub mod process;
 mod report;
 mod room;
+pub mod sandbox;
 pub mod service;
 mod services;
 pub mod session;

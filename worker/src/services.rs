@@ -12,7 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::execution::{Execution, Program, limit_of};
 use crate::failure::{failure, infrastructure, of_run, with_detail};
-use crate::process::{CapturedLog, Placeholders, ProcessOutcome, ProcessSpec, Purpose, argv_of, is_empty, variables};
+use crate::process::{
+    CapturedLog, Placeholders, ProcessError, ProcessOutcome, ProcessSpec, Purpose, argv_of, is_empty, variables,
+};
 
 /// Time a service has to become ready when the job file says nothing.
 const READY_DEFAULT: Duration = Duration::from_secs(60);
@@ -59,11 +61,11 @@ impl Services {
         &self.env
     }
 
-    fn spec(&self, name: &str, argv: Vec<OsString>, purpose: Purpose) -> ProcessSpec {
+    async fn spec(&self, name: &str, argv: Vec<OsString>, purpose: Purpose) -> Result<ProcessSpec, ProcessError> {
         let slot = &self.execution.slot;
         let mut env = variables(purpose, self.execution.repo_env(), &slot.tmp());
         env.extend(self.env.clone());
-        ProcessSpec {
+        Ok(ProcessSpec {
             argv,
             cwd: slot.ws(),
             env,
@@ -74,14 +76,15 @@ impl Services {
             log: slot.tmp().join(format!("service-{name}.log")),
             output_bytes_max: 0,
             on_line: None,
-        }
+            sandbox: self.execution.enclose(purpose).await?,
+        })
     }
 
     async fn start_one(&mut self, service: Service, purpose: Purpose) -> Result<(), Box<Failure>> {
         let values = self.placeholders();
         let Some(argv) = service.start.as_ref().and_then(|start| argv_of(start, &values)) else { return Ok(()) };
         let safe: String = service.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-        let spec = self.spec(&safe, argv, purpose);
+        let spec = self.spec(&safe, argv, purpose).await.map_err(|error| Box::new(error.into()))?;
         let (shim, cancel) = (self.execution.shim(), self.cancel.clone());
         let (ended, mut end) = tokio::sync::oneshot::channel::<Result<ProcessOutcome, Failure>>();
         self.tasks.spawn(async move {
@@ -118,9 +121,7 @@ impl Services {
         let mut last = CapturedLog::default();
         let polling = async {
             loop {
-                let mut spec = self.spec(&format!("{name}-ready"), argv.clone(), purpose);
-                spec.timeout = Some(COMMAND_MAX);
-                match crate::process::run(&self.execution.shim(), spec, &self.cancel).await {
+                match self.ready_once(name, argv.clone(), purpose).await {
                     Ok(outcome) if outcome.succeeded() => return,
                     Ok(outcome) => last = outcome.log,
                     Err(error) => last.tail = error.to_string(),
@@ -136,6 +137,17 @@ impl Services {
             () = self.execution.cancel.cancelled() => false,
         };
         (!ready).then_some(last)
+    }
+
+    async fn ready_once(
+        &self,
+        name: &str,
+        argv: Vec<OsString>,
+        purpose: Purpose,
+    ) -> Result<ProcessOutcome, ProcessError> {
+        let spec = self.spec(&format!("{name}-ready"), argv, purpose).await?;
+        let spec = ProcessSpec { timeout: Some(COMMAND_MAX), ..spec };
+        crate::process::run(&self.execution.shim(), spec, &self.cancel).await
     }
 
     fn placeholders(&self) -> Placeholders {

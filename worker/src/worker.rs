@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use longhaul_common::bus::{Bus, Subject};
 use longhaul_proto::{Holding, PROTOCOL, Presence, WorkerBytes, from_worker};
 use rustix::fs::FlockOperation;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{OnceCell, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{ResultSink, Scope, WorkerConfig, WorkerError};
@@ -18,6 +18,7 @@ use crate::job_files::JobFiles;
 use crate::mirror::Mirrors;
 use crate::outbox::Outbox;
 use crate::report::publish;
+use crate::sandbox::{Enforcement, Found, probe};
 use crate::session::desk::{Desk, Input, Key};
 use crate::share::Share;
 use crate::workspace::{Pool, PoolLimits};
@@ -40,6 +41,8 @@ pub(crate) struct Worker {
     pub room: watch::Sender<bool>,
     pub bytes: Mutex<WorkerBytes>,
     pub incarnation: u64,
+    /// What its machine grants a sandbox, once something needed one.
+    found: OnceCell<Arc<Found>>,
     /// Announcements so far.
     announced: AtomicU64,
     tell: mpsc::UnboundedSender<Input>,
@@ -85,6 +88,7 @@ impl Worker {
             room: watch::Sender::new(true),
             bytes: Mutex::default(),
             incarnation: incarnation(),
+            found: OnceCell::new(),
             announced: AtomicU64::new(0),
             config,
             bus,
@@ -102,6 +106,20 @@ impl Worker {
         let sealed = tokio::task::spawn_blocking(move || outbox.sealed(&of)).await;
         let sealed = sealed.unwrap_or_else(|error| Err(std::io::Error::other(error)));
         sealed.map_err(|source| WorkerError::Root { path: self.config.root.join("outbox"), source })
+    }
+
+    /// What its machine grants a sandbox; the first to ask waits a moment.
+    pub async fn found(&self) -> Arc<Found> {
+        let shim = &self.config.shim;
+        Arc::clone(self.found.get_or_init(|| async { Arc::new(probe(shim).await) }).await)
+    }
+
+    /// What its programs are not kept from, in words; empty when all is enforced, or nothing ran yet.
+    fn unenforced(&self) -> String {
+        match self.config.sandbox.enforcement {
+            Enforcement::Off => "everything: it runs with --sandbox off".to_owned(),
+            _ => self.found.get().map(|found| found.not_enforced()).unwrap_or_default(),
+        }
     }
 
     /// Tells the loop; nobody listens any more once it ended.
@@ -126,6 +144,7 @@ impl Worker {
             warm: self.mirrors.warm(),
             bytes: Some(*self.bytes.lock().unwrap_or_else(PoisonError::into_inner)),
             incarnation: self.incarnation,
+            unenforced: self.unenforced(),
             sequence: self.announced.fetch_add(1, Ordering::Relaxed) + 1,
         };
         self.config.live.announced(&presence);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use longhaul_common::spec::Period;
 
-use super::{JobOption, SubtaskArgs};
+use super::{JobOption, SandboxArgs, SubtaskArgs};
 
 /// How NATS is reached.
 #[derive(Args, Clone, Debug, Default)]
@@ -120,6 +120,8 @@ pub struct WorkerArgs {
     /// Mirrors together; beyond it idle ones are removed, least recently used first; default 20g.
     #[arg(long, value_name = "SIZE")]
     pub mirrors_max: Option<String>,
+    #[command(flatten)]
+    pub sandbox: SandboxArgs,
     /// Written once it works: JSON with its pid and address.
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,

@@ -29,6 +29,9 @@ pub fn detach(context: &Context, job: &JobId, yes: bool, no_export: bool) -> any
     if no_export {
         command.arg("--no-export");
     }
+    if let Some(sandbox) = context.settings.text("worker.sandbox") {
+        command.env("LONGHAUL_WORKER__SANDBOX", sandbox);
+    }
     // A process group of its own: Ctrl-C in this terminal does not reach it.
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
     let mut child = command.spawn().context("cannot start the background process")?;

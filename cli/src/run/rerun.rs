@@ -50,9 +50,13 @@ pub async fn rerun(context: &Context, state: &State, merges: &[Oid], receipts: &
     let bus: Arc<dyn Bus> = Arc::new(MemoryBus::default());
     let (sender, mut verdicts) = mpsc::unbounded_channel();
     let stop = CancellationToken::new();
-    let shim = vec![std::env::current_exe()?.into_os_string(), "__shim".into()];
-    let config =
-        WorkerConfig { slot_bytes_max: 0, ..WorkerConfig::new(WORKER, context.layout.root().join("verify"), shim) };
+    let shim = crate::sandbox::shim()?;
+    let sandbox = crate::sandbox::sandbox_settings(context, &context.settings)?;
+    let config = WorkerConfig {
+        slot_bytes_max: 0,
+        sandbox,
+        ..WorkerConfig::new(WORKER, context.layout.root().join("verify"), shim)
+    };
     let heard = bus.subscribe(&Subject::presences());
     let shutdown = Shutdown { stop: stop.clone(), ..Shutdown::default() };
     let sink = Arc::new(Verdicts(sender));

@@ -21,6 +21,7 @@ use super::output::Output;
 use super::sink::LocalSink;
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::sandbox::sandbox_settings;
 
 /// Redraws of the live view.
 const FRAME: Duration = Duration::from_millis(200);
@@ -128,8 +129,9 @@ fn approve_all(job: &mut Job) -> anyhow::Result<()> {
 }
 
 fn worker_config(context: &Context, parallel: u32) -> anyhow::Result<WorkerConfig> {
-    let shim = vec![std::env::current_exe()?.into_os_string(), "__shim".into()];
+    let shim = crate::sandbox::shim()?;
     Ok(WorkerConfig {
+        sandbox: sandbox_settings(context, &context.settings)?,
         work_slots: parallel,
         gate_slots: GATE_SLOTS,
         slot_bytes_max: SLOT_BYTES_MAX,

@@ -14,7 +14,15 @@ fn check(settings: &Settings) -> anyhow::Result<()> {
         settings.parsed::<u32>(number)?;
     }
     settings.parsed::<Period>("worker.drain_timeout")?;
-    for name in ["worker.memory", "worker.disk_free", "worker.slots_max", "worker.mirrors_max"] {
+    for name in [
+        "worker.memory",
+        "worker.disk_free",
+        "worker.slots_max",
+        "worker.mirrors_max",
+        "worker.file_max",
+        "worker.address_max",
+        "worker.attempt_memory",
+    ] {
         settings.parsed::<Size>(name)?;
     }
     settings.parsed::<std::net::SocketAddr>("worker.listen")?;

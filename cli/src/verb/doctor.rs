@@ -1,10 +1,12 @@
 //! `longhaul doctor`: is this machine fit to run jobs?
 
 use longhaul_common::git::required_version;
+use longhaul_worker::sandbox::{Enforcement, probe};
 
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::run::json_line;
+use crate::sandbox::sandbox_settings;
 
 /// Free space below which `doctor` warns.
 const FREE_BYTES_MIN: u64 = 2 << 30;
@@ -16,8 +18,9 @@ struct Check {
 }
 
 /// Looks at everything a run needs, and says what to do where something is missing.
-pub fn doctor(context: &Context) -> anyhow::Result<Exit> {
-    let checks = [git(), state_folder(context), free_space(context), shim(), cores()];
+pub async fn doctor(context: &Context) -> anyhow::Result<Exit> {
+    let mut checks = vec![git(), state_folder(context), free_space(context), shim(), cores()];
+    checks.extend(sandbox(context).await?);
     let good = checks.iter().all(|check| check.good);
     if context.json {
         let rows: Vec<_> = checks
@@ -27,7 +30,7 @@ pub fn doctor(context: &Context) -> anyhow::Result<Exit> {
         json_line(&serde_json::json!({"good": good, "checks": rows}));
     } else {
         for check in &checks {
-            println!("{} {:<13} {}", if check.good { "ok  " } else { "FAIL" }, check.name, check.text);
+            println!("{} {:<17} {}", if check.good { "ok  " } else { "FAIL" }, check.name, check.text);
         }
     }
     Ok(if good { Exit::Done } else { Exit::Failed })
@@ -71,12 +74,68 @@ fn free_space(context: &Context) -> Check {
 fn shim() -> Check {
     let exe = std::env::current_exe().map(|exe| exe.display().to_string());
     match exe {
-        Ok(exe) => Check {
-            name: "process shim",
-            good: true,
-            text: format!("{exe} (processes die with longhaul; no sandbox yet)"),
-        },
+        Ok(exe) => Check { name: "process shim", good: true, text: format!("{exe} (processes die with longhaul)") },
         Err(error) => Check { name: "process shim", good: false, text: error.to_string() },
+    }
+}
+
+/// Each layer of the sandbox, tried out. A missing one is a failure only where it is required.
+async fn sandbox(context: &Context) -> anyhow::Result<Vec<Check>> {
+    let settings = sandbox_settings(context, &context.settings)?;
+    let is_required = settings.enforcement == Enforcement::Require;
+    let found = probe(&crate::sandbox::shim()?).await;
+    let layer = |name: &'static str, has: bool, text: String| {
+        let missing = found.missing.iter().find(|missing| missing.layer == name);
+        let text = missing.map_or(text, |missing| format!("not granted ({}); {}", missing.why, missing.open));
+        Check { name, good: has || !is_required, text }
+    };
+    let layers = found.layers;
+    let user = if layers.user {
+        "user, process, mount and network by a user namespace"
+    } else {
+        "process, mount and network, by root's own right"
+    };
+    let nests = if found.nests {
+        "an agent's own sandbox works inside"
+    } else {
+        "an agent's own sandbox (bubblewrap) cannot work inside: agents run with it off, within this one"
+    };
+    let bubblewrap = if on_path("bwrap") {
+        "installed; not used: longhaul makes its own namespaces"
+    } else {
+        "not installed, and not needed"
+    };
+    let said = |name, text: &str| Check { name, good: true, text: text.to_owned() };
+    Ok(vec![
+        said(
+            "sandbox",
+            if is_required {
+                "required"
+            } else {
+                "best effort; `--sandbox require` refuses work where a layer is missing"
+            },
+        ),
+        layer("namespaces", layers.pid, user.to_owned()),
+        layer("network namespace", layers.net, "granted; the only way out is the proxy's list of hosts".to_owned()),
+        layer("landlock", layers.landlock, format!("version {}", found.landlock)),
+        layer("seccomp", layers.seccomp, "granted".to_owned()),
+        said("nested", nests),
+        said("bubblewrap", bubblewrap),
+        said("cgroup", cgroup()),
+    ])
+}
+
+fn on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+/// Limits are by rlimits and by looking; what the machine has is said for who wonders.
+fn cgroup() -> &'static str {
+    if std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        "version 2; limits are by rlimits and the shim's watch"
+    } else {
+        "version 1 or none; limits are by rlimits and the shim's watch"
     }
 }
 

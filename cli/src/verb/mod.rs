@@ -59,7 +59,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Verb::Token(args) => token::token(&context, &args),
         Verb::Config(args) => config::config(&context, &args),
         Verb::Schema => plan::schema(),
-        Verb::Doctor => doctor::doctor(&context),
+        Verb::Doctor => doctor::doctor(&context).await,
         Verb::Completions(args) => completions::completions(&args),
         Verb::Shim => unreachable!("the shim is started before the command line is read"),
     }

@@ -11,12 +11,13 @@ use longhaul_coordinator::core::Request;
 use longhaul_coordinator::plan::next_time;
 use longhaul_proto::{ApproveRequest, Budget, Plan, ResumeRequest};
 
-use crate::args::{ResumeArgs, RunArgs};
+use crate::args::{ResumeArgs, RunArgs, SandboxArgs};
 use crate::client::{Client, server_jobs};
 use crate::context::Context;
 use crate::exit::{Exit, Stop};
 use crate::remote::{Drawn, attend, draw, submit};
 use crate::run::{Opened, Options, detach, load, open_file, open_job};
+use crate::sandbox::{required, sandbox_settings};
 use crate::view::style;
 
 /// Runs the job of a job file.
@@ -25,6 +26,8 @@ pub async fn run(context: &Context, args: &RunArgs) -> anyhow::Result<Exit> {
         return run_there(context, args, server).await;
     }
     required_version()?;
+    let context = &context.with_sandbox(&args.sandbox);
+    required(&sandbox_settings(context, &context.settings)?).await?;
     let Opened { job, note } = open_file(context, &args.file.file, args.new, &|plan| overridden(plan, args))?;
     eprintln!("{}", style::verb_line(&style::stderr(), "Opening", &note));
     if args.detach {
@@ -48,6 +51,16 @@ fn overridden(plan: &mut Plan, args: &RunArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Programs of a job on a server run where its workers are.
+fn not_there(sandbox: &SandboxArgs) -> anyhow::Result<()> {
+    if sandbox.sandbox.is_some() {
+        return Err(Stop::usage(
+            "--sandbox is for jobs on this machine; a server's workers have their own (`longhaul worker --sandbox`)",
+        ));
+    }
+    Ok(())
+}
+
 /// The next time that the clock of this machine shows a time of day.
 fn deadline_ms(at: TimeOfDay) -> anyhow::Result<i64> {
     next_time(at, &Zoned::now()).map_err(Stop::usage)
@@ -55,6 +68,7 @@ fn deadline_ms(at: TimeOfDay) -> anyhow::Result<i64> {
 
 /// Opens the job on a server and follows it.
 async fn run_there(context: &Context, args: &RunArgs, server: &ServerAccess) -> anyhow::Result<Exit> {
+    not_there(&args.sandbox)?;
     let file = load(&args.file.file)?;
     let mut jobs = server_jobs(server)?;
     let Drawn { mut plan, new_job, .. } = draw(&mut jobs, &server.url, &file, args.new).await?;
@@ -77,6 +91,7 @@ async fn run_there(context: &Context, args: &RunArgs, server: &ServerAccess) -> 
 
 /// Lets a job on a server go on and follows it.
 async fn resume_there(context: &Context, args: &ResumeArgs) -> anyhow::Result<Exit> {
+    not_there(&args.sandbox)?;
     let client = Client::find(context, args.job.job.as_deref()).await?;
     let status = client.status().await?;
     let limits = limits(&status.budget.unwrap_or_default(), args)?;
@@ -103,6 +118,8 @@ pub async fn resume(context: &Context, args: &ResumeArgs) -> anyhow::Result<Exit
         return resume_there(context, args).await;
     }
     required_version()?;
+    let context = &context.with_sandbox(&args.sandbox);
+    required(&sandbox_settings(context, &context.settings)?).await?;
     let id = context.find_job(args.job.job.as_deref())?;
     let Opened { mut job, note } = match open_job(context, &id) {
         Err(error) if is_locked(&error) => return resume_running(context, &id, args).await,

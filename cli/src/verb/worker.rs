@@ -26,10 +26,14 @@ use crate::client::host_name;
 use crate::context::Context;
 use crate::exit::{Exit, Stop};
 use crate::fleet::{Asked, ReadyFile, Signals, Voice, last_words, nats_config, nats_flags};
+use crate::sandbox::{required, sandbox_settings, shim};
 use crate::settings::Settings;
 
 /// How often it is looked whether NATS answers.
 const LINK_LOOK: Duration = Duration::from_millis(200);
+
+/// Of the space below which nothing new is taken, what running programs must leave.
+const DISK_SHARE: u64 = 4;
 
 /// How long the worker may take to end at once.
 const STOP_MAX: Duration = Duration::from_secs(5);
@@ -52,6 +56,7 @@ pub async fn worker(context: &Context, args: WorkerArgs) -> anyhow::Result<Exit>
     let bus = NatsBus::connect(nats).await.map_err(Stop::usage)?;
     let sink = Arc::new(GrpcSink::new(&server).map_err(Stop::usage)?);
     let mut config = config_of(context, &settings, &name, &server)?;
+    required(&config.sandbox).await?;
     let shutdown = Shutdown::default();
     let mut listen = None;
     if let Some(address) = settings.parsed("worker.listen")? {
@@ -98,6 +103,7 @@ fn layered(context: &Context, args: &WorkerArgs) -> anyhow::Result<Settings> {
     settings.flag("worker.disk_free", args.disk_free.clone());
     settings.flag("worker.slots_max", args.slots_max.clone());
     settings.flag("worker.mirrors_max", args.mirrors_max.clone());
+    settings.flag("worker.sandbox", args.sandbox.sandbox.clone());
     Ok(settings)
 }
 
@@ -116,7 +122,7 @@ fn config_of(
 ) -> anyhow::Result<WorkerConfig> {
     let own = || context.layout.root().join("workers").join(name.as_str());
     let root: PathBuf = std::path::absolute(settings.path("worker.root").unwrap_or_else(own))?;
-    let shim = vec![std::env::current_exe()?.into_os_string(), "__shim".into()];
+    let shim = shim()?;
     let cores = std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
     let slots = count(settings, "worker.slots", (cores / 2).max(1))?;
     let gates = count(settings, "worker.gates", 1)?;
@@ -137,6 +143,8 @@ fn config_of(
     config.slot_bytes_max = size("worker.slots_max", config.slot_bytes_max)?;
     config.server = Some(server.clone());
     config.secrets = held_secrets(settings, server)?;
+    config.sandbox = sandbox_settings(context, settings)?;
+    config.sandbox.limits.disk_free_bytes = config.disk.free_min_bytes / DISK_SHARE;
     Ok(config)
 }
 

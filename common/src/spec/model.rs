@@ -342,23 +342,31 @@ pub struct SubtaskBudget {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sandbox {
+    /// Agents read, and write only their temporary folder.
+    ReadOnly,
     /// Writes only inside the workspace.
     #[default]
     WorkspaceWrite,
-    /// No sandbox.
-    Off,
+    /// No sandbox: whatever the worker's user may do. "off" is its old name.
+    #[serde(alias = "off")]
+    DangerFullAccess,
 }
 
 /// What subtasks may do.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyTable {
-    /// "workspace-write" (default) or "off".
+    /// "read-only", "workspace-write" (default) or "danger-full-access".
     #[serde(default)]
     pub sandbox: Sandbox,
-    /// Whether agents and checks may use the network; false when left out.
+    /// Whether agents, checks and gates reach the hosts below; false when left out: no network at all.
     #[serde(default)]
     pub network: bool,
+    /// Hosts they reach then: "example.org", "*.example.org", "10.0.0.7:8080".
+    #[serde(default)]
+    pub hosts: StringList,
+    /// Whether `setup` reaches package registries and the hosts above; true when left out.
+    pub setup_network: Option<bool>,
     /// Globs of paths no patch may touch outside its footprint; tests and CI when left out.
     pub protect: Option<StringList>,
     /// Largest file a patch may add or change; "5MB" when left out.

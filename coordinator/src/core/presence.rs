@@ -17,6 +17,8 @@ pub struct WorkerView {
     pub labels: BTreeSet<String>,
     /// Why it takes nothing new (it drains, its disk is full), in words; empty when it does.
     pub unavailable: String,
+    /// What its programs are not kept from, in words; empty when all of the sandbox is enforced.
+    pub unenforced: String,
     /// Other jobs have something on it: it may have more slots once they are done.
     pub is_shared: bool,
     /// It has the job's repository at hand.

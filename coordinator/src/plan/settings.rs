@@ -7,8 +7,8 @@ use longhaul_common::layout::repo_key;
 use longhaul_common::spec::{
     ATTEMPTS_DEFAULT, At, BATCH_DEFAULT, BREAKER_DEFAULT, CAPSULE_TOKENS_DEFAULT, CommandDecision, CommandRuleTable,
     EnvTable, JobFile, LOCKFILES_DEFAULT, MAX_FILE_BYTES_DEFAULT, MAX_FILES_DEFAULT, MAX_OUTPUT_BYTES_DEFAULT,
-    PARALLEL_MAX, PROTECT_DEFAULT, Period, READY_TIMEOUT_MS_DEFAULT, ServiceTable, StringList, TIMEOUT_MS_DEFAULT,
-    Table, TestsRule, TimeOfDay, WIP_EVERY_MS_DEFAULT, Work, path_globs,
+    PARALLEL_MAX, PROTECT_DEFAULT, Period, READY_TIMEOUT_MS_DEFAULT, Sandbox, ServiceTable, StringList,
+    TIMEOUT_MS_DEFAULT, Table, TestsRule, TimeOfDay, WIP_EVERY_MS_DEFAULT, Work, path_globs,
 };
 use longhaul_proto as proto;
 
@@ -178,6 +178,15 @@ pub(super) fn policy(file: &JobFile, base: &Base) -> proto::Policy {
         max_files: policy.max_files.as_ref().map_or(MAX_FILES_DEFAULT, |files| files.value),
         max_output_bytes: policy.max_output.map_or(MAX_OUTPUT_BYTES_DEFAULT, |size| size.0),
         capsule_tokens: policy.capsule_tokens.as_ref().map_or(CAPSULE_TOKENS_DEFAULT, |tokens| tokens.value),
+        sandbox: match policy.sandbox {
+            Sandbox::WorkspaceWrite => proto::Sandbox::WorkspaceWrite,
+            Sandbox::ReadOnly => proto::Sandbox::ReadOnly,
+            Sandbox::DangerFullAccess => proto::Sandbox::DangerFullAccess,
+        }
+        .into(),
+        network: policy.network,
+        hosts: strings(&policy.hosts),
+        setup_offline: policy.setup_network == Some(false),
         models: models::rules(file),
         diff_lines_max: policy.diff_lines_max.as_ref().map_or(0, |lines| lines.value),
         diff_files_max: policy.diff_files_max.as_ref().map_or(0, |files| files.value),

@@ -15,6 +15,7 @@ mod noop_worker;
 mod over_nats;
 mod real;
 mod resume;
+mod sandbox;
 mod slots;
 mod submit;
 mod table;
@@ -27,13 +28,14 @@ use table::Row;
 /// A measurement by its name.
 type Bench = (&'static str, fn() -> anyhow::Result<Vec<Row>>);
 
-const BENCHES: [Bench; 12] = [
+const BENCHES: [Bench; 13] = [
     ("fanout", fanout::run),
     ("chain", chain::run),
     ("landings", landings::run),
     ("resume", resume::run),
     ("slots", slots::run),
     ("real", real::run),
+    ("sandbox", sandbox::measure),
     ("gateway", gateway::run),
     ("nats-fanout", over_nats::fanout),
     ("nats-chain", over_nats::hops),

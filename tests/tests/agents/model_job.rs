@@ -61,7 +61,7 @@ fn gpt() -> Value {
     json!({"turns": [
         [
             {"reasoning": "hm", "say": "I look.", "tools": [run("cat gpt.txt"), run("head -c 10000000 /dev/zero | tr '\\0' x")]},
-            run("printf '\\377\\376 odd\\n'; env; cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep SCRIPTED_KEY"),
+            run("printf '\\377\\376 odd\\n'; env; cat /proc/[0-9]*/environ; printf 'SCRIPTED_KEY=sk-real-%s\\n' 9f8e7d6c5b"),
             {"tools": [{"tool": "no_such_tool", "args": {}},
                 {"tool": "update_plan", "args": {"plan": [{"step": "edit", "status": "in_progress"}]}}]},
             {"tool": "exec_command", "arguments": "{broken"},

@@ -36,7 +36,8 @@ fn another_worker_goes_on_where_a_killed_one_was() {
         return;
     }
     let world = job::world(1);
-    job::write(&world, &agent(&world), "");
+    // The turns are written down outside the workspace.
+    job::write(&world, &agent(&world), "[policy]\nsandbox = \"danger-full-access\"\n");
     let spec = FleetSpec { workers: 2, slots: 1, lease: "6s".to_owned(), ..FleetSpec::default() };
     let mut rig = Rig::of(world, &spec);
     let mut run = rig.begin(&["run", "--json"], "run");

@@ -104,7 +104,13 @@ pub(super) struct Shared {
 
 impl Gateway {
     /// Listens on a free port of 127.0.0.1 with a key of its own.
-    pub async fn start(mut config: GatewayConfig) -> Result<Self, GatewayError> {
+    pub async fn start(config: GatewayConfig) -> Result<Self, GatewayError> {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).map_err(GatewayError::Listen)?;
+        Self::serve(config, listener)
+    }
+
+    /// Answers on a listener of loopback, which may be another network's.
+    pub fn serve(mut config: GatewayConfig, listener: std::net::TcpListener) -> Result<Self, GatewayError> {
         longhaul_common::tls::install();
         let client = client(&config.providers).map_err(GatewayError::Client)?;
         let key = throwaway_key().map_err(GatewayError::Key)?;
@@ -116,7 +122,8 @@ impl Gateway {
             Recording::Replay(folder) => (None, Some(Replayer::open(folder).map_err(GatewayError::Record)?)),
         };
         let models = config.providers.iter().map(models).collect::<Result<_, _>>()?;
-        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.map_err(GatewayError::Listen)?;
+        listener.set_nonblocking(true).map_err(GatewayError::Listen)?;
+        let listener = tokio::net::TcpListener::from_std(listener).map_err(GatewayError::Listen)?;
         let address = listener.local_addr().map_err(GatewayError::Listen)?;
         let shared = Arc::new(Shared {
             ledger: Mutex::new(Ledger::new(config.allowance)),

@@ -44,6 +44,7 @@ pub(super) fn spec<S: AsRef<std::ffi::OsStr>>(git: &Git, args: &[S], log: PathBu
         log,
         output_bytes_max: LOG_BYTES_MAX,
         on_line: None,
+        sandbox: None,
     }
 }
 

@@ -14,6 +14,30 @@ use rustix::process::{Pid, Signal, WaitOptions};
 struct Seen {
     parent: i32,
     session: i32,
+    threads: u64,
+    resident_pages: u64,
+}
+
+/// What all descendants of a process use together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Processes and threads.
+    pub processes: u64,
+    /// Resident memory; what several share counts for each.
+    pub resident_bytes: u64,
+}
+
+/// What every descendant of this process uses.
+pub fn usage() -> Usage {
+    let own = rustix::process::getpid().as_raw_nonzero().get();
+    let all = processes();
+    let page = rustix::param::page_size() as u64;
+    let below = below(&all, own);
+    let found = below.iter().filter_map(|pid| all.get(pid));
+    found.fold(Usage { processes: 0, resident_bytes: 0 }, |sum, seen| Usage {
+        processes: sum.processes + seen.threads,
+        resident_bytes: sum.resident_bytes + seen.resident_pages * page,
+    })
 }
 
 /// Sends a signal to every descendant of this process; gives their number.
@@ -85,6 +109,10 @@ fn processes() -> BTreeMap<i32, Seen> {
         .collect()
 }
 
+/// Fields between the session and the number of threads, and from there to the resident pages.
+const THREADS_AFTER_SESSION: usize = 13;
+const RESIDENT_AFTER_THREADS: usize = 3;
+
 /// The parent and session of a stat line: `pid (any name) state ppid pgrp session …`. One that has
 /// ended and waits to be reaped is no process any more: nothing can be done about it, and it has no
 /// children.
@@ -97,7 +125,10 @@ fn parse_stat(stat: &[u8]) -> Option<Seen> {
     }
     let parent = fields.next()?.parse().ok()?;
     let session = fields.nth(1)?.parse().ok()?;
-    Some(Seen { parent, session })
+    // What a test or an old kernel leaves out counts as one thread without memory.
+    let threads = fields.nth(THREADS_AFTER_SESSION).and_then(|field| field.parse().ok()).unwrap_or(1);
+    let resident_pages = fields.nth(RESIDENT_AFTER_THREADS).and_then(|field| field.parse().ok()).unwrap_or(0);
+    Some(Seen { parent, session, threads, resident_pages })
 }
 
 fn below(seen: &BTreeMap<i32, Seen>, root: i32) -> Vec<i32> {
@@ -126,7 +157,10 @@ mod tests {
     #[test]
     fn hostile_process_names_do_not_confuse_the_parser() {
         let seen = parse_stat(b"42 (a) R 1 2 3 (x) S 7 8 9 0 -1").expect("parses");
-        assert_eq!(seen, Seen { parent: 7, session: 9 });
+        assert_eq!(seen, Seen { parent: 7, session: 9, threads: 1, resident_pages: 0 });
+        let whole = b"1 (sh) S 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30";
+        let seen = parse_stat(whole).expect("parses");
+        assert_eq!(seen, Seen { parent: 10, session: 12, threads: 26, resident_pages: 30 });
         assert_eq!(parse_stat(b"42 (a) Z 7 8 9 0 -1"), None);
         assert_eq!(parse_stat(b"42 no name"), None);
         assert_eq!(parse_stat(b""), None);
@@ -134,7 +168,7 @@ mod tests {
 
     #[test]
     fn descendants_are_found_at_any_depth() {
-        let at = |parent| Seen { parent, session: 0 };
+        let at = |parent| Seen { parent, session: 0, threads: 1, resident_pages: 0 };
         let seen = BTreeMap::from([(2, at(1)), (3, at(2)), (4, at(3)), (5, at(1)), (6, at(6))]);
         let mut found = below(&seen, 2);
         found.sort_unstable();

@@ -76,6 +76,8 @@ const ALLOWED: &[&str] = &[
 pub enum Purpose {
     /// It writes the change: no secrets.
     Agent,
+    /// It makes the workspace able to build: no secrets, and a network of its own rule.
+    Setup,
     /// It formats or prepares: no secrets either, for it may run code an agent wrote.
     Prepare,
     /// It judges the change on the worker's own result.

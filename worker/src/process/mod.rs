@@ -16,8 +16,11 @@ mod wire;
 
 pub use arguments::{Placeholders, argv_of, is_empty};
 pub use capture::CapturedLog;
+pub use descendants::Usage;
 pub use environment::{Purpose, variables};
 pub use run::{OnLine, ProcessEnd, ProcessError, ProcessOutcome, ProcessSpec, run};
 pub(crate) use secrets::Redactor;
 pub use secrets::Secrets;
 pub use shim::shim_main;
+pub(crate) use shim::{LANDLOCK_STAGE, NEST_STAGE, NOTHING_STAGE, SPACE_STAGE};
+pub(crate) use wire::ShimStatus;

@@ -16,6 +16,7 @@ use super::capture::{Capture, CapturedLog, drain};
 use super::descendants::kill_orphans;
 use super::secrets::Secrets;
 use super::wire::{ShimSpec, ShimStatus, TERMINATE};
+use crate::sandbox::Enclosed;
 
 /// Time between SIGTERM and SIGKILL: a cancelled assignment ends within two seconds.
 const GRACE: Duration = Duration::from_millis(1_200);
@@ -55,6 +56,8 @@ pub struct ProcessSpec {
     pub output_bytes_max: u64,
     /// Progress.
     pub on_line: Option<OnLine>,
+    /// What it runs inside; `None` is no boundary.
+    pub sandbox: Option<Enclosed>,
 }
 
 /// How a run ended.
@@ -72,6 +75,8 @@ pub enum ProcessEnd {
     Cancelled,
     /// It could not be executed, and why.
     NotStarted(String),
+    /// It used more than it may and was ended, and what it was.
+    OverLimit(String),
     /// The shim was killed from outside; how the program ended is not known.
     Lost,
 }
@@ -103,6 +108,9 @@ pub enum ProcessError {
         /// The operating system's word.
         source: std::io::Error,
     },
+    /// Its boundary could not be made.
+    #[error("cannot draw the boundary of a program: {0}")]
+    Boundary(String),
     /// The shim could not be started.
     #[error("cannot start the process shim {program:?}: {source}")]
     Shim {
@@ -175,6 +183,7 @@ pub async fn run(
         Some(ShimStatus::Exited(code)) => ProcessEnd::Exited(code),
         Some(ShimStatus::Signalled(signal)) => ProcessEnd::Signalled(signal),
         Some(ShimStatus::NotStarted(message)) => ProcessEnd::NotStarted(message),
+        Some(ShimStatus::OverLimit(what)) => ProcessEnd::OverLimit(what),
         None => ProcessEnd::Lost,
     });
     Ok(ProcessOutcome { end, log: finish(&capture) })
@@ -203,7 +212,9 @@ fn unique_mark() -> String {
 }
 
 fn message(shim: &[OsString], spec: &ProcessSpec, mark: &str) -> Vec<u8> {
-    let mut env: Vec<(OsString, OsString)> = spec.env.clone().into_iter().collect();
+    let mut env = spec.env.clone();
+    env.extend(spec.sandbox.iter().flat_map(|sandbox| sandbox.env.clone()));
+    let mut env: Vec<(OsString, OsString)> = env.into_iter().collect();
     if let Some((key, value)) = mark.split_once('=') {
         env.push((key.into(), value.into()));
     }
@@ -214,6 +225,7 @@ fn message(shim: &[OsString], spec: &ProcessSpec, mark: &str) -> Vec<u8> {
         env,
         stdin: spec.stdin.clone(),
         grace_ms: GRACE.as_millis() as u64,
+        sandbox: spec.sandbox.as_ref().map(|sandbox| sandbox.rules.clone()),
     };
     let json = serde_json::to_vec(&wire).expect("paths and strings of this platform serialise");
     let length = u32::try_from(json.len()).unwrap_or(u32::MAX);

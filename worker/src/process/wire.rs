@@ -10,6 +10,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::sandbox::Rules;
+
 /// Asks the shim to end the program: SIGTERM, the grace, then SIGKILL.
 pub const TERMINATE: u8 = b't';
 
@@ -32,6 +34,8 @@ pub struct ShimSpec {
     pub stdin: Option<PathBuf>,
     /// Time between SIGTERM and SIGKILL.
     pub grace_ms: u64,
+    /// What it may do; `None` is whatever this user may.
+    pub sandbox: Option<Rules>,
 }
 
 /// How the program ended.
@@ -44,4 +48,6 @@ pub enum ShimStatus {
     Signalled(i32),
     /// It could not be executed, and why.
     NotStarted(String),
+    /// It used more than it may and was ended, and what it was.
+    OverLimit(String),
 }

@@ -33,7 +33,7 @@ const CONFIG: &str = "[core]
 pub fn write(ws: &Path, base: Oid, store: &Path, index: &Path, caches: &[String]) -> Result<(), WorkspaceError> {
     let git = ws.join(".git");
     remove_tree(&git).at("remove", &git)?;
-    for folder in ["objects/info", "objects/pack", "refs/heads", "refs/tags", "info"] {
+    for folder in ["objects/info", "objects/pack", "refs/heads", "refs/tags", "info", "hooks"] {
         let path = git.join(folder);
         fs::create_dir_all(&path).at("create", &path)?;
     }

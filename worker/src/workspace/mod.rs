@@ -2,7 +2,7 @@
 //!
 //! A slot is `<root>/<repository>/<kind>-<n>/` with
 //! `ws/` (the workspace), `git/` (the worker's own git directory, out of the workspace), `tmp/`
-//! (TMPDIR of what runs there), `slot.json` (what is known about it) and `lock`.
+//! (TMPDIR of what runs there), `cache/` (what tools keep between assignments), `slot.json` (what is known about it) and `lock`.
 //! What an agent does to `ws/`, its `.git` included, never matters: `ws/.git` is a decoy written
 //! anew for each assignment and never read, everything the worker knows is in `git/`, and nothing
 //! is ever written through a symbolic link the agent may have placed. Slots for work and for gates

@@ -72,6 +72,11 @@ impl Slot {
         self.root.join("tmp")
     }
 
+    /// What the tools of its programs keep between assignments; theirs alone to write.
+    pub fn cache(&self) -> PathBuf {
+        self.root.join("cache")
+    }
+
     /// The worker's own git directory.
     pub fn git_dir(&self) -> PathBuf {
         self.root.join("git")
@@ -185,12 +190,18 @@ impl Slot {
             fs::create_dir(&ws).at("create", &ws)?;
         }
         remove_tree(&tmp).at("empty", &tmp)?;
-        fs::create_dir(&tmp).at("create", &tmp)
+        fs::create_dir(&tmp).at("create", &tmp)?;
+        let cache = self.cache();
+        if !fs::symlink_metadata(&cache).is_ok_and(|found| found.is_dir()) {
+            remove_tree(&cache).at("remove", &cache)?;
+            fs::create_dir(&cache).at("create", &cache)?;
+        }
+        Ok(())
     }
 
     /// Removes everything but the lock.
     pub fn empty(&self) -> Result<(), WorkspaceError> {
-        for name in ["ws", "git", "tmp", "slot.json"] {
+        for name in ["ws", "git", "tmp", "cache", "slot.json"] {
             let path = self.root.join(name);
             remove_tree(&path).at("remove", &path)?;
         }

@@ -37,6 +37,7 @@ async fn an_unacknowledged_result_survives_the_worker_and_comes_first() {
 #[tokio::test]
 async fn a_result_that_cannot_be_kept_yet_is_kept_later() {
     let mut world = World::new(&[("a", "1\n")]);
+    world.unconfined();
     let in_the_way = world.root().join("outbox/.staging-job-1-1/report.pb");
     let assignment = world.work(vec![command(&format!("mkdir {}; echo 2 > a", in_the_way.display()))]);
     world.assign(assignment).await;
@@ -72,6 +73,7 @@ async fn a_drain_ends_though_no_result_is_taken() {
 #[tokio::test]
 async fn a_duplicate_is_executed_once() {
     let mut world = World::new(&[("a", "1\n")]);
+    world.unconfined();
     let count = world.dir.path().join("count");
     let assignment = world.work(vec![command(&format!("echo x >> {}; echo 2 > a", count.display()))]);
     world.assign(assignment.clone()).await;
@@ -102,6 +104,7 @@ async fn a_cancelled_assignment_says_so_running_or_waiting() {
 #[tokio::test]
 async fn more_than_its_slots_wait_their_turn() {
     let mut world = World::new(&[("a", "1\n")]);
+    world.unconfined();
     let busy = world.dir.path().join("busy");
     let line = format!("mkdir {0} || exit 1; echo 2 >> a; rmdir {0}", busy.display());
     for _ in 0..4 {

@@ -160,6 +160,7 @@ async fn a_low_disk_takes_nothing_new_and_says_why() {
 #[tokio::test]
 async fn heavy_ones_do_not_run_beside_each_other() {
     let mut world = World::new(&[("a", "1\n")]);
+    world.unconfined();
     world.stop().await;
     let all = Weight { cpu_millis: 1_000, memory_bytes: 0 };
     world.configure = Box::new(move |config| {

@@ -77,6 +77,7 @@ async fn derived_files_are_regenerated_as_a_commit_of_their_own() {
 #[tokio::test]
 async fn services_run_on_their_own_ports_while_the_gate_does() {
     let mut world = World::new(&[("a", "1\n")]);
+    world.unconfined();
     let stopped = world.dir.path().join("stopped");
     let service = |start: &str, ready: &str| Service {
         name: "db".into(),

@@ -88,6 +88,7 @@ async fn agents_see_their_subtask_and_never_a_secret() {
 #[tokio::test]
 async fn setup_runs_once_for_its_lockfile_and_is_in_no_patch() {
     let mut world = World::new(&[("a", "1\n"), ("Cargo.lock", "1\n")]);
+    world.unconfined();
     let count = world.dir.path().join("count");
     let line = format!("echo run >> {}; mkdir -p deps; echo touched > a; touch deps/x", count.display());
     world.repo.env = Some(RepoEnv { setup: Some(sh(&line)), cache: vec!["deps".into()], ..RepoEnv::default() });

@@ -143,6 +143,7 @@ async fn a_full_disk_takes_idle_slots_and_mirrors_first() {
 #[tokio::test]
 async fn the_jobs_files_are_checked_out_once_and_old_ones_go() {
     let mut world = World::new(&[("a", "1\n")]);
+    world.unconfined();
     world.as_fleet(|_| {}).await;
     let user = world.user();
     let mut folders = Vec::new();

@@ -22,6 +22,7 @@ fn spec(dir: &Path, line: &str) -> ProcessSpec {
         log: dir.join("log"),
         output_bytes_max: 0,
         on_line: None,
+        sandbox: None,
     }
 }
 

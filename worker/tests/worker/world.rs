@@ -13,8 +13,8 @@ use longhaul_common::server::ServerAccess;
 use longhaul_common::{JobId, Oid};
 use longhaul_proto::{
     Ack, Agent, Assignment, CancelWork, CodemodAgent, CommandAgent, CommandLine, Failure, Finished, FromWorker, Gate,
-    GateResult, Patch, Policy, Presence, Repo, RepoEnv, Task, ToWorker, Wip, Work, agent, assignment, finished,
-    from_worker, report, to_worker,
+    GateResult, Patch, Policy, Presence, Repo, RepoEnv, Sandbox, Task, ToWorker, Wip, Work, agent, assignment,
+    finished, from_worker, report, to_worker,
 };
 use longhaul_worker::{Delivery, ResultSink, Scope, Shutdown, SinkError, WorkerConfig, WorkerError};
 use prost::Message as _;
@@ -226,6 +226,11 @@ impl World {
     pub async fn ended(&mut self) -> Result<(), WorkerError> {
         let running = self.running.take().expect("started");
         tokio::time::timeout(WAIT_MAX, running).await.expect("ends in time").expect("does not panic")
+    }
+
+    /// What its programs do is told to the test outside their workspaces, where a sandbox lets none write.
+    pub fn unconfined(&mut self) {
+        self.policy.set_sandbox(Sandbox::DangerFullAccess);
     }
 
     pub fn assignment(&mut self, kind: assignment::Kind) -> Assignment {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Check;
 use crate::JobId;
+use crate::hosts::HostPattern;
 use crate::spec::{At, BATCH_MAX, JobFile, PARALLEL_MAX, RepoTable, StringList, TIMEOUT_MS_DEFAULT, folder_glob};
 
 pub(super) fn check_head(file: &JobFile, check: &mut Check<'_>) {
@@ -147,6 +148,18 @@ pub(super) fn check_limits(file: &JobFile, check: &mut Check<'_>) {
     }
     if let Some(protect) = &policy.protect {
         check.globs(protect);
+    }
+    for host in policy.hosts.iter() {
+        if let Err(cause) = host.parse::<HostPattern>() {
+            check.report(host.span(), cause, "write a name (\"example.org\", \"*.example.org\") or an address, with :PORT for another than 80 and 443");
+        }
+    }
+    if let Some(host) = policy.hosts.first().filter(|_| !policy.network && policy.setup_network == Some(false)) {
+        check.report(
+            host.span(),
+            "nothing may reach these hosts",
+            "set `network = true`, or leave `setup_network` out",
+        );
     }
 }
 

@@ -78,8 +78,8 @@ fn wrong_types_are_all_found() {
             "19:9: `check`: an empty command (help: name the program first, or leave the key out)",
             "21:7: `usd`: invalid type: string \"x\", expected a number (help: US dollars.)",
             "23:12: `max_file`: not a size: \"5\" (help: write a number and a unit, e.g. \"500KB\", \"5MB\" or \"1GiB\")",
-            "24:11: `network`: invalid type: integer `1`, expected a boolean (help: Whether agents and checks may use the network; false when left out.)",
-            "25:11: `sandbox`: unknown variant `on`, expected `workspace-write` or `off` (help: \"workspace-write\" (default) or \"off\".)",
+            "24:11: `network`: invalid type: integer `1`, expected a boolean (help: Whether agents, checks and gates reach the hosts below; false when left out: no network at all.)",
+            "25:11: `sandbox`: unknown variant `on`, expected one of `read-only`, `workspace-write`, `danger-full-access`, `off` (help: \"read-only\", \"workspace-write\" (default) or \"danger-full-access\".)",
             "26:11: `protect`: invalid type: a table, expected a string or an array of strings (help: Globs of paths no patch may touch outside its footprint; tests and CI when left out.)",
         ],
     );

@@ -80,6 +80,23 @@ fn paths_outside_the_repository() {
 }
 
 #[test]
+fn hosts() {
+    let help =
+        "write a name (\"example.org\", \"*.example.org\") or an address, with :PORT for another than 80 and 443";
+    check(
+        &format!(
+            "{HEAD}{TASK}[policy]\nhosts = ['ok.example', 'https://x', '127.1', 'a:0']\nsetup_network = false\nsandbox = 'off'\n"
+        ),
+        &[
+            "13:10: nothing may reach these hosts (help: set `network = true`, or leave `setup_network` out)",
+            &format!("13:24: `https://x` has no port after its colon (help: {help})"),
+            &format!("13:37: `127.1` is neither a name nor a whole address (help: {help})"),
+            &format!("13:46: `a:0` has no port after its colon (help: {help})"),
+        ],
+    );
+}
+
+#[test]
 fn maps() {
     after_head(
         "[[map]]\nid = 'lazy-{stm}'\nfiles = []\nexclude = ['/x']\ncontaining = 'a('\nladder = ['rules']\npilot = 0\nleft = '['\n[[map]]\nid = 'b-{stem'\nfiles = '../*'\nladder = ['rules']\nwrite = []\n",

@@ -1,6 +1,7 @@
 //! Maps, groups, pilots and dependencies over real temporary repositories.
 
 use longhaul_common::Oid;
+use longhaul_proto::Sandbox;
 
 use super::{HEAD, World, after, exists, ids, job, map, node, options, task};
 use crate::plan::{digest, expand};
@@ -142,10 +143,17 @@ fn defaults_and_settings() {
     let budget = plan.budget.expect("a budget");
     assert_eq!((budget.usd_micros, budget.wall_ms, budget.tokens), (500_000, 7_200_000, 0));
     assert!(budget.parallel > 0);
-    let protect = plan.policy.expect("a policy").protect;
+    let policy = plan.policy.expect("a policy");
+    assert_eq!((policy.sandbox(), policy.network, policy.setup_offline), (Sandbox::WorkspaceWrite, false, false));
+    let protect = policy.protect;
     assert!(protect.contains(&"scripts/gate.sh".to_owned()) && protect.contains(&"**/tests/**".to_owned()));
     assert!(plan.job_dir.ends_with("/repo") && plan.source_path.ends_with("/repo/longhaul.toml"));
     assert_eq!(plan.repo.expect("a repository").base_name, "HEAD");
+    let text = job(&task("t", ""))
+        + "\n[policy]\nsandbox = 'off'\nnetwork = true\nhosts = ['*.example.org', '[::1]:80']\nsetup_network = false\n";
+    let policy = world.plan(&text).policy.expect("a policy");
+    assert_eq!((policy.sandbox(), policy.network, policy.setup_offline), (Sandbox::DangerFullAccess, true, true));
+    assert_eq!(policy.hosts, ["*.example.org", "[::1]:80"]);
 }
 
 #[test]

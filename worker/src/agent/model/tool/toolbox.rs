@@ -398,5 +398,6 @@ fn words(end: &ProcessEnd) -> String {
         ProcessEnd::Cancelled => "cancelled".to_owned(),
         ProcessEnd::NotStarted(why) => format!("it could not be started: {why}"),
         ProcessEnd::Lost => "it was lost".to_owned(),
+        ProcessEnd::OverLimit(what) => format!("it was ended: {what}"),
     }
 }
