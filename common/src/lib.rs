@@ -10,7 +10,6 @@ pub mod git;
 pub mod hosts;
 pub mod id;
 pub mod layout;
-pub mod lcov;
 pub mod model_policy;
 pub mod notify;
 pub mod patch;
