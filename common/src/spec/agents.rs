@@ -89,7 +89,7 @@ pub(super) fn check_agent(name: &str, agent: &At<AgentTable>, source: &Source, p
     }
 }
 
-const MODEL_KEYS: [&str; 12] = [
+const MODEL_KEYS: [&str; 15] = [
     "timeout",
     "model",
     "provider",
@@ -100,6 +100,9 @@ const MODEL_KEYS: [&str; 12] = [
     "preambles",
     "max_turns",
     "max_tokens",
+    "subagents",
+    "subagent_depth",
+    "subagent_tokens",
     "context_tokens",
     "answer_tokens",
 ];
@@ -108,7 +111,7 @@ const MODEL_KEYS: [&str; 12] = [
 type Key = (&'static str, Option<Range<usize>>, &'static str);
 
 /// Every key of an agent but its kind.
-fn keys(agent: &AgentTable) -> [Key; 15] {
+fn keys(agent: &AgentTable) -> [Key; 18] {
     let span = |text: &Option<At<String>>| text.as_ref().map(At::span);
     let number = |number: &Option<At<u64>>| number.as_ref().map(At::span);
     let (codemod, command, model) = ("kind = \"codemod\"", "kind = \"command\"", "kind = \"model\"");
@@ -126,6 +129,9 @@ fn keys(agent: &AgentTable) -> [Key; 15] {
         ("preambles", agent.preambles.as_ref().map(At::span), model),
         ("max_turns", agent.max_turns.as_ref().map(At::span), model),
         ("max_tokens", number(&agent.max_tokens), model),
+        ("subagents", agent.subagents.as_ref().map(At::span), model),
+        ("subagent_depth", agent.subagent_depth.as_ref().map(At::span), model),
+        ("subagent_tokens", number(&agent.subagent_tokens), model),
         ("context_tokens", number(&agent.context_tokens), model),
         ("answer_tokens", number(&agent.answer_tokens), model),
     ]

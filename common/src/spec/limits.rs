@@ -49,6 +49,10 @@ pub const WIP_EVERY_MS_MIN: u64 = 1_000;
 pub const BATCH_DEFAULT: u32 = 8;
 /// Answers of a model in one execution, unless `max_turns` says otherwise.
 pub const MODEL_TURNS_DEFAULT: u32 = 200;
+/// Most pieces one execution of a model may hand to sub-agents.
+pub const SUBAGENTS_MAX: u64 = 100;
+/// Deepest that sub-agents may hand on: each level knows less of what the work is for.
+pub const SUBAGENT_DEPTH_MAX: u64 = 3;
 /// Smallest window of a model, in tokens: below it a task and a summary do not fit.
 pub const CONTEXT_TOKENS_MIN: u64 = 4_000;
 /// Largest window of a model that is believed, in tokens.

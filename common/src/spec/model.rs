@@ -170,6 +170,12 @@ pub struct AgentTable {
     pub max_turns: Option<At<u32>>,
     /// For a model: input and output tokens of one execution; no limit when left out.
     pub max_tokens: Option<At<u64>>,
+    /// For a model: pieces that one execution may hand to sub-agents; none when left out.
+    pub subagents: Option<At<u32>>,
+    /// For a model: how deep sub-agents may hand on; 1, not at all, when left out.
+    pub subagent_depth: Option<At<u32>>,
+    /// For a model: input and output tokens of one sub-agent; a quarter of what is left of `max_tokens` when left out.
+    pub subagent_tokens: Option<At<u64>>,
     /// For a model: the tokens of its window; by the model's name when left out.
     pub context_tokens: Option<At<u64>>,
     /// For a model: the tokens of its largest answer; by the model's name when left out.

@@ -175,6 +175,8 @@ fn agent(encoder: &mut Encoder, agent: &proto::Agent) {
             }
             encoder.list("skills", model.skills.iter().map(String::as_str));
             encoder.field("preambles", &[u8::from(model.preambles)]);
+            // Whether it has the tool changes what it is told; how often it may use it is a limit.
+            encoder.field("delegates", &[u8::from(model.subagents > 0)]);
         }
         None => encoder.field("agent", b"none"),
     }

@@ -17,9 +17,26 @@ pub struct Script {
     /// The steps of a script of one turn.
     #[serde(default)]
     pub steps: Vec<Step>,
+    /// Scripts for some conversations only; the first that fits answers instead of the rest.
+    #[serde(default)]
+    pub cases: Vec<Case>,
     /// What calls beside the conversation are answered.
     #[serde(default)]
     pub sides: Sides,
+}
+
+/// A script for the conversations that contain a text.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    /// The text, anywhere in the request.
+    pub when: String,
+    /// The steps of each turn, as in a [`Script`].
+    #[serde(default)]
+    pub turns: Vec<Vec<Step>>,
+    /// The steps of a case of one turn.
+    #[serde(default)]
+    pub steps: Vec<Step>,
 }
 
 /// Answers to the calls that agent programs make beside the conversation.
@@ -176,16 +193,20 @@ impl Script {
         Self::parse(&text.replace("{{cwd}}", quoted.trim_matches('"')))
     }
 
-    /// The answer at a turn and a step, both from 0.
-    pub fn pick(&self, turn: usize, step: usize) -> Step {
-        let steps = self.turns.get(turn).or(self.turns.last()).unwrap_or(&self.steps);
+    /// The answer to a request at a turn and a step of its conversation, both from 0.
+    pub fn pick(&self, request: &str, turn: usize, step: usize) -> Step {
+        let case = self.cases.iter().find(|case| request.contains(&case.when));
+        let (turns, steps) = case.map_or((&self.turns, &self.steps), |case| (&case.turns, &case.steps));
+        let steps = turns.get(turn).or(turns.last()).unwrap_or(steps);
         let exhausted = || Step::text(format!("done (the script has no step {step} in turn {turn})"));
         steps.get(step).cloned().unwrap_or_else(exhausted)
     }
 
     /// Whether it is for agents that offer tools.
     pub fn has_calls(&self) -> bool {
-        self.turns.iter().flatten().chain(&self.steps).any(|step| !step.calls().is_empty())
+        let cases = self.cases.iter().flat_map(|case| case.turns.iter().flatten().chain(&case.steps));
+        let all = self.turns.iter().flatten().chain(&self.steps).chain(cases);
+        all.into_iter().any(|step| !step.calls().is_empty())
     }
 }
 

@@ -154,7 +154,7 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let streams = streams || value["stream"] == true;
     let step = side::answer(&shared.script, &value).unwrap_or_else(|| {
         let place = format.place(&value);
-        shared.script.pick(place.turn, place.step)
+        shared.script.pick(&String::from_utf8_lossy(&body), place.turn, place.step)
     });
     let step = if step.times.is_some_and(|times| earlier >= times) { step.recovered() } else { step };
     if let Some(gate) = &step.gate {

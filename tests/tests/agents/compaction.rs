@@ -11,8 +11,8 @@ use axum::response::Response;
 use longhaul_common::tokens;
 use longhaul_proto::Failure;
 use longhaul_worker::model::{
-    Api, Call, CallError, Client, Conversation, Delta, Does, Ending, Endpoint, Entry, Facts, Hands, Limits, Outcome,
-    Part, Profile, Setup, Turns,
+    Api, Call, CallError, Client, Conversation, Crew, Delta, Does, Ending, Endpoint, Entry, Facts, Hands, Limits,
+    Outcome, Part, Profile, Setup, Turns,
 };
 use longhaul_worker::stuck::Watch;
 use serde_json::{Value, json};
@@ -177,6 +177,8 @@ async fn fifty_compactions_lose_no_fact_and_stay_within_the_window() {
         limits: Limits::default(),
         watch: Watch::default(),
         cancel: &cancel,
+        crew: &mut Crew::default(),
+        level: 0,
     };
     let ending = turns.run(&mut |_: Delta| {}).await;
     serving.abort();

@@ -3,6 +3,7 @@
 
 mod codex;
 mod compaction;
+mod example;
 mod gateway;
 mod model;
 mod model_job;

@@ -3,7 +3,7 @@
 use longhaul_proto::Failure;
 use longhaul_tests::model::{Recorded, Script, ScriptedModel, common_prefix};
 use longhaul_worker::model::{
-    Api, Call, Conversation, Delta, Does, Ending, Facts, Hands, Limits, Outcome, Part, Profile, Setup, Turns,
+    Api, Call, Conversation, Crew, Delta, Does, Ending, Facts, Hands, Limits, Outcome, Part, Profile, Setup, Turns,
 };
 use longhaul_worker::stuck::Watch;
 use serde_json::{Value, json};
@@ -68,8 +68,12 @@ async fn model(script: Value) -> ScriptedModel {
 }
 
 async fn run(conversation: &mut Conversation, hands: &mut Recorder, limits: Limits) -> Ending {
+    run_with(conversation, hands, limits, &mut Crew::default()).await
+}
+
+async fn run_with(conversation: &mut Conversation, hands: &mut Recorder, limits: Limits, crew: &mut Crew) -> Ending {
     let cancel = CancellationToken::new();
-    let turns = Turns { conversation, hands, limits, watch: Watch::default(), cancel: &cancel };
+    let turns = Turns { conversation, hands, limits, watch: Watch::default(), cancel: &cancel, crew, level: 0 };
     turns.run(&mut |_: Delta| {}).await
 }
 
@@ -214,4 +218,91 @@ async fn a_conversation_that_was_cut_between_call_and_result_goes_on_there() {
     assert_eq!(hands.calls, [r#"Shell {"command":"ls"}"#], "once, by the second");
     let requests = model.requests();
     assert!(requests.len() == 2 && requests[1].extends(&requests[0]));
+}
+
+fn handing(piece: &str) -> Value {
+    json!({"tool": "delegate", "args": {"piece": piece, "files": ["a.rs"]}})
+}
+
+#[tokio::test]
+async fn sub_agents_do_pieces_within_number_depth_and_cost() {
+    for api in APIS {
+        let steps = [
+            handing("Count the lines."),
+            handing("Count the words."),
+            handing("One too many."),
+            json!({"text": "Done."}),
+        ];
+        let apart = [
+            handing("Do it for me."),
+            json!({"tool": "shell", "args": {"command": "wc"}}),
+            json!({"text": "There are 7."}),
+        ];
+        let model = model(json!({
+            "turns": [steps, [{"text": "Done now."}]], "cases": [{"when": "You are a sub-agent: ", "steps": apart}]
+        }))
+        .await;
+        let mut hands = Recorder { reports: vec!["a check fails"], ..Recorder::default() };
+        let mut crew = Crew { left: 2, depth: 1, ..Crew::default() };
+        let mut whole = conversation(&model, api, "general", "The parent's own words.");
+        let ending = run_with(&mut whole, &mut hands, Limits::default(), &mut crew).await;
+        assert!(matches!(&ending, Ending::Done(words) if words == "Done now."), "{api:?}: {ending:?}");
+        assert_eq!((crew.made, crew.left), (2, 0));
+        assert_eq!(hands.calls, [r#"Shell {"command":"wc"}"#; 2], "{api:?}: in the parent's workspace");
+        assert!(hands.reports.is_empty(), "checks are the parent's, and were asked for once it was done");
+
+        let requests = model.requests();
+        let text = |request: &Recorded| String::from_utf8_lossy(&request.body).into_owned();
+        let (apart, own): (Vec<_>, Vec<_>) =
+            requests.iter().partition(|request| text(request).contains("You are a sub-agent: "));
+        assert_eq!((own.len(), apart.len()), (5, 6), "{api:?}");
+        assert!(
+            apart.iter().all(|request| text(request).contains("a.rs") && !text(request).contains("The parent's own"))
+        );
+        assert!(apart[0].cached_tokens > 1_000, "{api:?}: what all share is in the provider's cache");
+        assert!(text(apart[1]).contains("a sub-agent hands nothing on here"), "{api:?}");
+        let last = text(own.last().expect("asked"));
+        assert!(last.contains("There are 7.") && last.contains("as many as there may be"), "{api:?}");
+        assert!(!last.contains("hands nothing on here"), "{api:?}: what a sub-agent heard is its own");
+        let all: u64 = requests
+            .iter()
+            .map(|request| longhaul_common::tokens::count(&String::from_utf8_lossy(&request.prompt())) as u64)
+            .sum();
+        assert!(whole.used().total() >= all, "{api:?}: {} of {all} tokens are the parent's", whole.used().total());
+    }
+}
+
+#[tokio::test]
+async fn a_sub_agent_ends_with_its_share_and_may_hand_on_where_that_is_allowed() {
+    let endless: Vec<Value> =
+        (0..40).map(|n| json!({"tool": "shell", "args": {"command": format!("look {n}")}})).collect();
+    let deep = json!({"steps": [handing("Deeper."), {"text": "All done."}]});
+    let deepest = json!({"steps": [{"text": "The bottom."}], "when": "# Your piece\\n\\nDeeper."});
+    let cases = [
+        // The share of a quarter, of which one look takes most.
+        (
+            json!([{"when": "You are a sub-agent: ", "steps": endless}]),
+            Limits { turns: 0, tokens: 40_000 },
+            1,
+            "not done after",
+            1,
+        ),
+        (
+            json!([deepest, {"when": "You are a sub-agent: ", "steps": deep["steps"]}]),
+            Limits::default(),
+            2,
+            "All done.",
+            2,
+        ),
+    ];
+    for (cases, limits, depth, said, made) in cases {
+        let model = model(json!({"steps": [handing("Go."), {"text": "Done."}], "cases": cases})).await;
+        let mut crew = Crew { left: 5, depth, ..Crew::default() };
+        let mut whole = conversation(&model, Api::Responses, "general", "x");
+        let ending = run_with(&mut whole, &mut Recorder::default(), limits, &mut crew).await;
+        assert!(matches!(&ending, Ending::Done(_)), "{ending:?}");
+        assert_eq!(crew.made, made);
+        let last = String::from_utf8_lossy(&model.requests().last().expect("asked").body).into_owned();
+        assert!(last.contains(said), "{last}");
+    }
 }

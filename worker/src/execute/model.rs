@@ -10,8 +10,8 @@ use super::checking::{Bench, left};
 use super::{Attempt, refused, told_of};
 use crate::agent::instructions::{Instructions, TOKENS_MAX};
 use crate::agent::model::{
-    Call, CallError, Conversation, Delta, Does, Ending, Facts, Hands, Limits, Manner, Outcome, Profile, Reach, Remedy,
-    SessionFile, Settings, Setup, Toolbox, Transcript, Turns, prompt,
+    Call, CallError, Conversation, Crew, Delta, Does, Ending, Facts, Hands, Limits, Manner, Outcome, Profile, Reach,
+    Remedy, SessionFile, Settings, Setup, Toolbox, Transcript, Turns, prompt,
 };
 use crate::agent::skills;
 use crate::agent::stuck::Watch;
@@ -63,12 +63,16 @@ impl Attempt {
             turn: 0,
         };
         let cancel = self.execution.cancel.clone();
+        let mut crew =
+            Crew { left: model.subagents, made: 0, depth: model.subagent_depth, tokens: model.subagent_tokens };
         let turns = Turns {
             conversation: &mut conversation,
             hands: &mut workshop,
             limits: Limits { turns: model.max_turns, tokens: model.max_tokens },
             watch: Watch::default(),
             cancel: &cancel,
+            crew: &mut crew,
+            level: 0,
         };
         let time = [self.execution.time_left(), limit_of(model.timeout_ms)].into_iter().flatten().min();
         let mut quiet = |_: Delta| {};
@@ -80,13 +84,13 @@ impl Attempt {
         };
         let Workshop { mut toolbox, mut transcript, .. } = workshop;
         toolbox.close().await;
-        transcript.note("end", &words(&ending));
-        transcript.tokens(conversation.used());
-        self.execution.keep_log(log, &transcript.finish());
         let ending = match reach.gateway.ended().borrow().clone() {
             Some(outcome) if !matches!(ending, Ending::Done(_)) => ended_by(outcome),
             _ => ending,
         };
+        transcript.note("end", &ending.words());
+        transcript.tokens(conversation.used());
+        self.execution.keep_log(log, &transcript.finish());
         self.book(reach.gateway.stop().await);
         let goes_on = self.execution.leave.is_cancelled() || matches!(ending, Ending::Limit { .. });
         if goes_on && !matches!(ending, Ending::Done(_)) {
@@ -184,8 +188,13 @@ fn profile(model: &ModelAgent) -> Result<Profile, Box<Failure>> {
         }
     }
     profile.answer_tokens = profile.answer_tokens.min(profile.context_tokens / 2);
-    let sees = profile.traits.sees;
-    Ok(if sees { profile } else { profile.without(Does::ViewImage) })
+    if !profile.traits.sees {
+        profile = profile.without(Does::ViewImage);
+    }
+    if model.subagents == 0 {
+        profile = profile.without(Does::Delegate);
+    }
+    Ok(profile)
 }
 
 /// When a time is over; never without one.
@@ -206,21 +215,6 @@ fn ended_by(outcome: gateway::Outcome) -> Ending {
     }
 }
 
-fn words(ending: &Ending) -> String {
-    match ending {
-        Ending::Done(summary) => format!("done: {summary}"),
-        Ending::Stuck(stuck) => format!("stuck ({}): {stuck}", stuck.name()),
-        Ending::Turns(turns) => format!("it was not done after {turns} turns, as many as it may take"),
-        Ending::Tokens(tokens) => format!("it was not done after {tokens} tokens, more than it may take"),
-        Ending::Time(limit) => format!("it was not done after {limit:.0?}, all the time it had"),
-        Ending::Refused(why) => format!("the model refused: {why}"),
-        Ending::Unanswered(error) => error.to_string(),
-        Ending::Budget(what) => format!("the budget of this attempt is used up: {what}"),
-        Ending::Limit { provider, .. } => format!("the limit of the provider {provider} is reached"),
-        Ending::Broken(failure) => failure.message.clone(),
-    }
-}
-
 /// What an ending means for the attempt: what a provider or the machine did is not the agent's.
 fn told(name: &str, ending: Ending) -> Told {
     match ending {
@@ -234,9 +228,9 @@ fn told(name: &str, ending: Ending) -> Told {
             provider: provider.clone(),
             until_ms,
             agent: name.to_owned(),
-            ..failure(FailureClass::ProviderLimit, words(&ending))
+            ..failure(FailureClass::ProviderLimit, ending.words())
         })),
-        other => refused(FailureClass::Agent, format!("{name}: {}", words(&other))),
+        other => refused(FailureClass::Agent, format!("{name}: {}", other.words())),
     }
 }
 

@@ -5,6 +5,7 @@ use super::settings::between;
 use crate::spec::suggest::next_step;
 use crate::spec::{
     AgentTable, At, CONTEXT_TOKENS_MAX, CONTEXT_TOKENS_MIN, JobFile, PriceTable, ProviderApi, ProviderTable,
+    SUBAGENT_DEPTH_MAX, SUBAGENTS_MAX,
 };
 
 /// The largest limit that is still one.
@@ -54,6 +55,15 @@ fn check_agent(file: &JobFile, name: &str, agent: &At<AgentTable>, check: &mut C
     }
     if let Some(tokens) = &agent.max_tokens {
         between("max_tokens", tokens, tokens.value, 1, u64::MAX, check);
+    }
+    if let Some(count) = &agent.subagents {
+        between("subagents", count, u64::from(count.value), 0, SUBAGENTS_MAX, check);
+    }
+    if let Some(depth) = &agent.subagent_depth {
+        between("subagent_depth", depth, u64::from(depth.value), 1, SUBAGENT_DEPTH_MAX, check);
+    }
+    if let Some(tokens) = &agent.subagent_tokens {
+        between("subagent_tokens", tokens, tokens.value, 1, u64::MAX, check);
     }
     if let Some(tokens) = &agent.context_tokens {
         between("context_tokens", tokens, tokens.value, CONTEXT_TOKENS_MIN, CONTEXT_TOKENS_MAX, check);

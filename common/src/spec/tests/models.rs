@@ -38,7 +38,7 @@ fn what_is_wrong_about_an_agent_around_a_model() {
     let providers = "[provider.a]\napi = 'openai-chat'\nurl = 'http://localhost/v1'\n\
         [provider.g]\napi = 'gemini'\nurl = 'http://localhost/v1beta'\n";
     let agents = "[agent.one]\nkind = 'model'\nmodel = ' '\nprovider = 'b'\nrun = 'x'\neffort = 'hihg'\nprofile = 'gtp'\n\
-        [agent.two]\nkind = 'model'\nmodel = 'm'\nprovider = 'g'\nmax_turns = 0\ncontext_tokens = 10\nverbosity = 'x'\n\
+        [agent.two]\nkind = 'model'\nmodel = 'm'\nprovider = 'g'\nmax_turns = 0\ncontext_tokens = 10\nverbosity = 'x'\nsubagents = 101\nsubagent_depth = 0\n\
         [agent.three]\nkind = 'command'\nrun = 'x'\nmodel = 'm'\n[agent.four]\nkind = 'model'\nmodel = 'm'\n";
     check(
         &format!("{HEAD}{providers}{agents}{TASK}"),
@@ -52,8 +52,10 @@ fn what_is_wrong_about_an_agent_around_a_model() {
             "26:13: `max_turns` must be at least 1, not 0 (help: raise it, or leave it out)",
             "27:18: `context_tokens` must be at least 4000, not 10 (help: raise it, or leave it out)",
             "28:13: unknown `verbosity` \"x\" (agent `two`) (help: known here: low, medium, high)",
-            "32:9: `model` means nothing for a command (agent `three`) (help: remove it, or use kind = \"model\")",
-            "34:8: missing key `provider` in the model `four` (help: add `provider`: the name of a [provider.NAME])",
+            "29:13: `subagents` must be at most 100, not 101 (help: lower it, or leave it out)",
+            "30:18: `subagent_depth` must be at least 1, not 0 (help: raise it, or leave it out)",
+            "34:9: `model` means nothing for a command (agent `three`) (help: remove it, or use kind = \"model\")",
+            "36:8: missing key `provider` in the model `four` (help: add `provider`: the name of a [provider.NAME])",
         ],
     );
 }

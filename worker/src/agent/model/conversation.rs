@@ -94,6 +94,20 @@ impl Conversation {
         self.history.push(Entry::user(format!("A person says: {words}")));
     }
 
+    /// A conversation for a piece of this one's work: with the same beginning, and nothing of what was
+    /// said since.
+    pub fn apart(&self, piece: String) -> Self {
+        let mut setup = self.setup.clone();
+        setup.task.retain(|part| matches!(part, Part::Text { anchor: true, .. }));
+        setup.task.push(Part::text(piece));
+        Self::new(self.client.clone(), setup, None)
+    }
+
+    /// What others used on its behalf.
+    pub fn charge(&mut self, used: Tokens) {
+        self.used = self.used.plus(used);
+    }
+
     /// The tokens of the next request, as the provider will count them.
     pub fn size(&self) -> usize {
         ((self.history.tokens() + self.fixed) as f64 * self.ratio).ceil() as usize

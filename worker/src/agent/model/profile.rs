@@ -45,6 +45,8 @@ pub enum Does {
     Search,
     /// Looks at a picture.
     ViewImage,
+    /// Hands a piece to a sub-agent.
+    Delegate,
     /// Says that the work is done.
     Finish,
 }
@@ -240,9 +242,9 @@ mod tests {
     #[test]
     fn every_profile_can_be_read_and_named_tools_are_there() {
         for (name, wanted) in [
-            ("gpt", &["exec_command", "write_stdin", "apply_patch", "update_plan", "view_image"][..]),
-            ("claude", &["bash", "str_replace_based_edit_tool", "view_image"]),
-            ("general", &["rg", "read_file", "edit", "shell", "view_image"]),
+            ("gpt", &["exec_command", "write_stdin", "apply_patch", "update_plan", "view_image", "delegate"][..]),
+            ("claude", &["bash", "str_replace_based_edit_tool", "view_image", "delegate"]),
+            ("general", &["rg", "read_file", "edit", "shell", "view_image", "delegate"]),
             ("schema", &["rg", "read_file", "edit", "shell", "finish"]),
         ] {
             let profile = Profile::of("x", Some(name)).expect("there");

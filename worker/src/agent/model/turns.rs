@@ -12,6 +12,7 @@ use super::client::OnDelta;
 use super::conversation::Conversation;
 use super::history::{Call, CallResult, Entry, Input, Part};
 use super::profile::Does;
+use super::subagent::Crew;
 use super::tool::Outcome;
 use super::wire::{Answer, CallError, Stop};
 use crate::agent::stuck::{Seen, Stuck, Verdict, Watch};
@@ -74,6 +75,24 @@ pub enum Ending {
     Broken(Box<Failure>),
 }
 
+impl Ending {
+    /// It in words.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Done(summary) => format!("done: {summary}"),
+            Self::Stuck(stuck) => format!("stuck ({}): {stuck}", stuck.name()),
+            Self::Turns(turns) => format!("it was not done after {turns} turns, as many as it may take"),
+            Self::Tokens(tokens) => format!("it was not done after {tokens} tokens, more than it may take"),
+            Self::Time(limit) => format!("it was not done after {limit:.0?}, all the time it had"),
+            Self::Refused(why) => format!("the model refused: {why}"),
+            Self::Unanswered(error) => error.to_string(),
+            Self::Budget(what) => format!("the budget of this attempt is used up: {what}"),
+            Self::Limit { provider, .. } => format!("the limit of the provider {provider} is reached"),
+            Self::Broken(failure) => failure.message.clone(),
+        }
+    }
+}
+
 /// One run of the loop.
 pub struct Turns<'a, H> {
     /// With whom.
@@ -86,6 +105,10 @@ pub struct Turns<'a, H> {
     pub watch: Watch,
     /// Ends it early.
     pub cancel: &'a CancellationToken,
+    /// Whom it may hand pieces to.
+    pub crew: &'a mut Crew,
+    /// 0 for the attempt's own loop, which alone runs checks, is saved and hears people.
+    pub level: u32,
 }
 
 /// What a model wants.
@@ -97,7 +120,7 @@ enum Wants {
     Nonsense(String),
 }
 
-impl<H: Hands> Turns<'_, H> {
+impl<H: Hands + Send> Turns<'_, H> {
     /// Runs until something ends it.
     pub async fn run(mut self, on: OnDelta<'_>) -> Ending {
         match self.until_end(on).await {
@@ -121,8 +144,10 @@ impl<H: Hands> Turns<'_, H> {
             if self.limits.tokens > 0 && used >= self.limits.tokens {
                 return Ok(Ending::Tokens(used));
             }
-            for words in self.hands.heard() {
-                self.conversation.tell(&words);
+            if self.level == 0 {
+                for words in self.hands.heard() {
+                    self.conversation.tell(&words);
+                }
             }
             let answer = self.conversation.ask(self.cancel, &mut *on).await.map_err(Ending::Unanswered)?;
             turn += 1;
@@ -134,6 +159,7 @@ impl<H: Hands> Turns<'_, H> {
                 return Ok(Ending::Refused(why));
             }
             let (calls, mut verdict) = match self.wants(&answer) {
+                Wants::Done(summary) if self.level > 0 => return Ok(Ending::Done(summary)),
                 Wants::Done(summary) => match self.hands.check().await.map_err(Ending::Broken)? {
                     None => return Ok(Ending::Done(summary)),
                     Some(report) => {
@@ -159,7 +185,9 @@ impl<H: Hands> Turns<'_, H> {
                 }
                 None => {}
             }
-            self.hands.turn_ended(self.conversation);
+            if self.level == 0 {
+                self.hands.turn_ended(self.conversation);
+            }
         }
     }
 
@@ -209,6 +237,7 @@ impl<H: Hands> Turns<'_, H> {
 
     async fn do_one(&mut self, call: &Call) -> Outcome {
         match self.conversation.profile().does(&call.name) {
+            Some(Does::Delegate) => self.delegate(call).await,
             Some(does) => self.hands.call(does, call).await,
             None => {
                 let tools = &self.conversation.profile().tools;

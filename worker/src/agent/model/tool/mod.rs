@@ -4,6 +4,7 @@
 mod editor;
 mod exec;
 mod files;
+mod folder;
 mod image;
 mod output;
 mod patch;

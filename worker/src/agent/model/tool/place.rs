@@ -1,8 +1,9 @@
 //! Paths as a model writes them, and where they may lead.
 
-use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
+
+use super::folder::Folder;
 
 /// Largest file that is read or written whole, in bytes.
 pub const FILE_BYTES_MAX: u64 = 16 << 20;
@@ -87,19 +88,23 @@ impl Place {
 
     /// The bytes of a file that is to be read, `None` where there is none.
     pub fn read(&self, path: &str) -> Result<Option<Vec<u8>>, String> {
+        let failed = |error: std::io::Error| format!("{path}: {error}");
         let real = self.to_read(path)?;
-        let found = match std::fs::metadata(&real) {
-            Ok(found) => found,
+        let root = if real.starts_with(&self.root) { &self.root } else { &self.readable };
+        let (folder, name) = parts(root, &real).ok_or_else(|| format!("{path}: not a file"))?;
+        let folder = match Folder::below(root, folder, false) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(format!("{path}: {error}")),
+            folder => folder.map_err(failed)?,
         };
-        if !found.is_file() {
-            return Err(format!("{path}: not a file"));
+        let Some(file) = folder.open(name).map_err(failed)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
+        if bytes.len() as u64 > FILE_BYTES_MAX {
+            return Err(format!(
+                "{path}: more than {FILE_BYTES_MAX} bytes are too many to read at once; use a command"
+            ));
         }
-        if found.len() > FILE_BYTES_MAX {
-            return Err(format!("{path}: {} bytes are too many to read at once; use a command", found.len()));
-        }
-        std::fs::read(&real).map(Some).map_err(|error| format!("{path}: {error}"))
+        Ok(Some(bytes))
     }
 
     /// A file's text; an error for one that is not text, which an edit would spoil.
@@ -110,31 +115,34 @@ impl Place {
 
     /// Writes a file whole: it is never half there, and keeps its mode.
     pub fn write(&self, path: &str, text: &str) -> Result<(), String> {
-        let real = self.to_write(path)?;
-        let failed = |error: std::io::Error| format!("{path}: {error}");
-        let folder = real.parent().unwrap_or(&self.root);
-        std::fs::create_dir_all(folder).map_err(failed)?;
-        let mode = match std::fs::metadata(&real) {
-            Ok(found) if !found.is_file() => return Err(format!("{path}: not a file")),
-            Ok(found) => found.permissions().mode(),
-            Err(_) => 0o644,
-        };
-        let mut new = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-        new.write_all(text.as_bytes()).map_err(failed)?;
-        new.as_file().set_permissions(std::fs::Permissions::from_mode(mode)).map_err(failed)?;
-        new.persist(&real).map_err(|error| failed(error.error))?;
-        Ok(())
+        let (folder, name) = self.place_of(path, true)?;
+        folder.write(&name, text.as_bytes()).map_err(|error| format!("{path}: {error}"))
     }
 
     /// Removes a file.
     pub fn remove(&self, path: &str) -> Result<(), String> {
-        let real = self.to_write(path)?;
-        std::fs::remove_file(&real).map_err(|error| format!("{path}: {error}"))
+        let (folder, name) = self.place_of(path, false)?;
+        folder.remove(&name).map_err(|error| format!("{path}: {error}"))
     }
+
+    fn place_of(&self, path: &str, make: bool) -> Result<(Folder, PathBuf), String> {
+        let real = self.to_write(path)?;
+        let (folder, name) = parts(&self.root, &real).ok_or_else(|| format!("{path}: not a file"))?;
+        let folder = Folder::below(&self.root, folder, make).map_err(|error| format!("{path}: {error}"))?;
+        Ok((folder, name.to_owned()))
+    }
+}
+
+/// The folder of a path below a root, and the name in it.
+fn parts<'a>(root: &Path, real: &'a Path) -> Option<(&'a Path, &'a Path)> {
+    let inside = real.strip_prefix(root).ok()?;
+    Some((inside.parent()?, Path::new(inside.file_name()?)))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]

@@ -174,7 +174,8 @@ impl Toolbox {
             Does::Edit => self.edit(call),
             Does::ReadFile => args(call).and_then(|args| files::read(&self.place, &args)).map(|text| self.kept(text)),
             Does::ViewImage => self.view_image(call),
-            Does::Finish => Ok(Outcome::default()),
+            // Both are the loop's own.
+            Does::Delegate | Does::Finish => Ok(Outcome::default()),
         };
         done.unwrap_or_else(Outcome::error)
     }
