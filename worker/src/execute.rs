@@ -5,6 +5,7 @@ mod model;
 mod policy;
 mod record;
 mod rung;
+mod spent;
 mod talk;
 
 use std::path::PathBuf;
@@ -101,9 +102,13 @@ fn told_of(result: Result<(), Box<Failure>>) -> Told {
     match result {
         Ok(()) => Told::Done,
         Err(failure) => match failure.class() {
-            FailureClass::Infrastructure | FailureClass::DiskFull | FailureClass::Cancelled | FailureClass::Setup => {
-                Told::Broken(failure)
-            }
+            FailureClass::Infrastructure
+            | FailureClass::DiskFull
+            | FailureClass::Cancelled
+            | FailureClass::Setup
+            | FailureClass::Provider
+            | FailureClass::ProviderLimit
+            | FailureClass::Sandbox => Told::Broken(failure),
             _ => Told::Refused(failure),
         },
     }
@@ -138,12 +143,6 @@ impl Attempt {
             timing: Timing::default(),
             usage: Usage::default(),
         })
-    }
-
-    /// An agent used so much.
-    fn used(&mut self, tokens: u64, usd_micros: u64) {
-        self.usage.tokens = self.usage.tokens.saturating_add(tokens);
-        self.usage.usd_micros = self.usage.usd_micros.saturating_add(usd_micros);
     }
 
     fn checks(&self) -> usize {
@@ -324,6 +323,8 @@ impl Attempt {
             lines_removed: removed,
             agent: self.author.clone(),
             protected_touched: self.protected_touched.clone(),
+            // The coordinator looks for itself.
+            findings: Vec::new(),
         }))
     }
 

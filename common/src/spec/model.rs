@@ -7,7 +7,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    At, CommandLine, Group, Interval, ModelRuleTable, Period, PriceTable, ProviderTable, Size, Source, StringList,
+    At, BreakerRule, CommandLine, Group, Interval, ModelRuleTable, Period, PriceTable, ProviderTable, Size, Source,
+    StringList, TimeOfDay,
 };
 
 /// A job of Longhaul: one goal, its plan, agents, gate, budget and policy.
@@ -301,6 +302,10 @@ pub struct TaskTable {
     pub idle_timeout: Option<At<Period>>,
     /// How often work in progress is saved, or "off"; "1m" for commands that may take longer, when left out.
     pub wip_every: Option<At<Interval>>,
+    /// What all attempts of one subtask may use of models together; a share of the job's when left out.
+    pub budget: Option<SubtaskBudget>,
+    /// "keep" (default): a result whose tests say less than before waits for a person; or "may-change".
+    pub tests: Option<At<TestsRule>>,
 }
 
 /// One subtask for each group of files.
@@ -355,6 +360,10 @@ pub struct MapTable {
     pub idle_timeout: Option<At<Period>>,
     /// How often work in progress is saved, or "off"; "1m" for commands that may take longer, when left out.
     pub wip_every: Option<At<Interval>>,
+    /// What all attempts of one subtask may use of models together; a share of the job's when left out.
+    pub budget: Option<SubtaskBudget>,
+    /// "keep" (default): a result whose tests say less than before waits for a person; or "may-change".
+    pub tests: Option<At<TestsRule>>,
 }
 
 /// What an integrated change must pass before it lands.
@@ -391,6 +400,30 @@ pub struct BudgetTable {
     pub parallel: Option<At<u32>>,
     /// Attempts of all subtasks together.
     pub attempts: Option<At<u64>>,
+    /// Time of day by which work winds down, as "07:00"; the next one after the job was submitted.
+    pub deadline: Option<At<TimeOfDay>>,
+    /// The job pauses when so many of its last attempts failed; "18 of 20" when left out, or "off".
+    pub breaker: Option<At<BreakerRule>>,
+}
+
+/// Whether tests may come to say less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TestsRule {
+    /// A result that deletes, skips or empties tests waits for a person.
+    Keep,
+    /// It does not.
+    MayChange,
+}
+
+/// What all attempts of one subtask may use of models together. What is left out has no limit.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SubtaskBudget {
+    /// US dollars.
+    pub usd: Option<At<f64>>,
+    /// Model tokens.
+    pub tokens: Option<At<u64>>,
 }
 
 /// How far a subtask's processes are kept in.
@@ -428,6 +461,10 @@ pub struct PolicyTable {
     pub max_file: Option<Size>,
     /// Largest number of files in a patch; 2000 when left out.
     pub max_files: Option<At<u32>>,
+    /// Lines a patch may add and remove together before a person is asked; any number when left out.
+    pub diff_lines_max: Option<At<u64>>,
+    /// Files a patch may change before a person is asked; any number when left out.
+    pub diff_files_max: Option<At<u32>>,
     /// Captured output of a command; "1MB" when left out.
     pub max_output: Option<Size>,
     /// Tokens of the context handed to an agent; 8000 when left out.
@@ -435,4 +472,29 @@ pub struct PolicyTable {
     /// Which providers some paths may be sent to; any where nothing is said.
     #[serde(default)]
     pub model: Vec<At<ModelRuleTable>>,
+    /// Which commands an agent may run; the longest prefix decides.
+    #[serde(default)]
+    pub command: Vec<At<CommandRuleTable>>,
+}
+
+/// What becomes of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CommandDecision {
+    /// It runs.
+    Allow,
+    /// A person is asked.
+    Ask,
+    /// It does not run.
+    Deny,
+}
+
+/// What becomes of commands that begin so.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CommandRuleTable {
+    /// The program and its first arguments, e.g. ["git", "push"].
+    pub prefix: At<StringList>,
+    /// "allow", "ask" (a person decides) or "deny".
+    pub decide: At<CommandDecision>,
 }

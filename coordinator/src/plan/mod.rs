@@ -29,3 +29,4 @@ mod tests;
 
 pub use expand::{ExpandOptions, digest, expand};
 pub use render::{PlanView, Totals};
+pub use settings::next_time;

@@ -7,7 +7,7 @@ use longhaul_proto::{Failure, FailureClass};
 use crate::config::Held;
 use crate::execution::Execution;
 use crate::failure::{failure, infrastructure};
-use crate::gateway::{Api, Gateway, GatewayConfig, Provider, RateShare};
+use crate::gateway::{Allowance, Api, Gateway, GatewayConfig, Provider, RateShare};
 
 /// Who asks models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,13 +18,23 @@ pub enum Who {
     Program,
 }
 
-/// Opens the gateway to a provider for models that match these globs; it ends when it is dropped.
+/// What is asked of a provider, by whom.
+pub struct Asks<'a> {
+    /// Globs of the models' names.
+    pub models: Vec<String>,
+    /// What they cost.
+    pub prices: &'a [longhaul_proto::Price],
+    /// How much may be used.
+    pub allowance: Allowance,
+    /// Who asks.
+    pub who: Who,
+}
+
+/// Opens the gateway to a provider; it ends when it is dropped.
 pub async fn gateway(
     provider: &longhaul_proto::Provider,
-    models: Vec<String>,
-    prices: &[longhaul_proto::Price],
+    asks: Asks<'_>,
     execution: &Execution,
-    who: Who,
 ) -> Result<Gateway, Box<Failure>> {
     let broken = |error: &dyn std::fmt::Display| Box::new(infrastructure(error.to_string()));
     let apis = [Api::OpenaiResponses, Api::OpenaiChat, Api::AnthropicMessages, Api::Gemini];
@@ -42,12 +52,13 @@ pub async fn gateway(
         api,
         url: provider.url.clone(),
         key,
-        models,
+        models: asks.models,
         rates: execution.rates().of(&provider.url, &provider.key_env, share),
     }]);
     config.secrets = execution.secrets();
-    config.prices = Prices::new(prices.iter().map(price)).map_err(|error| broken(&error))?;
-    match who {
+    config.prices = Prices::new(asks.prices.iter().map(price)).map_err(|error| broken(&error))?;
+    config.allowance = asks.allowance;
+    match asks.who {
         Who::Worker => Gateway::start(config).await.map_err(|error| broken(&error)),
         Who::Program => {
             let listener = execution.boundary.gateway().await.map_err(|error| broken(&error))?.0;

@@ -17,6 +17,7 @@ use crate::agent::talk::{AgentEvent, ToolKind, Totals, TurnEnd, Used, Witness};
 use crate::commit::{Snapshot, StageError, snapshot_aside};
 use crate::execution::{cancelled, limit_of};
 use crate::failure::{failure, infrastructure};
+use crate::gateway;
 use crate::session::Told;
 use crate::wip::{Saver, copy_index};
 use crate::workspace::WorkspaceError;
@@ -42,7 +43,7 @@ impl Attempt {
         policy::may_be_sent(&self.execution, &self.work, provider)?;
         let profile = profile(model)?;
         self.restore_session(before).await.map_err(|error| Box::new(Failure::from(error)))?;
-        let reach = Reach::open(model, &profile, &self.execution).await?;
+        let reach = Reach::open(model, &profile, self.allowance()?, &self.execution).await?;
         let mut setup = self.setup(model, profile, before).await?;
         let mut session = SessionFile::new(&Saver::session_dir(&self.execution.slot), &model.model);
         let history = session.read().map(|(history, facts)| {
@@ -88,12 +89,16 @@ impl Attempt {
         };
         let Workshop { mut toolbox, mut witness, mut totals, .. } = workshop;
         toolbox.close().await;
+        let ending = match reach.gateway.ended().borrow().clone() {
+            Some(outcome) if !matches!(ending, Ending::Done(_)) => ended_by(outcome),
+            _ => ending,
+        };
         meter(&mut witness, &mut totals, conversation.used());
         witness.tell(&AgentEvent::TurnEnded { end: turn_end(&ending) });
         record::keep(&self.execution, &agent.name, log, witness, reach.gateway.calls()).await;
-        let used = reach.gateway.stop().await;
-        self.used(used.tokens.total(), used.usd_micros);
-        if self.execution.leave.is_cancelled() && !matches!(ending, Ending::Done(_)) {
+        self.book(reach.gateway.stop().await);
+        let goes_on = self.execution.leave.is_cancelled() || matches!(ending, Ending::Limit { .. });
+        if goes_on && !matches!(ending, Ending::Done(_)) {
             self.saver.last(self.rung).await;
         }
         Ok(told(&agent.name, ending))
@@ -167,6 +172,8 @@ fn turn_end(ending: &Ending) -> TurnEnd {
         Ending::Turns(_) => TurnEnd::Limit { what: "turns".to_owned() },
         Ending::Tokens(_) => TurnEnd::Limit { what: "tokens".to_owned() },
         Ending::Time(_) => TurnEnd::Limit { what: "time".to_owned() },
+        Ending::Budget(_) => TurnEnd::Limit { what: "budget".to_owned() },
+        Ending::Limit { .. } => TurnEnd::Limit { what: "provider".to_owned() },
         Ending::Stuck(_) | Ending::Unanswered(_) | Ending::Broken(_) => TurnEnd::Failed { message: ending.words() },
     }
 }
@@ -198,6 +205,13 @@ fn meter(witness: &mut Witness, totals: &mut Totals, all: Tokens) {
     }
 }
 
+fn ended_by(outcome: gateway::Outcome) -> Ending {
+    match outcome {
+        gateway::Outcome::BudgetUsedUp { what } => Ending::Budget(what),
+        gateway::Outcome::ProviderLimit { provider, until_ms } => Ending::Limit { provider, until_ms },
+    }
+}
+
 /// What an ending means for the attempt: what a provider or the machine did is not the agent's.
 fn told(name: &str, ending: Ending) -> Told {
     match ending {
@@ -205,8 +219,14 @@ fn told(name: &str, ending: Ending) -> Told {
         Ending::Broken(failure) => told_of(Err(failure)),
         Ending::Unanswered(CallError::Cancelled) => Told::Broken(cancelled()),
         Ending::Unanswered(error) if matches!(error.remedy(), Remedy::Again(_)) => {
-            Told::Broken(Box::new(infrastructure(error.to_string())))
+            Told::Broken(Box::new(failure(FailureClass::Provider, error.to_string())))
         }
+        Ending::Limit { ref provider, until_ms } => Told::Broken(Box::new(Failure {
+            provider: provider.clone(),
+            until_ms,
+            agent: name.to_owned(),
+            ..failure(FailureClass::ProviderLimit, ending.words())
+        })),
         other => refused(FailureClass::Agent, format!("{name}: {}", other.words())),
     }
 }
@@ -333,5 +353,26 @@ fn report(told: Told) -> Result<Option<String>, Box<Failure>> {
             let words = "The work is not done yet. A check of the task fails:";
             Ok(Some(format!("{words}\n{}\n\n{}", failure.message, failure.detail)))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_provider_does_is_not_the_agents_fault_and_a_used_up_budget_is_its_end() {
+        let class = |ending: Ending| match told("coder", ending) {
+            Told::Broken(failure) => (true, failure),
+            Told::Refused(failure) => (false, failure),
+            Told::Done => panic!("done"),
+        };
+        let (ends, failure) = class(Ending::Limit { provider: "p".into(), until_ms: 7 });
+        assert_eq!((ends, failure.class()), (true, FailureClass::ProviderLimit));
+        assert_eq!((failure.provider.as_str(), failure.agent.as_str(), failure.until_ms), ("p", "coder", 7));
+        let (ends, failure) = class(Ending::Unanswered(CallError::Silent(Duration::from_secs(1))));
+        assert_eq!((ends, failure.class()), (true, FailureClass::Provider));
+        let (ends, failure) = class(Ending::Budget("more".into()));
+        assert_eq!((ends, failure.class()), (false, FailureClass::Agent), "the next rung may need none");
     }
 }

@@ -67,13 +67,10 @@ impl Attempt {
             }
         };
         drop(running);
-        let metered = match gateway {
-            Some(gateway) => Some(gateway.stop().await),
-            None => None,
-        };
-        let observed = result.as_ref().map(|end| end.used.total()).unwrap_or_default();
-        let (tokens, usd_micros) = metered.map_or((observed, 0), |used| (used.tokens.total(), used.usd_micros));
-        self.used(tokens, usd_micros);
+        match gateway {
+            Some(gateway) => self.book(gateway.stop().await),
+            None => self.observe(result.as_ref().map(|end| end.used).unwrap_or_default()),
+        }
         if execution.leave.is_cancelled() {
             self.saver.last(self.rung).await;
         }
@@ -103,7 +100,7 @@ impl Attempt {
             words: execution.reporter.listen(),
             cancel: stop.clone(),
             idle: checking::idle_timeout(&self.work),
-            policy: Policy::new(&session.may, None),
+            policy: session.policy.clone(),
             mcp: session.mcp.clone(),
         };
         let program = Program {

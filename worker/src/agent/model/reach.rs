@@ -6,10 +6,10 @@ use longhaul_proto::{Failure, FailureClass, ModelAgent};
 use super::client::{Client, Endpoint, Patience};
 use super::profile::Profile;
 use super::wire::Api;
-use crate::agent::metered::{self, Who};
+use crate::agent::metered::{self, Asks, Who};
 use crate::execution::Execution;
 use crate::failure::{failure, infrastructure};
-use crate::gateway::Gateway;
+use crate::gateway::{Allowance, Gateway};
 
 /// A way to a model; it ends when it is dropped.
 pub struct Reach {
@@ -20,16 +20,21 @@ pub struct Reach {
 }
 
 impl Reach {
-    /// Opens it.
-    pub async fn open(agent: &ModelAgent, profile: &Profile, execution: &Execution) -> Result<Self, Box<Failure>> {
+    /// Opens it, for as much as may be used.
+    pub async fn open(
+        agent: &ModelAgent,
+        profile: &Profile,
+        allowance: Allowance,
+        execution: &Execution,
+    ) -> Result<Self, Box<Failure>> {
         let provider = agent.provider.clone().unwrap_or_default();
         let Some(api) = Api::named(&provider.api) else {
             let message =
                 format!("the provider {} speaks {:?}, which is none of the loop's", provider.name, provider.api);
             return Err(Box::new(failure(FailureClass::Agent, message)));
         };
-        let gateway =
-            metered::gateway(&provider, vec![literal(&agent.model)], &agent.prices, execution, Who::Worker).await?;
+        let asks = Asks { models: vec![literal(&agent.model)], prices: &agent.prices, allowance, who: Who::Worker };
+        let gateway = metered::gateway(&provider, asks, execution).await?;
         let endpoint = Endpoint {
             api,
             url: format!("{}/v1", gateway.base_url()),

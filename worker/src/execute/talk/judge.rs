@@ -4,7 +4,7 @@ use longhaul_proto::{Failure, FailureClass};
 
 use super::both::Ended;
 use crate::agent::talk::{TalkError, failure_of_end, failure_of_error};
-use crate::failure::{failure, infrastructure, of_run, with_detail};
+use crate::failure::{failure, of_run, with_detail};
 use crate::gateway::Outcome;
 use crate::process::ProcessEnd;
 
@@ -12,8 +12,9 @@ use crate::process::ProcessEnd;
 pub(super) fn judge(agent: &str, end: &Ended, limit: Option<Outcome>) -> Result<(), Box<Failure>> {
     match limit {
         Some(Outcome::ProviderLimit { provider, until_ms }) => {
-            let message = format!("a limit of the provider {provider} lasts until {until_ms} ms since the epoch");
-            return Err(Box::new(infrastructure(message)));
+            let message = format!("the provider {provider} is at its limit");
+            let class = FailureClass::ProviderLimit;
+            return Err(Box::new(Failure { provider, until_ms, agent: agent.to_owned(), ..failure(class, message) }));
         }
         Some(Outcome::BudgetUsedUp { what }) => {
             let message = format!("the budget of the attempt is used up: {what}");
@@ -55,7 +56,13 @@ mod tests {
         let limit = Some(Outcome::ProviderLimit { provider: "main".into(), until_ms: 7 });
         let budget = Some(Outcome::BudgetUsedUp { what: "tokens".into() });
         for (said, end, limit, class, words) in [
-            (Err(TalkError::Cancelled), ProcessEnd::Cancelled, limit, FailureClass::Infrastructure, "until 7 ms"),
+            (
+                Err(TalkError::Cancelled),
+                ProcessEnd::Cancelled,
+                limit,
+                FailureClass::ProviderLimit,
+                "main is at its limit",
+            ),
             (Err(TalkError::Cancelled), ProcessEnd::Cancelled, budget, FailureClass::Agent, "used up: tokens"),
             (Err(TalkError::Cancelled), ProcessEnd::Cancelled, None, FailureClass::Cancelled, "cancelled"),
             (Err(TalkError::Ended), ProcessEnd::Exited(7), None, FailureClass::Agent, "7"),

@@ -4,8 +4,10 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use longhaul_common::command::{CommandPolicy, Decision, Verdict};
 use longhaul_proto::{Agent, AgentProgram, Failure, FailureClass, Permissions, agent};
 
 use super::both::Kind;
@@ -13,11 +15,11 @@ use crate::agent::acp::Acp;
 use crate::agent::briefing::Briefing;
 use crate::agent::codex::Codex;
 use crate::agent::command;
-use crate::agent::metered::{self, Who};
+use crate::agent::metered::{self, Asks, Who};
 use crate::agent::programs::{Models, Program as Known};
-use crate::agent::talk::{Kept, McpServer, Policy, restore};
-use crate::execute::{Attempt, policy};
-use crate::execution::limit_of;
+use crate::agent::talk::{Answer, CommandRules, Kept, McpServer, Policy, restore};
+use crate::execute::{Attempt, policy as sending};
+use crate::execution::{Execution, limit_of};
 use crate::failure::failure;
 use crate::gateway::Gateway;
 use crate::process::talk::find;
@@ -38,7 +40,7 @@ pub(super) struct Session {
     pub briefing: Briefing,
     /// What of the user's home holds its login, where that is what it uses.
     pub logins: Vec<PathBuf>,
-    pub may: Permissions,
+    pub policy: Policy,
     pub mcp: Vec<McpServer>,
     pub model: String,
     pub timeout: Option<Duration>,
@@ -61,14 +63,32 @@ fn client_of(kind: &agent::Kind) -> Option<(AgentProgram, Known, &str, Kind)> {
     }
 }
 
+/// The job's rules about commands, if it has any; what none is about is as the permissions say. Nobody can
+/// be asked while a program waits, so what is to be asked is not done.
+fn command_rules(execution: &Execution, may: &Permissions) -> Option<CommandRules> {
+    let rules = &execution.assignment.policy.as_ref()?.commands;
+    let otherwise = if may.execute == "allow" { Decision::Allow } else { Decision::Deny };
+    let policy = (!rules.is_empty()).then(|| CommandPolicy::new(rules, otherwise))?;
+    Some(Arc::new(move |line: &str| {
+        let Verdict { decision, because } = policy.shell(line);
+        Some(match decision {
+            Decision::Allow => (Answer::Allow, because),
+            Decision::Deny => (Answer::Reject, because),
+            Decision::Ask => {
+                (Answer::Reject, format!("{because}; it needs a person's yes, and nobody can be asked now"))
+            }
+        })
+    }))
+}
+
 /// In a boundary in which no other can be drawn, Codex runs with its own off: ours holds instead. Behind
 /// its adapter it then asks for nothing, so that there is nobody to refuse.
-fn without_own_sandbox(known: Known, kind: Kind, may: &Permissions) -> Result<Kind, Box<Failure>> {
+fn without_own_sandbox(known: Known, kind: Kind, policy: &Policy) -> Result<Kind, Box<Failure>> {
     match kind {
         Kind::Codex(codex) => Ok(Kind::Codex(Codex { sandbox: "danger-full-access".to_owned(), ..codex })),
-        _ if known == Known::CodexAcp && !Policy::new(may, None).allows_work() => Err(setup(
+        _ if known == Known::CodexAcp && !policy.allows_work() => Err(setup(
             "codex-acp asks for no permission without a sandbox of its own, which does not work within the worker's; \
-             use kind = \"codex\", or allow edits and commands"
+             use kind = \"codex\", or allow edits and commands and leave [[policy.command]] out"
                 .to_owned(),
         )),
         other => Ok(other),
@@ -91,9 +111,10 @@ impl Attempt {
         };
         let nests = self.execution.boundary.nests();
         let may = program.permissions.clone().unwrap_or_default();
-        let kind = if nests { kind } else { without_own_sandbox(known, kind, &may)? };
+        let policy = Policy::new(&may, command_rules(&self.execution, &may));
+        let kind = if nests { kind } else { without_own_sandbox(known, kind, &policy)? };
         let provider = program.provider.as_ref();
-        policy::may_be_sent(&self.execution, &self.work, provider.map(|provider| provider.name.as_str()))?;
+        sending::may_be_sent(&self.execution, &self.work, provider.map(|provider| provider.name.as_str()))?;
         let values = command::placeholders(&self.execution.assignment, &self.work.files, &self.execution.slot.ws());
         let argv = program.run.as_ref().and_then(|run| argv_of(run, &values));
         let argv = argv.unwrap_or_else(|| known.command(&program.model));
@@ -102,8 +123,13 @@ impl Attempt {
         let mut env = BTreeMap::new();
         let (mut home, mut gateway) = (None, None);
         if let Some(provider) = provider {
-            let open = metered::gateway(provider, vec!["*".to_owned()], &program.prices, &self.execution, Who::Program)
-                .await?;
+            let asks = Asks {
+                models: vec!["*".to_owned()],
+                prices: &program.prices,
+                allowance: self.allowance()?,
+                who: Who::Program,
+            };
+            let open = metered::gateway(provider, asks, &self.execution).await?;
             let models = Models {
                 url: open.base_url(),
                 key: open.key().to_owned(),
@@ -128,7 +154,7 @@ impl Attempt {
             gateway,
             kept: kept.filter(|kept| known.moves() || kept.cwd == self.execution.slot.ws()),
             briefing: self.briefing(&program.skills, before).await?,
-            may,
+            policy,
             logins: if provider.is_none() {
                 known.logins(std::env::var_os("HOME").map(PathBuf::from))
             } else {
