@@ -117,6 +117,7 @@ async fn hosted(folder: &Path, machine: &Machine, setting: &str, tried: &[&str])
         cwd: place.ws.clone(),
         env: kept.iter().filter_map(|name| Some(((*name).into(), std::env::var_os(name)?))).collect(),
         stdin: None,
+        stdout: None,
         timeout: Some(TRY_MAX),
         idle_timeout: None,
         secrets: Secrets::default(),

@@ -15,7 +15,7 @@ use self::both::{Ended, Talking};
 use self::judge::judge;
 use self::prepare::Session;
 use super::{Attempt, checking, record, told_of};
-use crate::agent::talk::{Kept, OnProgress, Policy, Progress, Setting, keep, prompt};
+use crate::agent::talk::{Kept, OnProgress, Progress, Setting, keep, prompt};
 use crate::execution::Program;
 use crate::gateway::{Calls, Gateway};
 use crate::process::Purpose;
