@@ -68,7 +68,7 @@ async fn every_fault_is_a_clear_failure_with_its_trace() {
             ("utf8", FailureClass::Agent, "not UTF-8"),
             ("cut", FailureClass::Agent, "broken message"),
             ("silent", FailureClass::Agent, "without a sign of life"),
-            ("key", FailureClass::Setup, "refused the key"),
+            ("key", FailureClass::Agent, "refused the key"),
         ] {
             let failure = world.failure(vec![talker(protocol, scenario, "allow")]).await;
             assert_eq!(failure.class(), class, "{protocol} {scenario}: {}", failure.message);

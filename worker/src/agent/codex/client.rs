@@ -159,7 +159,11 @@ impl Client<'_> {
         }
         self.witness.tell(&AgentEvent::Told { text, steers });
         (self.turn, self.ended) = (None, None);
-        let started = self.call("turn/start", params, ANSWER_MAX).await?;
+        let limit = setting.idle.map_or(ANSWER_MAX, |idle| idle.min(ANSWER_MAX));
+        let started = self.call("turn/start", params, limit).await.map_err(|error| match error {
+            TalkError::NoAnswer { limit, .. } if setting.idle == Some(limit) => TalkError::Silent(limit),
+            other => other,
+        })?;
         if self.ended.is_none() {
             self.turn = started["turn"]["id"].as_str().map(str::to_owned);
         }

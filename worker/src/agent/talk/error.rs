@@ -69,16 +69,17 @@ const MODEL: &[&str] =
     &["model_not_found", "model not found", "unknown model", "does not exist or you do not have access"];
 const LIMIT: &[&str] = &["429", "rate limit", "usage limit", "quota", "too many requests"];
 
-/// The failure that words of a program stand for.
+/// The failure that words of a program stand for. A key or a model that its provider refuses is the
+/// rung's: the next one may have another.
 fn of_words(agent: &str, message: &str) -> Failure {
     let low = message.to_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| low.contains(word));
     if says(LIMIT) {
         infrastructure(format!("a limit of the provider stopped the agent {agent}: {message}"))
     } else if says(KEY) {
-        failure(FailureClass::Setup, format!("the provider refused the key of the agent {agent}: {message}"))
+        failure(FailureClass::Agent, format!("the provider refused the key of the agent {agent}: {message}"))
     } else if says(MODEL) {
-        failure(FailureClass::Setup, format!("the provider does not know the model of the agent {agent}: {message}"))
+        failure(FailureClass::Agent, format!("the provider does not know the model of the agent {agent}: {message}"))
     } else {
         failure(FailureClass::Agent, format!("the agent {agent} failed: {message}"))
     }
@@ -112,15 +113,20 @@ mod tests {
 
     #[test]
     fn words_of_providers_have_classes() {
-        for (message, class) in [
-            ("unexpected status 401 Unauthorized: mock 401", FailureClass::Setup),
-            ("API key not valid. Please pass a valid API key.", FailureClass::Setup),
-            ("The model `gpt-x` does not exist or you do not have access to it.", FailureClass::Setup),
-            ("exceeded retry limit, last status: 429 Too Many Requests", FailureClass::Infrastructure),
-            ("stream disconnected before completion", FailureClass::Agent),
+        for (message, class, words) in [
+            ("unexpected status 401 Unauthorized: mock 401", FailureClass::Agent, "refused the key"),
+            ("API key not valid. Please pass a valid API key.", FailureClass::Agent, "refused the key"),
+            (
+                "The model `gpt-x` does not exist or you do not have access to it.",
+                FailureClass::Agent,
+                "know the model",
+            ),
+            ("exceeded retry limit, last status: 429 Too Many Requests", FailureClass::Infrastructure, "a limit"),
+            ("stream disconnected before completion", FailureClass::Agent, "failed: stream"),
         ] {
             let end = TurnEnd::Failed { message: message.to_owned() };
-            assert_eq!(failure_of_end("a", &end).expect("a failure").class(), class, "{message}");
+            let failure = failure_of_end("a", &end).expect("a failure");
+            assert!(failure.class() == class && failure.message.contains(words), "{failure:?}");
         }
         assert_eq!(failure_of_end("a", &TurnEnd::Done), None);
     }
