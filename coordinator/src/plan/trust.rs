@@ -16,7 +16,7 @@ pub(super) fn trusted(file: &JobFile, base: &Base, problems: &mut Vec<Problem>) 
             report(message, format!("remove it; what is hidden unless trusted is {}", PROGRAM_SETTINGS.join(", ")));
             continue;
         }
-        let found = match base.store.entry(base.tree, path) {
+        let found = match base.store.object_at(base.tree, path) {
             Ok(found) => found,
             Err(error) => {
                 report(error.to_string(), "look at the repository with `git fsck`".to_owned());
@@ -25,9 +25,9 @@ pub(super) fn trusted(file: &JobFile, base: &Base, problems: &mut Vec<Problem>) 
         };
         match found {
             None => report(format!("there is no {path} in {}", base.base_name), "remove it".to_owned()),
-            Some(entry) if entry.oid.to_string() == named.value => trusted.push(path.clone()),
-            Some(entry) => {
-                let message = format!("{path} is not what the job trusts: it is {}", entry.oid);
+            Some(oid) if oid.to_string() == named.value => trusted.push(path.clone()),
+            Some(oid) => {
+                let message = format!("{path} is not what the job trusts: it is {oid}");
                 report(message, format!("read it (`git show {}:{path}`), and name what it is now", base.base_name));
             }
         }
