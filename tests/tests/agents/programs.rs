@@ -52,6 +52,27 @@ const OPENCODE: Coder<'_> = Coder {
     api: ("openai-chat", "v1"),
 };
 
+const CODEX_ACP: Coder<'_> = Coder {
+    install: "codex-acp",
+    table: "kind = \"acp\"\nprogram = \"codex-acp\"\nmodel = \"gpt-5.5\"\n",
+    args: &[],
+    api: ("openai-responses", "v1"),
+};
+
+const CLAUDE: Coder<'_> = Coder {
+    install: "claude-agent-acp",
+    table: "kind = \"acp\"\nprogram = \"claude-agent-acp\"\nmodel = \"claude-sonnet-4-5\"\n",
+    args: &[],
+    api: ("anthropic-messages", "v1"),
+};
+
+const GEMINI: Coder<'_> = Coder {
+    install: "gemini",
+    table: "kind = \"acp\"\nprogram = \"gemini\"\nmodel = \"gemini-2.5-flash\"\n",
+    args: &["--acp", "-m", "gemini-2.5-flash"],
+    api: ("gemini", "v1beta"),
+};
+
 impl Rig {
     /// `None`, with the reason printed, where there can be none.
     fn new(coder: &Coder<'_>, script: &str) -> Option<Self> {
@@ -152,12 +173,13 @@ fn codex_lands_a_change_that_it_could_not_commit_itself() {
     assert!(asked >= 2 && told >= 1_000, "{told} tokens in {asked} requests");
 }
 
-#[test]
-fn a_thread_of_codex_goes_on_after_its_worker_was_killed() {
-    let script = r#"{"turns":[
-        [{"tool":"exec_command","args":{"cmd":"echo one > one.txt"}},{"tool":"exec_command","args":{"cmd":"sleep 600","yield_time_ms":600000}}],
-        [{"tool":"exec_command","args":{"cmd":"cat one.txt > two.txt"}},{"text":"done"}]]}"#;
-    let Some(rig) = Rig::new(&CODEX, script) else { return };
+/// Kills `longhaul` while the program works, and sees another one go on with its session; `tool` is
+/// the program's call that runs a command.
+#[track_caller]
+fn goes_on_after_a_kill(coder: &Coder<'_>, tool: impl Fn(&str) -> String) {
+    let (make, wait, copy) = (tool("echo one > one.txt"), tool("sleep 600"), tool("cat one.txt > two.txt"));
+    let script = format!(r#"{{"turns":[[{make},{wait}],[{copy},{{"text":"done"}}]]}}"#);
+    let Some(rig) = Rig::new(coder, &script) else { return };
     let mut first = rig.command(&["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
     let began = Instant::now();
     while !rig.saved() {
@@ -174,6 +196,34 @@ fn a_thread_of_codex_goes_on_after_its_worker_was_killed() {
     assert_eq!((rig.landed("one.txt"), rig.landed("two.txt")), ("one".to_owned(), "one".to_owned()));
     let events = rig.events();
     assert!(of(&events, "session").iter().any(|session| session["resumed"] == true), "{events:?}");
+}
+
+fn codex_call(command: &str) -> String {
+    format!(r#"{{"tool":"exec_command","args":{{"cmd":"{command}","yield_time_ms":600000}}}}"#)
+}
+
+#[test]
+fn a_thread_of_codex_goes_on_after_its_worker_was_killed() {
+    goes_on_after_a_kill(&CODEX, codex_call);
+}
+
+#[test]
+fn a_session_of_codex_acp_is_loaded_after_its_worker_was_killed() {
+    goes_on_after_a_kill(&CODEX_ACP, codex_call);
+}
+
+#[test]
+fn a_session_of_claude_code_is_loaded_after_its_worker_was_killed() {
+    goes_on_after_a_kill(&CLAUDE, |command| {
+        format!(r#"{{"tool":"Bash","args":{{"command":"{command}","timeout":600000,"description":"do it"}}}}"#)
+    });
+}
+
+#[test]
+fn a_session_of_gemini_is_loaded_after_its_worker_was_killed() {
+    goes_on_after_a_kill(&GEMINI, |command| {
+        format!(r#"{{"tool":"run_shell_command","args":{{"command":"{command}","description":"do it"}}}}"#)
+    });
 }
 
 #[test]
@@ -225,14 +275,8 @@ fn what_a_provider_refuses_is_named() {
 
 #[test]
 fn codex_behind_its_adapter_lands_a_change() {
-    let coder = Coder {
-        install: "codex-acp",
-        table: "kind = \"acp\"\nprogram = \"codex-acp\"\nmodel = \"gpt-5.5\"\n",
-        args: &[],
-        api: ("openai-responses", "v1"),
-    };
     let script = r#"{"turns":[[{"tool":"exec_command","args":{"cmd":"echo one > one.txt"}},{"text":"done"}]]}"#;
-    let Some(rig) = Rig::new(&coder, script) else { return };
+    let Some(rig) = Rig::new(&CODEX_ACP, script) else { return };
     rig.run();
     assert_eq!(rig.landed("one.txt"), "one");
     is_whole(&rig.events());
@@ -240,15 +284,9 @@ fn codex_behind_its_adapter_lands_a_change() {
 
 #[test]
 fn claude_code_behind_its_adapter_lands_a_change() {
-    let coder = Coder {
-        install: "claude-agent-acp",
-        table: "kind = \"acp\"\nprogram = \"claude-agent-acp\"\nmodel = \"claude-sonnet-4-5\"\n",
-        args: &[],
-        api: ("anthropic-messages", "v1"),
-    };
     let script = r#"{"turns":[[
         {"tool":"Bash","args":{"command":"echo one > one.txt","description":"make it"}},{"text":"done"}]]}"#;
-    let Some(rig) = Rig::new(&coder, script) else { return };
+    let Some(rig) = Rig::new(&CLAUDE, script) else { return };
     rig.run();
     assert_eq!(rig.landed("one.txt"), "one");
     is_whole(&rig.events());
@@ -256,15 +294,9 @@ fn claude_code_behind_its_adapter_lands_a_change() {
 
 #[test]
 fn gemini_lands_a_change() {
-    let coder = Coder {
-        install: "gemini",
-        table: "kind = \"acp\"\nprogram = \"gemini\"\nmodel = \"gemini-2.5-flash\"\n",
-        args: &["--acp", "-m", "gemini-2.5-flash"],
-        api: ("gemini", "v1beta"),
-    };
     let script = r#"{"turns":[[
         {"tool":"run_shell_command","args":{"command":"echo one > one.txt","description":"make it"}},{"text":"done"}]]}"#;
-    let Some(rig) = Rig::new(&coder, script) else { return };
+    let Some(rig) = Rig::new(&GEMINI, script) else { return };
     rig.run();
     assert_eq!(rig.landed("one.txt"), "one");
     is_whole(&rig.events());

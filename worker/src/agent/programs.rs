@@ -78,10 +78,10 @@ impl Program {
         argv
     }
 
-    /// Whether a session of it goes on in another folder. opencode loads one there, and then waits for
-    /// ever for answers to its questions (1.18.33).
+    /// Whether a session of it goes on in another folder. Claude Code and Gemini file theirs by the
+    /// folder; opencode loads one, and then waits for ever for answers to its questions (1.18.33).
     pub fn moves(self) -> bool {
-        self != Self::Opencode
+        matches!(self, Self::Codex | Self::CodexAcp)
     }
 
     /// Where in its home its sessions are.
@@ -89,7 +89,7 @@ impl Program {
         match self {
             Self::Codex | Self::CodexAcp => &[".codex/sessions"],
             Self::ClaudeAgentAcp => &[".claude/projects"],
-            Self::Gemini => &[".gemini/tmp"],
+            Self::Gemini => &[".gemini/tmp", ".gemini/projects.json"],
             Self::Opencode => &[
                 ".local/share/opencode/storage",
                 ".local/share/opencode/opencode.db",

@@ -94,7 +94,7 @@ impl Attempt {
         let task = self.work.task.clone().unwrap_or_default();
         let setting = Setting {
             cwd: slot.ws(),
-            prompt: prompt(&session.briefing, &task, session.kept.is_some()),
+            prompt: prompt(&session.briefing, &task, session.continues),
             model: session.model.clone(),
             resume: session.kept.as_ref().map(|kept| kept.id.clone()),
             words: execution.reporter.listen(),

@@ -4,16 +4,16 @@ use longhaul_proto::{CommandLine, Task};
 
 use crate::agent::briefing::Briefing;
 
-/// The prompt of an attempt; `resumes` says that the program goes on with a session of its own.
-pub fn prompt(briefing: &Briefing, task: &Task, resumes: bool) -> String {
+/// The prompt of an attempt; `continues` says that it goes on from work in progress.
+pub fn prompt(briefing: &Briefing, task: &Task, continues: bool) -> String {
     let mut text = format!("{}{}", briefing.shared, briefing.own);
     if !task.check.is_empty() {
         let checks: String = task.check.iter().map(|check| format!("- {}\n", shown(check))).collect();
         text.push_str(&format!("# Your work is checked with\n\n{checks}\n"));
     }
     text.push_str(CLOSING);
-    if resumes {
-        text.push_str(RESUMES);
+    if continues {
+        text.push_str(CONTINUES);
     }
     text
 }
@@ -28,8 +28,8 @@ Nobody can answer questions; decide yourself and say in your last words what you
 When the work is done, stop.
 ";
 
-const RESUMES: &str = "
-You were interrupted while you worked on this, and go on in a folder that holds what was done so far. \
+const CONTINUES: &str = "
+Work on this was interrupted before, and you go on in a folder that holds what was done so far. \
 Look at its state before you change it.
 ";
 

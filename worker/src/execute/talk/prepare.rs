@@ -37,6 +37,8 @@ pub(super) struct Session {
     pub home: Option<PathBuf>,
     pub gateway: Option<Gateway>,
     pub kept: Option<Kept>,
+    /// Whether it goes on from work in progress, with its session or without.
+    pub continues: bool,
     pub briefing: Briefing,
     /// What of the user's home holds its login, where that is what it uses.
     pub logins: Vec<PathBuf>,
@@ -144,7 +146,9 @@ impl Attempt {
             (home, gateway) = (Some(own), Some(open));
         }
         env.extend(program.env.iter().map(|(key, value)| (key.into(), value.into())));
-        let kept = self.session_before(home.clone(), before).await.map_err(|error| Box::new(Failure::from(error)))?;
+        let broken = |error| Box::new(Failure::from(error));
+        let continues = self.restore_session(before).await.map_err(broken)?.is_some();
+        let kept = if continues { self.session_before(home.clone()).await.map_err(broken)? } else { None };
         Ok(Session {
             known,
             kind,
@@ -153,6 +157,7 @@ impl Attempt {
             home,
             gateway,
             kept: kept.filter(|kept| known.moves() || kept.cwd == self.execution.slot.ws()),
+            continues,
             briefing: self.briefing(&program.skills, before).await?,
             policy,
             logins: if provider.is_none() {
@@ -223,13 +228,8 @@ impl Attempt {
     }
 
     /// Puts an earlier attempt's session into the home of this one.
-    async fn session_before(
-        &self,
-        home: Option<PathBuf>,
-        before: Option<&Failure>,
-    ) -> Result<Option<Kept>, WorkspaceError> {
-        let turn = self.restore_session(before).await?;
-        let (Some(home), Some(_)) = (home, turn) else { return Ok(None) };
+    async fn session_before(&self, home: Option<PathBuf>) -> Result<Option<Kept>, WorkspaceError> {
+        let Some(home) = home else { return Ok(None) };
         let put = move |slot: &Slot| restore(&Saver::session_dir(slot), &home);
         Ok(self.execution.blocking(put).await?.unwrap_or_else(|error| {
             tracing::warn!(%error, "the session of the earlier attempt is not gone on with");
