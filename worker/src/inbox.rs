@@ -244,6 +244,10 @@ impl Inbox {
                 tracing::info!(meant, "the coordinator asks for a drain");
                 if meant { self.begin_drain() } else { None }
             }
+            to_worker::Message::Askers(askers) => {
+                self.worker.config.rates.divide(askers.workers);
+                None
+            }
             to_worker::Message::Steer(steer) => {
                 let told = self.worker.config.live.tell(&key_of(&steer.job, steer.id)?, steer.text);
                 tracing::info!(job = steer.job, id = steer.id, ?told, "words for an agent");

@@ -1,5 +1,6 @@
 //! Jobs of one server: submitted, watched, steered and restarted over a real connection.
 
+mod askers;
 mod callers;
 mod trouble;
 mod world;
