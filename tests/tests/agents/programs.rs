@@ -178,7 +178,11 @@ fn codex_lands_a_change_that_it_could_not_commit_itself() {
 #[track_caller]
 fn goes_on_after_a_kill(coder: &Coder<'_>, tool: impl Fn(&str) -> String) {
     let (make, wait, copy) = (tool("echo one > one.txt"), tool("sleep 600"), tool("cat one.txt > two.txt"));
-    let script = format!(r#"{{"turns":[[{make},{wait}],[{copy},{{"text":"done"}}]]}}"#);
+    // By what it is told, and twice: how much of the first turn a killed program had written down is its own
+    // affair.
+    let script = format!(
+        r#"{{"steps":[{make},{wait}],"cases":[{{"when":"was interrupted before, and you go on","steps":[{copy},{copy},{{"text":"done"}}]}}]}}"#
+    );
     let Some(rig) = Rig::new(coder, &script) else { return };
     let mut first = rig.command(&["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
     let began = Instant::now();
