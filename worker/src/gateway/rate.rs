@@ -119,10 +119,7 @@ impl RateLimiter {
     /// What it may ask for in a minute.
     pub fn share(&self) -> RateShare {
         let buckets = self.buckets();
-        RateShare {
-            requests_per_minute: buckets.requests.per_minute,
-            tokens_per_minute: buckets.tokens.per_minute,
-        }
+        RateShare { requests_per_minute: buckets.requests.per_minute, tokens_per_minute: buckets.tokens.per_minute }
     }
 
     /// Waits for room for one call of so many tokens and takes it. `waits` is told each wait.

@@ -64,10 +64,7 @@ impl RateShare {
     /// One worker's part of it: at least one of each, for nothing would be no limit.
     fn part(self, workers: u32) -> Self {
         let part = |limit: u64| if limit == 0 { 0 } else { (limit / u64::from(workers.max(1))).max(1) };
-        Self {
-            requests_per_minute: part(self.requests_per_minute),
-            tokens_per_minute: part(self.tokens_per_minute),
-        }
+        Self { requests_per_minute: part(self.requests_per_minute), tokens_per_minute: part(self.tokens_per_minute) }
     }
 }
 
