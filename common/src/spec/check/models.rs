@@ -21,6 +21,7 @@ pub(super) fn check(file: &JobFile, check: &mut Check<'_>) {
     for agent in file.agent.values() {
         check_agent(agent, check);
     }
+    check_caps(file, check);
     for rule in &file.policy.model {
         check.globs(&rule.paths);
         for name in rule.providers.iter().filter(|name| !file.provider.contains_key(&name.value)) {
@@ -93,6 +94,28 @@ fn check_key(file: &JobFile, key: &At<String>, check: &mut Check<'_>) {
     for name in file.repo.iter().flat_map(|repo| repo.env.pass.iter()).filter(|name| name.value == key.value) {
         let message = format!("`{}` is a provider's key, and `pass` gives it to agents", key.value);
         check.report(name.span(), message, "remove it from `pass`");
+    }
+}
+
+/// A cap in dollars holds only for models whose price is known.
+fn check_caps(file: &JobFile, check: &mut Check<'_>) {
+    let of_tables = || file.tables().into_iter().filter_map(|table| table.work().budget).any(|own| own.usd.is_some());
+    if file.budget.usd.is_none() && !of_tables() {
+        return;
+    }
+    let known = |model: &str| {
+        let globs = file.price.keys().filter_map(|pattern| globset::Glob::new(pattern).ok());
+        file.price.contains_key(model) || globs.map(|glob| glob.compile_matcher()).any(|glob| glob.is_match(model))
+    };
+    for agent in file.agent.values().filter(|agent| agent.provider.is_some()) {
+        if let Some(model) = agent.model.as_ref().filter(|model| !model.trim().is_empty() && !known(model)) {
+            let message = format!("the budget is in dollars and the model `{}` has no price", model.value);
+            let help = format!(
+                "add [price.\"{}\"] with `input` and `output` in dollars per million tokens, and `as_of`, the day they were read",
+                model.value
+            );
+            check.report(model.span(), message, help);
+        }
     }
 }
 

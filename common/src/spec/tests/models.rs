@@ -92,3 +92,23 @@ fn agents_that_talk() {
     let file = parsed(&format!("{HEAD}{table}{TASK}")).expect("right");
     assert!(file.agent["a"].permissions.is_some());
 }
+
+#[test]
+fn a_cap_in_dollars_needs_prices() {
+    let tables = "[provider.a]\napi = 'openai-chat'\nurl = 'http://localhost/v1'\n\
+        [agent.m]\nkind = 'model'\nmodel = 'gpt-5.5'\nprovider = 'a'\n";
+    let budget = "[budget]\nusd = 5\n";
+    parsed(&format!("{HEAD}{tables}{TASK}")).expect("without a cap no price is needed");
+    check(
+        &format!("{HEAD}{tables}{TASK}{budget}"),
+        &[
+            "14:9: the budget is in dollars and the model `gpt-5.5` has no price (help: add [price.\"gpt-5.5\"] with `input` and `output` in dollars per million tokens, and `as_of`, the day they were read)",
+        ],
+    );
+    for name in ["gpt-5.5", "gpt-*", "*"] {
+        let price = format!("[price.'{name}']\ninput = 1.0\noutput = 2.0\nas_of = '2026-11-21'\n");
+        parsed(&format!("{HEAD}{tables}{price}{TASK}{budget}")).expect("a price is there");
+    }
+    parsed(&format!("{HEAD}{tables}{TASK}budget = {{ usd = 1.0 }}\n"))
+        .expect_err("the cap of one subtask needs it, too");
+}
