@@ -3,19 +3,20 @@
 
 mod both;
 mod judge;
+mod keeper;
 mod prepare;
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
 
 use longhaul_proto::{Agent, Failure, agent};
 use tokio_util::sync::CancellationToken;
 
 use self::both::{Ended, Talking};
 use self::judge::judge;
+use self::keeper::Keeper;
 use self::prepare::Session;
 use super::{Attempt, checking, record, told_of};
-use crate::agent::talk::{Kept, OnProgress, Progress, Setting, keep, prompt};
+use crate::agent::talk::{Kept, OnProgress, Setting, prompt};
 use crate::execution::Program;
 use crate::gateway::{Calls, Gateway};
 use crate::process::Purpose;
@@ -23,9 +24,6 @@ use crate::process::talk::Talk;
 use crate::session::Told;
 use crate::wip::Saver;
 use crate::workspace::{WorkspaceError, remove_tree};
-
-/// Shortest time between two savings of a program's session while a turn runs.
-const KEEP_EVERY: Duration = Duration::from_secs(2);
 
 impl Attempt {
     /// Has a program do the work.
@@ -89,7 +87,12 @@ impl Attempt {
         let talk = Talk::new(&slot.tmp())
             .map_err(|source| WorkspaceError::Io { action: "make a pipe in", path: slot.tmp(), source })
             .map_err(|error| Box::new(Failure::from(error)))?;
-        let (log, witness) = record::witness(&execution, &agent.name, self.keeper(&session))?;
+        let keeper = self.keeper(&session);
+        let on_progress: OnProgress = match &keeper {
+            Some(keeper) => keeper.on_progress(),
+            None => Box::new(|_, _, _| {}),
+        };
+        let (log, witness) = record::witness(&execution, &agent.name, on_progress)?;
         let mut witness = witness.watching(stop.clone());
         let task = self.work.task.clone().unwrap_or_default();
         let setting = Setting {
@@ -127,6 +130,7 @@ impl Attempt {
                 biased;
                 finished = both => finished,
                 () = self.saver.watch(self.rung) => return Err(crate::execution::cancelled()),
+                () = Keeper::keep_on(keeper) => return Err(crate::execution::cancelled()),
             }
         };
         let (used, stuck) = (witness.used(), witness.stuck());
@@ -135,28 +139,18 @@ impl Attempt {
         Ok(Ended { said, process, stopped, used, stuck })
     }
 
-    /// Keeps the program's session, at most so often, and says when a turn ended.
-    fn keeper(&self, session: &Session) -> OnProgress {
-        let Some(home) = session.home.clone() else { return Box::new(|_, _, _| {}) };
+    /// Who keeps the program's session; nobody where it has the user's home.
+    fn keeper(&self, session: &Session) -> Option<Arc<Keeper>> {
         let slot = &self.execution.slot;
-        let (folder, turn, cwd) = (Saver::session_dir(slot), Saver::turn_file(slot), slot.ws());
-        let (parts, secrets) = (session.known.sessions(), self.execution.secrets());
-        let before = session.kept.as_ref().map(Kept::used).unwrap_or_default();
-        let mut last: Option<Instant> = None;
-        Box::new(move |progress, id, used| {
-            let recent = last.is_some_and(|last| last.elapsed() < KEEP_EVERY);
-            if parts.is_empty() || id.is_empty() || (progress == Progress::Tool && recent) {
-                return;
-            }
-            last = Some(Instant::now());
-            let kept = Kept::new(id, &cwd, before.with(used));
-            if let Err(error) = keep(kept, &home, parts, &folder, &secrets) {
-                tracing::info!(%error, "a session is not kept; the next time it may");
-            } else if progress == Progress::Turn
-                && let Err(error) = std::fs::write(&turn, id)
-            {
-                tracing::info!(%error, "the end of a turn is not noted");
-            }
-        })
+        Some(Arc::new(Keeper {
+            home: session.home.clone()?,
+            parts: session.known.sessions(),
+            cwd: slot.ws(),
+            folder: Saver::session_dir(slot),
+            turn: Saver::turn_file(slot),
+            secrets: self.execution.secrets(),
+            before: session.kept.as_ref().map(Kept::used).unwrap_or_default(),
+            last: Mutex::default(),
+        }))
     }
 }
