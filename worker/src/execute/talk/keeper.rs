@@ -52,8 +52,11 @@ impl Keeper {
             last.used = used;
             last.at.is_some_and(|at| at.elapsed() < KEEP_EVERY)
         };
-        if (progress == Progress::Turn || !recent)
-            && self.keep()
+        if progress == Progress::Tool && recent {
+            return;
+        }
+        let kept = self.keep();
+        if kept
             && progress == Progress::Turn
             && let Err(error) = std::fs::write(&self.turn, id)
         {
