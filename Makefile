@@ -17,6 +17,8 @@ demo: ## Run a real migration, with a kill and a resume on purpose
 
 test: setup-nextest ## Every test
 	@deploy/nats/install.sh $(TOOLS) || echo "tests over NATS are left out"
+	@if command -v npm >/dev/null; then echo "tests install agent programs at pinned versions from npm into target/agents"; \
+	  else echo "npm is missing: tests of agent programs are left out"; fi
 	cargo nextest run --workspace --all-targets
 
 lint: setup-deny ## Format, clippy, licences and bans

@@ -5,6 +5,7 @@ pub mod fleet;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use longhaul_common::spec::TimeOfDay;
 
 pub use fleet::{
     AnswerArgs, ConfigArgs, ConfigVerb, ReleaseArgs, RoleName, ServeArgs, SteerArgs, TokenArgs, WorkerArgs,
@@ -82,6 +83,8 @@ pub enum Verb {
     Explain(SubtaskArgs),
     /// Let subtasks go on that wait for a yes.
     Approve(ApproveArgs),
+    /// Drop a result that waits for a yes, and try again.
+    Reject(RejectArgs),
     /// Hand out no new work; what runs is finished.
     Pause(PauseArgs),
     /// Close subtasks, or the whole job.
@@ -193,6 +196,9 @@ pub struct RunArgs {
     /// Subtasks at once; overrides budget.parallel.
     #[arg(long, value_name = "N")]
     pub parallel: Option<u32>,
+    /// Wind down by this time of day, e.g. 07:00; overrides budget.deadline.
+    #[arg(long, value_name = "HH:MM")]
+    pub deadline: Option<TimeOfDay>,
     /// Go on in the background; `longhaul watch` follows it.
     #[arg(long)]
     pub detach: bool,
@@ -231,6 +237,18 @@ pub struct ResumeArgs {
     /// Attempts allowed in total from now on.
     #[arg(long, value_name = "N")]
     pub attempts: Option<u64>,
+    /// US dollars allowed in total from now on.
+    #[arg(long, value_name = "USD")]
+    pub usd: Option<f64>,
+    /// Model tokens allowed in total from now on.
+    #[arg(long, value_name = "N")]
+    pub tokens: Option<u64>,
+    /// Wind down by this time of day, e.g. 07:00.
+    #[arg(long, value_name = "HH:MM")]
+    pub deadline: Option<TimeOfDay>,
+    /// Take it that what is in doubt of the budget was not used.
+    #[arg(long)]
+    pub write_off: bool,
     /// Go on in the background.
     #[arg(long)]
     pub detach: bool,
@@ -324,6 +342,18 @@ pub struct ApproveArgs {
     /// Every subtask behind any pilot.
     #[arg(long)]
     pub all: bool,
+    #[command(flatten)]
+    pub job: JobOption,
+}
+
+#[derive(Args, Debug)]
+pub struct RejectArgs {
+    /// The park's number, as `longhaul status` shows it.
+    #[arg(value_name = "PARK")]
+    pub park: u64,
+    /// Why; the agent of the next attempt reads it.
+    #[arg(value_name = "REASON")]
+    pub reason: Vec<String>,
     #[command(flatten)]
     pub job: JobOption,
 }

@@ -28,6 +28,11 @@ pub struct Context {
     pub settings: Settings,
 }
 
+/// Where sessions of agents go as spans, as the `OTEL_*` variables say.
+pub fn telemetry() -> anyhow::Result<Option<longhaul_worker::Telemetry>> {
+    longhaul_worker::Telemetry::from_env().map_err(|error| Stop::usage(error.to_string()))
+}
+
 impl Context {
     /// From the global options.
     pub fn new(global: &Global) -> anyhow::Result<Self> {

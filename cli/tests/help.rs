@@ -25,6 +25,7 @@ fn help_names_every_verb_and_the_exit_codes() {
         "logs",
         "explain",
         "approve",
+        "reject",
         "pause",
         "cancel",
         "retry",

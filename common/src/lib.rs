@@ -5,10 +5,12 @@
 //! full, and how tokens are counted.
 
 pub mod bus;
+pub mod command;
 pub mod git;
 pub mod hosts;
 pub mod id;
 pub mod layout;
+pub mod log_file;
 pub mod model_policy;
 pub mod notify;
 pub mod patch;
@@ -19,5 +21,6 @@ pub mod spec;
 pub mod text;
 pub mod tls;
 pub mod tokens;
+pub mod weakened;
 
 pub use id::{AttemptId, BatchId, GateId, JobId, NodeId, Oid, ParkId, WorkerName};

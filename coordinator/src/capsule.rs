@@ -34,7 +34,8 @@ pub fn capsule(state: &State, node: NodeId) -> Capsule {
     let subtask = state.subtask(node);
     let plan_node = state.node(node);
     let remarks = plan_node.remarks.iter().chain(&subtask.remarks).cloned();
-    let failure = subtask.last_failure.as_deref().map(|failure| CapsuleFailure {
+    // What broke around an agent is nothing it could do better.
+    let failure = subtask.lesson.as_deref().map(|failure| CapsuleFailure {
         class: class_name(failure.class()).to_owned(),
         message: failure.message.clone(),
         detail: failure.detail.clone(),

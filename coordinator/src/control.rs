@@ -42,6 +42,7 @@ impl Control {
             Self::Retry(_) => "retry",
             Self::Approve(_) => "approve",
             Self::Revert(_) => "revert",
+            Self::Answer(request, _) if request.reject => "reject",
             Self::Answer(..) => "answer",
             Self::Release(..) => "release",
         }
@@ -52,7 +53,8 @@ impl Control {
         match self {
             Self::Pause(request) => request.reason.clone(),
             Self::Resume(request) => {
-                request.limits.as_ref().map(|limits| format!("limits {limits:?}")).unwrap_or_default()
+                let limits = request.limits.as_ref().map(|limits| format!("limits {limits:?}")).unwrap_or_default();
+                if request.write_off { format!("write off {limits}") } else { limits }
             }
             Self::Cancel(request) if request.subtasks.is_empty() => format!("the job: {}", request.reason),
             Self::Cancel(request) => format!("{}: {}", request.subtasks.join(" "), request.reason),
@@ -116,7 +118,13 @@ pub fn prepare(state: &State, store: &Path, control: Control) -> Result<Prepared
             lines: vec!["no new work is handed out; what runs is finished".to_owned()],
         },
         Control::Resume(request) => {
-            Prepared { request: Request::Resume { limits: request.limits }, lines: vec!["going on".to_owned()] }
+            let mut lines = vec!["going on".to_owned()];
+            let doubts = state.spend.in_doubt().len();
+            if request.write_off && doubts > 0 {
+                lines.push(format!("what {doubts} attempts may have used is written off"));
+            }
+            let write_off = if request.write_off { "request".to_owned() } else { String::new() };
+            Prepared { request: Request::Resume { limits: request.limits, write_off }, lines }
         }
         Control::Cancel(request) => cancel(state, request)?,
         Control::Retry(request) => {
@@ -143,8 +151,12 @@ fn answer(state: &State, request: pb::AnswerRequest, by: String) -> Result<Prepa
     let asks =
         |node: &NodeId| matches!(state.subtask(*node).phase(), Phase::Parked { park, .. } if park.0 == request.park);
     let node = state.nodes().find(asks).ok_or(SelectError::NoPark(request.park))?;
-    let answer = Request::Answer { park: ParkId(request.park), text: request.text, by };
-    Ok(Prepared { request: answer, lines: names(state, &[node]) })
+    let park = ParkId(request.park);
+    let lines = names(state, &[node]);
+    Ok(match request.reject {
+        true => Prepared { request: Request::Reject { park, reason: request.text }, lines },
+        false => Prepared { request: Request::Answer { park, text: request.text, by }, lines },
+    })
 }
 
 fn cancel(state: &State, request: pb::CancelRequest) -> Result<Prepared, ControlError> {

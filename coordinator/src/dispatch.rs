@@ -129,6 +129,7 @@ impl Performer {
         let node = live.node;
         let plan = state.plan();
         let task = state.task(node);
+        let allowance = state.spend.reserved(id).map(|reservation| reservation.amount).unwrap_or_default();
         let capsule = capsule(state, node);
         self.keep_capsule(id, &capsule);
         let ladder = task.ladder.iter().map(|&agent| plan.agents[agent as usize].clone()).collect();
@@ -145,6 +146,8 @@ impl Performer {
             author_email: plan.author_email.clone(),
             title: instructions(state, node).lines().next().unwrap_or_default().to_owned(),
             wip: self.saved(state, node, live.base),
+            allowance_tokens: allowance.tokens,
+            allowance_usd_micros: allowance.usd_micros,
         }));
         self.send_assignment(assignment);
     }

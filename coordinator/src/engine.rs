@@ -181,7 +181,7 @@ impl<S: Store> Engine<S> {
         }
         let events = decide(&self.state, self.now, input)?;
         let disposition = match events.first() {
-            None => Disposition::Closed,
+            None | Some(Event::SpendSettled(_)) => Disposition::Closed,
             Some(Event::SpareKept(_)) => Disposition::Spare,
             Some(_) => Disposition::Kept,
         };
@@ -233,7 +233,10 @@ impl<S: Store> Engine<S> {
             let why = format!("{worker} came back without it");
             let attempt = self.state.attempts().get(&AttemptId(id)).map(|live| live.node);
             self.record(match attempt {
-                Some(node) => Event::LeaseExpired(longhaul_proto::LeaseExpired { attempt: id, node: node.0, why }),
+                Some(node) => {
+                    let handed_back = false;
+                    Event::LeaseExpired(longhaul_proto::LeaseExpired { attempt: id, node: node.0, why, handed_back })
+                }
                 None => Event::GateLost(longhaul_proto::GateLost { gate: id, why, handed_back: false }),
             })?;
         }

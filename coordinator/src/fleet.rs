@@ -142,6 +142,13 @@ impl FleetTable {
         self.table().jobs.get(job).and_then(|member| member.shares.worker_of(id).map(str::to_owned))
     }
 
+    /// How many workers have work of jobs that ask models.
+    pub fn askers(&self) -> u32 {
+        let table = self.table();
+        let all: BTreeSet<&str> = table.jobs.values().flat_map(|member| member.shares.askers()).collect();
+        u32::try_from(all.len()).unwrap_or(u32::MAX)
+    }
+
     /// Every worker heard of, by name.
     pub fn workers(&self) -> Vec<Seen> {
         self.table().workers.values().cloned().collect()

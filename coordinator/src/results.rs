@@ -191,7 +191,7 @@ impl Importer {
                     class: FailureClass::Infrastructure.into(),
                     message: "its result could not be taken into the store".to_owned(),
                     detail: cause,
-                    paths: Vec::new(),
+                    ..Failure::default()
                 }));
             }
         }

@@ -13,6 +13,8 @@ pub(crate) struct Shares {
     gates: BTreeMap<u64, String>,
     /// Each worker's, and whether it is a gate.
     on: BTreeMap<String, BTreeMap<u64, bool>>,
+    /// The job names providers of models.
+    asks: bool,
 }
 
 impl Shares {
@@ -38,6 +40,7 @@ impl Shares {
 
     /// Makes it the state's; gives the ids that are over.
     pub(crate) fn follow(&mut self, state: &State) -> Vec<u64> {
+        self.asks = !state.plan().providers.is_empty();
         let (mut over, work) = differences(self.work.keys().copied(), state.attempts().keys().map(|id| id.0));
         let (past, gates) = differences(self.gates.keys().copied(), state.landing.gates.keys().map(|id| id.0));
         over.iter().for_each(|&id| self.take(id, false));
@@ -57,6 +60,12 @@ impl Shares {
     /// On which worker an id is live.
     pub(crate) fn worker_of(&self, id: u64) -> Option<&str> {
         self.work.get(&id).or_else(|| self.gates.get(&id)).map(String::as_str)
+    }
+
+    /// Workers on which work is live that may ask models.
+    pub(crate) fn askers(&self) -> impl Iterator<Item = &str> {
+        let asks = |theirs: &BTreeMap<u64, bool>| self.asks && theirs.values().any(|gate| !gate);
+        self.on.iter().filter(move |(_, theirs)| asks(theirs)).map(|(worker, _)| worker.as_str())
     }
 
     /// How many are live.
@@ -81,6 +90,9 @@ mod tests {
         shares.put(2, "a", true);
         assert!(shares.on("a").eq([(1, false), (2, true)]));
         assert_eq!((shares.worker_of(2), shares.worker_of(3)), (Some("a"), None));
+        assert_eq!(shares.askers().count(), 0, "the job asks no models");
+        shares.asks = true;
+        assert!(shares.askers().eq(["a"]), "gates ask none");
         assert_eq!(shares.follow(&State::default()), [1, 2]);
         assert_eq!(shares.on("a").count(), 0);
     }

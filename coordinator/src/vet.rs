@@ -5,11 +5,17 @@
 //! it was reported.
 
 use longhaul_common::git::{Store, StoreError};
-use longhaul_common::patch::{Declared, PathSet, validate};
+use longhaul_common::patch::{
+    Credential, Declared, FileChange, MODE_GITLINK, MODE_SYMLINK, PathSet, credentials, lines_changed, validate,
+};
+use longhaul_common::weakened::{SourceChange, TestLanguage, weakened};
 use longhaul_common::{AttemptId, GateId, Oid};
 use longhaul_proto::{Failure, FailureClass, Finished, Patch, Policy, Task, finished};
 
 use crate::core::State;
+
+/// Larger files are not read: the policy's largest file is less.
+const READ_BYTES_MAX: u64 = 64 << 20;
 
 /// What a result is held against.
 #[derive(Clone, Debug)]
@@ -63,7 +69,7 @@ pub fn vet(store: &Store, measure: &Measure, finished: &mut Finished) -> Result<
                 what: "a verdict on a patch".to_owned(),
                 cause: error.to_string(),
             })?;
-            vet_patch(store, &declared, policy, patch)?
+            vet_patch(store, &declared, (task, policy), patch)?
         }
         (Measure::Derived { gated, globs }, Some(finished::Outcome::Gate(result)))
             if !result.derived_commit.is_empty() =>
@@ -86,7 +92,7 @@ pub fn vet(store: &Store, measure: &Measure, finished: &mut Finished) -> Result<
 fn vet_patch(
     store: &Store,
     declared: &Declared,
-    policy: &Policy,
+    (task, policy): (&Task, &Policy),
     patch: &mut Patch,
 ) -> Result<Option<Box<Failure>>, StoreError> {
     let oid = |bytes: &[u8]| Oid::from_bytes(bytes).unwrap_or(Oid::ZERO);
@@ -94,11 +100,61 @@ fn vet_patch(
     match validate(&changes, declared, policy, store) {
         Ok(touched) => {
             patch.protected_touched = touched;
+            let looked = look(store, task, policy, &changes)?;
+            patch.findings = looked.findings;
+            (patch.lines_added, patch.lines_removed) = looked.lines;
             patch.files = changes.into_iter().map(|change| change.path).collect();
             Ok(None)
         }
         Err(failure) => Ok(Some(failure)),
     }
+}
+
+/// What was read of a patch.
+#[derive(Default)]
+struct Looked {
+    /// Lines added and removed.
+    lines: (u64, u64),
+    /// What a person has to look at before it lands, a line each.
+    findings: Vec<String>,
+}
+
+/// Reads both sides of each change: for its size, for tests that say less than before, unless the
+/// task allows that, and for what looks like a credential.
+fn look(store: &Store, task: &Task, policy: &Policy, changes: &[FileChange]) -> Result<Looked, StoreError> {
+    let read = |oid: Oid, mode: u32| -> Result<Option<Vec<u8>>, StoreError> {
+        let is_file = mode != 0 && mode != MODE_SYMLINK && mode != MODE_GITLINK;
+        if !is_file || store.size(oid)? > READ_BYTES_MAX {
+            return Ok(None);
+        }
+        store.blob(oid).map(Some)
+    };
+    let text = |bytes: Option<Vec<u8>>| bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let (mut looked, mut sources) = (Looked::default(), Vec::new());
+    for change in changes {
+        let (before, after) = (read(change.old, change.old_mode)?, read(change.new, change.new_mode)?);
+        let (old, new) = (before.as_deref().unwrap_or_default(), after.as_deref().unwrap_or_default());
+        let (added, removed) = lines_changed(old, new);
+        looked.lines = (looked.lines.0 + added, looked.lines.1 + removed);
+        let place = |found: &Credential| format!("{}:{}: looks like {}", change.path, found.line, found.kind);
+        looked.findings.extend(credentials(old, new).iter().map(place));
+        if TestLanguage::of(&change.path).is_some() && !task.tests_may_change {
+            sources.push(SourceChange { path: change.path.clone(), before: text(before), after: text(after) });
+        }
+    }
+    looked.findings.extend(weakened(&sources).iter().map(ToString::to_string));
+    looked.findings.extend(too_large(looked.lines.0 + looked.lines.1, changes.len(), policy));
+    Ok(looked)
+}
+
+/// Where it is larger than the policy lets land unseen.
+fn too_large(lines: u64, files: usize, policy: &Policy) -> Vec<String> {
+    let over = |what: &str, found: u64, most: u64, key: &str| {
+        (most > 0 && found > most).then(|| format!("it changes {found} {what}, more than {most} ({key})"))
+    };
+    let files = over("files", files as u64, policy.diff_files_max.into(), "policy.diff_files_max");
+    let lines = over("lines", lines, policy.diff_lines_max, "policy.diff_lines_max");
+    lines.into_iter().chain(files).collect()
 }
 
 fn not_derived(path: &str) -> Failure {

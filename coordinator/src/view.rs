@@ -14,7 +14,9 @@ use crate::checkpoint::Index;
 use crate::core::{BaseGate, JobPhase, Millis, Phase, Shortage, State, shortages};
 use crate::landing::{Refs, read_receipts};
 
+mod books;
 mod event;
+mod forecast;
 
 pub use event::{retired_event, watch_event};
 
@@ -49,6 +51,9 @@ pub fn class_name(class: FailureClass) -> &'static str {
         FailureClass::Cancelled => "cancelled",
         FailureClass::DiskFull => "disk-full",
         FailureClass::HandedBack => "handed-back",
+        FailureClass::Provider => "provider",
+        FailureClass::ProviderLimit => "provider-limit",
+        FailureClass::Sandbox => "sandbox",
     }
 }
 
@@ -63,6 +68,9 @@ pub fn park_name(reason: Option<ParkReason>) -> &'static str {
         Some(ParkReason::Disk) => "disk",
         Some(ParkReason::User) => "user",
         Some(ParkReason::Footprint) => "footprint",
+        Some(ParkReason::Budget) => "budget",
+        Some(ParkReason::Provider) => "provider",
+        Some(ParkReason::Approval) => "approval",
         Some(ParkReason::Unspecified) | None => "unknown",
     }
 }
@@ -117,6 +125,8 @@ pub fn job_status(state: &State, now: Millis, progress: &ProgressMap, live: bool
         budget: Some(*state.limits()),
         failures: failures(state),
         bytes: None,
+        books: Some(books::books(state)),
+        forecast: forecast::forecast(state, now),
     }
 }
 
@@ -234,6 +244,9 @@ fn warnings(state: &State, now: Millis, live: bool) -> Vec<String> {
     if let Some(reason) = &state.landing.halted {
         lines.push(format!("landing is halted: {reason}; mend it, then `longhaul resume`"));
     }
+    lines.extend(books::warnings(state));
+    lines.extend(books::providers(state, now));
+    lines.extend(forecast::warning(state, now));
     lines
 }
 
@@ -254,7 +267,7 @@ fn open_boundaries(state: &State, now: Millis) -> Vec<String> {
 pub fn subtask_row(state: &State, node: NodeId) -> pb::SubtaskRow {
     let subtask = state.subtask(node);
     let plan_node = state.node(node);
-    let candidate = subtask.phase().candidate();
+    let candidate = subtask.phase().candidate().or_else(|| subtask.held());
     let patch = candidate.map(|candidate| candidate.patch.as_ref());
     let (commit, merge, landed_ms) = match subtask.phase() {
         Phase::Landed(landed) => (landed.commit.to_string(), landed.merge.to_string(), landed.at_ms),

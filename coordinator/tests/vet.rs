@@ -82,6 +82,25 @@ fn a_hostile_worker_touches_no_protected_path_and_nothing_outside_its_footprint(
 }
 
 #[test]
+fn the_size_of_a_patch_is_counted_and_a_large_one_waits_for_a_yes() {
+    let repo = repo();
+    let Measure::Patch { task, files, claims, policy } = measure() else { panic!("of a patch") };
+    let policy = Box::new(Policy { diff_lines_max: 4, diff_files_max: 1, ..*policy });
+    let measure = Measure::Patch { task, files, claims, policy };
+    for (changed, lines, found) in [
+        (&[("src/a.txt", "b\nc\nd\n")][..], (3, 1), &[][..]),
+        (&[("src/a.txt", "b\nc\nd\ne\n")], (4, 1), &["it changes 5 lines, more than 4 (policy.diff_lines_max)"]),
+        (&[("src/a", "x"), ("src/b", "y")], (2, 0), &["it changes 2 files, more than 1 (policy.diff_files_max)"]),
+    ] {
+        let mut finished = patched(&repo, changed, &[]);
+        vet(&repo.store, &measure, &mut finished).expect("looked at");
+        let Some(finished::Outcome::Patch(patch)) = finished.outcome else { panic!("{finished:?}") };
+        assert_eq!((patch.lines_added, patch.lines_removed), lines);
+        assert_eq!(patch.findings, found);
+    }
+}
+
+#[test]
 fn a_lying_gate_worker_brings_only_derived_files() {
     let repo = repo();
     let measure = Measure::Derived { gated: repo.base, globs: vec!["Cargo.lock".into()] };

@@ -12,6 +12,7 @@ pub mod leftovers;
 pub mod model;
 pub mod namespace;
 pub mod nats;
+pub mod otlp;
 pub mod proxy;
 pub mod random;
 pub mod world;

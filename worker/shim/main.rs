@@ -1,5 +1,8 @@
 //! The process shim as a binary of its own, for the tests of this crate only. As `host LOG PROGRAM…`
-//! it runs a program through the shim, as a worker would, so that a test can kill that worker.
+//! it runs a program through the shim, as a worker would, so that a test can kill that worker; as
+//! `agent PROTOCOL SCENARIO` it is an agent that talks.
+
+mod agent;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -10,6 +13,12 @@ fn main() -> ExitCode {
     let mut args: Vec<OsString> = std::env::args_os().skip(1).collect();
     if args.first().is_some_and(|arg| arg == "__shim") {
         return shim_main(args.drain(1..));
+    }
+    if let [agent, protocol, scenario] = &args[..]
+        && agent == "agent"
+    {
+        agent::agent(&protocol.to_string_lossy(), &scenario.to_string_lossy());
+        return ExitCode::SUCCESS;
     }
     host(&args)
 }
@@ -22,6 +31,7 @@ fn host(args: &[OsString]) -> ExitCode {
         cwd: std::env::current_dir().expect("a working directory"),
         env: std::env::vars_os().collect(),
         stdin: None,
+        stdout: None,
         timeout: None,
         idle_timeout: None,
         secrets: longhaul_worker::process::Secrets::default(),

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::gateway::Rates;
 use crate::live::Live;
+use crate::otel::Telemetry;
 use crate::sandbox::SandboxSettings;
 use crate::share::Weights;
 
@@ -113,6 +114,8 @@ pub struct WorkerConfig {
     pub live: Live,
     /// Limits of providers of models, shared by all attempts.
     pub rates: Rates,
+    /// Where sessions of agents go as spans, if anywhere.
+    pub telemetry: Option<Telemetry>,
     /// The argv prefix that re-executes this binary as the process shim, for example
     /// `[current_exe, "__shim"]`; it must end in [`crate::shim_main`].
     pub shim: Vec<OsString>,
@@ -138,6 +141,7 @@ impl WorkerConfig {
             endpoint: None,
             live: Live::default(),
             rates: Rates::default(),
+            telemetry: None,
             shim,
         }
     }

@@ -2,7 +2,11 @@
 
 mod checking;
 mod model;
+mod policy;
+mod record;
 mod rung;
+mod spent;
+mod talk;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -98,9 +102,13 @@ fn told_of(result: Result<(), Box<Failure>>) -> Told {
     match result {
         Ok(()) => Told::Done,
         Err(failure) => match failure.class() {
-            FailureClass::Infrastructure | FailureClass::DiskFull | FailureClass::Cancelled | FailureClass::Setup => {
-                Told::Broken(failure)
-            }
+            FailureClass::Infrastructure
+            | FailureClass::DiskFull
+            | FailureClass::Cancelled
+            | FailureClass::Setup
+            | FailureClass::Provider
+            | FailureClass::ProviderLimit
+            | FailureClass::Sandbox => Told::Broken(failure),
             _ => Told::Refused(failure),
         },
     }
@@ -315,6 +323,8 @@ impl Attempt {
             lines_removed: removed,
             agent: self.author.clone(),
             protected_touched: self.protected_touched.clone(),
+            // The coordinator looks for itself.
+            findings: Vec::new(),
         }))
     }
 

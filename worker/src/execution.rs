@@ -8,7 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use longhaul_common::Oid;
-use longhaul_proto::{Assignment, CommandLine, Failure, FailureClass, LogFile, RepoEnv, agent, assignment};
+use longhaul_common::spec::PROGRAM_SETTINGS;
+use longhaul_proto::{
+    Agent, Assignment, CommandLine, Failure, FailureClass, LogFile, Provider, RepoEnv, agent, assignment,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::commit::Exclusions;
@@ -17,9 +20,10 @@ use crate::environment::{SETUP_MAX, needs_setup, present_caches, setup_digest};
 use crate::failure::{failure, infrastructure, of_run};
 use crate::gateway::Rates;
 use crate::job_files::JobFolder;
+use crate::otel::Telemetry;
 use crate::paths::PathSet;
 use crate::process::{
-    OnLine, Placeholders, ProcessEnd, ProcessError, ProcessOutcome, ProcessSpec, Purpose, Secrets, argv_of, variables,
+    Placeholders, ProcessEnd, ProcessError, ProcessOutcome, ProcessSpec, Purpose, Secrets, argv_of, variables,
 };
 use crate::report::Reporter;
 use crate::sandbox::{Boundary, Enclosed, Place};
@@ -45,8 +49,10 @@ pub struct Execution {
     files: Option<Arc<JobFolder>>,
     secrets: Secrets,
     config: Arc<WorkerConfig>,
-    boundary: Boundary,
+    pub(crate) boundary: Boundary,
     repo_env: RepoEnv,
+    /// Settings of agent programs that agents do not see.
+    shut: Vec<&'static str>,
     exclusions: Mutex<Exclusions>,
     logs_dir: PathBuf,
     logs: Mutex<Vec<LogFile>>,
@@ -90,6 +96,10 @@ pub struct Program {
     pub env: BTreeMap<OsString, OsString>,
     /// File on its stdin.
     pub stdin: Option<PathBuf>,
+    /// File for its stdout; its log otherwise.
+    pub stdout: Option<PathBuf>,
+    /// What of the user's home is open to it although it is hidden: a login of its own.
+    pub logins: Vec<PathBuf>,
     /// Wall time limit; the execution's own deadline holds as well.
     pub timeout: Option<Duration>,
     /// Longest time without output.
@@ -138,6 +148,7 @@ impl Execution {
             secrets: Secrets::of(&repo_env, config.held_secrets().into_iter().chain(provider_keys(&assignment))),
             config,
             boundary,
+            shut: shut(&assignment, &repo.trusted),
             repo_env,
             exclusions: Mutex::new(exclusions),
             logs_dir,
@@ -155,6 +166,16 @@ impl Execution {
     /// What is left of it; `None` where there is no limit.
     pub fn time_left(&self) -> Option<Duration> {
         self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Where sessions of agents are sent to, beside the record.
+    pub fn telemetry(&self) -> Option<&Telemetry> {
+        self.config.telemetry.as_ref()
+    }
+
+    /// The name of this worker.
+    pub fn worker_name(&self) -> &str {
+        &self.config.name
     }
 
     /// Limits of providers of models.
@@ -216,8 +237,18 @@ impl Execution {
 
     /// Runs a program in the workspace; its log becomes part of the result.
     pub async fn run(&self, purpose: Purpose, program: Program) -> Result<ProcessOutcome, ProcessError> {
-        let log = self.log_name(&program.name);
-        let outcome = self.run_to(purpose, program, self.logs_dir.join(&log)).await?;
+        self.run_until(purpose, program, &self.cancel).await
+    }
+
+    /// The same with an end of its own.
+    pub async fn run_until(
+        &self,
+        purpose: Purpose,
+        program: Program,
+        cancel: &CancellationToken,
+    ) -> Result<ProcessOutcome, ProcessError> {
+        let log = self.log_name(&program.name, "log");
+        let outcome = self.start(purpose, program, self.logs_dir.join(&log), cancel).await?;
         let file = LogFile { name: log, hash: outcome.log.hash.to_vec(), bytes: outcome.log.bytes };
         self.logs.lock().unwrap_or_else(PoisonError::into_inner).push(file);
         Ok(outcome)
@@ -230,30 +261,42 @@ impl Execution {
         program: Program,
         log: PathBuf,
     ) -> Result<ProcessOutcome, ProcessError> {
+        self.start(purpose, program, log, &self.cancel).await
+    }
+
+    async fn start(
+        &self,
+        purpose: Purpose,
+        program: Program,
+        log: PathBuf,
+        cancel: &CancellationToken,
+    ) -> Result<ProcessOutcome, ProcessError> {
         let mut env = variables(purpose, &self.repo_env, &self.slot.tmp());
         env.insert("LONGHAUL_JOB".into(), self.assignment.job.clone().into());
         env.extend(program.env);
         let timeout = [self.time_left(), program.timeout].into_iter().flatten().min();
-        let sandbox = self.enclose(purpose).await?;
+        let sandbox = self.enclose(purpose, program.logins).await?;
         let spec = ProcessSpec {
             argv: program.argv,
             cwd: self.slot.ws(),
             env,
             stdin: program.stdin,
+            stdout: program.stdout,
             timeout,
             idle_timeout: program.idle_timeout,
             secrets: self.secrets(),
             log,
             output_bytes_max: self.assignment.policy.as_ref().map_or(0, |policy| policy.max_output_bytes),
-            on_line: Some(self.lines()),
+            on_line: Some(self.reporter.lines()),
             sandbox,
         };
-        crate::process::run(&self.config.shim, spec, &self.cancel).await
+        crate::process::run(&self.config.shim, spec, cancel).await
     }
 
-    /// The boundary of a program of this assignment.
-    pub async fn enclose(&self, purpose: Purpose) -> Result<Option<Enclosed>, ProcessError> {
-        let place = Place::new(&self.slot, &self.store, self.assignment.job_dir.as_ref());
+    /// The boundary of a program of this assignment; an agent's own logins are open to it.
+    pub async fn enclose(&self, purpose: Purpose, logins: Vec<PathBuf>) -> Result<Option<Enclosed>, ProcessError> {
+        let shut = self.shut.iter().map(|name| self.slot.ws().join(name)).collect();
+        let place = Place { logins, shut, ..Place::new(&self.slot, &self.store, self.assignment.job_dir.as_ref()) };
         self.boundary.enclose(purpose, &place).await.map_err(ProcessError::Boundary)
     }
 
@@ -264,11 +307,14 @@ impl Execution {
         if !open.is_empty() {
             text.push_str(&format!("not enforced: {open}\n"));
         }
+        for name in self.shut.iter().filter(|name| self.slot.ws().join(name).exists()) {
+            text.push_str(&format!("hidden from agents, for repo.trust does not name it: {name}\n"));
+        }
         for host in self.boundary.refused() {
             text.push_str(&format!("refused, for policy.hosts does not list it: {host}\n"));
         }
         let text = self.secrets.redact_text(&text);
-        let name = self.log_name("sandbox");
+        let name = self.log_name("sandbox", "log");
         let path = self.logs_dir.join(&name);
         let (hash, bytes) = (blake3::hash(text.as_bytes()).as_bytes().to_vec(), text.len() as u64);
         match tokio::task::spawn_blocking(move || std::fs::write(path, text)).await {
@@ -278,28 +324,28 @@ impl Execution {
         }
     }
 
-    fn lines(&self) -> OnLine {
-        self.reporter.lines()
-    }
-
     /// `03-check`: in order of their start, with nothing a name could break.
-    fn log_name(&self, name: &str) -> String {
+    fn log_name(&self, name: &str, ending: &str) -> String {
         let number = std::fs::read_dir(&self.logs_dir).map_or(0, Iterator::count);
         let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(40).collect();
-        format!("{:02}-{name}.log", number + 1)
+        format!("{:02}-{name}.{ending}", number + 1)
     }
 
-    /// A log that is not a program's output: its name, and where to write it.
-    pub fn own_log(&self, name: &str) -> (String, PathBuf) {
-        let log = self.log_name(name);
-        let path = self.logs_dir.join(&log);
-        (log, path)
+    /// A trace among the logs: its name, and where to write it.
+    pub fn trace_file(&self, name: &str) -> (String, PathBuf) {
+        let name = self.log_name(name, "trace.jsonl.zst");
+        let path = self.logs_dir.join(&name);
+        (name, path)
     }
 
-    /// Makes it part of the result, as it is now.
-    pub fn keep_log(&self, name: String, text: &[u8]) {
-        let file = LogFile { name, hash: blake3::hash(text).as_bytes().to_vec(), bytes: text.len() as u64 };
-        self.logs.lock().unwrap_or_else(PoisonError::into_inner).push(file);
+    /// Makes a file among the logs, which is whole now, part of the result.
+    pub async fn keep_file(&self, name: String, path: PathBuf) {
+        let read = tokio::task::spawn_blocking(move || std::fs::read(path));
+        if let Ok(Ok(content)) = read.await {
+            let hash = blake3::hash(&content).as_bytes().to_vec();
+            let file = LogFile { name, hash, bytes: content.len() as u64 };
+            self.logs.lock().unwrap_or_else(PoisonError::into_inner).push(file);
+        }
     }
 
     /// As [`Execution::run`] for a command as the user wrote it; a failure is of `class`.
@@ -347,15 +393,34 @@ impl Execution {
     }
 }
 
+/// Where the models of an agent are, if it has a gateway.
+fn provider_of(agent: &Agent) -> Option<&Provider> {
+    match &agent.kind {
+        Some(agent::Kind::Model(model)) => model.provider.as_ref(),
+        Some(agent::Kind::Acp(acp)) => acp.program.as_ref()?.provider.as_ref(),
+        Some(agent::Kind::Codex(codex)) => codex.program.as_ref()?.provider.as_ref(),
+        Some(agent::Kind::Codemod(_) | agent::Kind::Command(_)) | None => None,
+    }
+}
+
+/// What of a repository configures agent programs, without what the job trusts and what the subtask is
+/// there to change.
+fn shut(assignment: &Assignment, trusted: &[String]) -> Vec<&'static str> {
+    let Some(assignment::Kind::Work(work)) = &assignment.kind else { return Vec::new() };
+    let globs = work.task.iter().flat_map(|task| &task.write);
+    let own: Vec<&String> = work.files.iter().chain(&work.claims).chain(globs).collect();
+    let is_own = |name: &str| {
+        own.iter().any(|path| path.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+    };
+    let names = PROGRAM_SETTINGS.iter().copied();
+    names.filter(|name| !trusted.iter().any(|path| path == name) && !is_own(name)).collect()
+}
+
 /// The keys that the gateways of an assignment show to providers.
 fn provider_keys(assignment: &Assignment) -> Vec<String> {
     let Some(assignment::Kind::Work(work)) = &assignment.kind else { return Vec::new() };
-    let variable = |agent: &longhaul_proto::Agent| match &agent.kind {
-        Some(agent::Kind::Model(model)) => model.provider.as_ref().map(|provider| provider.key_env.clone()),
-        _ => None,
-    };
-    let variables = work.ladder.iter().filter_map(variable).filter(|name| !name.is_empty());
-    variables.filter_map(|name| std::env::var(name).ok()).collect()
+    let variables = work.ladder.iter().filter_map(provider_of).map(|provider| provider.key_env.as_str());
+    variables.filter(|name| !name.is_empty()).filter_map(|name| std::env::var(name).ok()).collect()
 }
 
 fn clean_folders(caches: &[String]) -> Vec<String> {

@@ -47,7 +47,7 @@ impl From<ProcessError> for Failure {
     fn from(error: ProcessError) -> Self {
         let full = match &error {
             ProcessError::Output { source, .. } | ProcessError::Shim { source, .. } => is_out_of_room(source),
-            ProcessError::Boundary(_) => false,
+            ProcessError::Boundary(_) => return failure(FailureClass::Sandbox, error.to_string()),
         };
         failure(if full { FailureClass::DiskFull } else { FailureClass::Infrastructure }, error.to_string())
     }

@@ -81,6 +81,9 @@ pub async fn run(
     if tokio::time::timeout(END_MAX, all).await.is_err() {
         tracing::warn!("assignments still running at the end are dropped; their processes are killed");
     }
+    if let Some(telemetry) = &worker.config.telemetry {
+        telemetry.flush().await;
+    }
     match ended? {
         Ended::Left(Leave::Drained) => Ok(()),
         Ended::Left(Leave::Refused(reason)) => Err(WorkerError::Refused { reason }),
@@ -240,6 +243,10 @@ impl Inbox {
                 let meant = drain.incarnation == self.worker.incarnation;
                 tracing::info!(meant, "the coordinator asks for a drain");
                 if meant { self.begin_drain() } else { None }
+            }
+            to_worker::Message::Askers(askers) => {
+                self.worker.config.rates.divide(askers.workers);
+                None
             }
             to_worker::Message::Steer(steer) => {
                 let told = self.worker.config.live.tell(&key_of(&steer.job, steer.id)?, steer.text);

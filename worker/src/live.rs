@@ -41,7 +41,7 @@ pub enum Request {
 /// What became of words for an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
-    /// It reads them at the end of its turn.
+    /// It hears them during its turn or at its end.
     Taken,
     /// What runs takes none, or has not read the last ones yet.
     NotTaken,

@@ -202,7 +202,7 @@ impl Worker for Door {
     async fn steer(&self, request: Request<SteerWork>) -> Result<Response<WorkReply>, Status> {
         let SteerWork { job, id, text } = request.into_inner();
         match self.live.tell(&key_of(&job, id)?, text) {
-            Told::Taken => Ok(Response::new(WorkReply { note: format!("{job} {id} reads it at the end of its turn") })),
+            Told::Taken => Ok(Response::new(WorkReply { note: format!("the agent of {job} {id} is told") })),
             Told::NotTaken => Err(Status::failed_precondition(
                 "the agent takes no words while it runs; add a remark with retry instead",
             )),

@@ -70,13 +70,14 @@ impl Services {
             cwd: slot.ws(),
             env,
             stdin: None,
+            stdout: None,
             timeout: None,
             idle_timeout: None,
             secrets: self.execution.secrets(),
             log: slot.tmp().join(format!("service-{name}.log")),
             output_bytes_max: 0,
             on_line: None,
-            sandbox: self.execution.enclose(purpose).await?,
+            sandbox: self.execution.enclose(purpose, Vec::new()).await?,
         })
     }
 

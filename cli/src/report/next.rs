@@ -31,6 +31,10 @@ impl Commands<'_> {
         let mut next = match (reason.outcome, reason.state, reason.park_reason) {
             (Outcome::Failed, ..) => vec![on_first("logs"), self.retry(reason)],
             (Outcome::Parked, _, "pilot") => vec![self.approve(reason)],
+            (Outcome::Parked, _, "approval") => {
+                let yes = reason.parks.first().map(|park| self.subtask(&format!("approve {park}")));
+                std::iter::once(on_first("diff")).chain(yes).collect()
+            }
             (Outcome::Parked, _, "gate" | "attempts" | "protected" | "footprint" | "disk") => {
                 vec![on_first("logs"), self.retry(reason)]
             }

@@ -60,7 +60,13 @@ fn remarks_of(state: &State) -> BTreeMap<String, Vec<String>> {
 }
 
 /// Opens the job of a job file: a new one, the one there is, or its next generation.
-pub fn open_file(context: &Context, path: &Path, new: bool, parallel: Option<u32>) -> anyhow::Result<Opened> {
+/// `adjust` puts into the plan what the command line says.
+pub fn open_file(
+    context: &Context,
+    path: &Path,
+    new: bool,
+    adjust: &dyn Fn(&mut Plan) -> anyhow::Result<()>,
+) -> anyhow::Result<Opened> {
     let file = load(path)?;
     let source = std::fs::canonicalize(path)?;
     let known = context.job_of_file(path).filter(|_| !new);
@@ -73,9 +79,7 @@ pub fn open_file(context: &Context, path: &Path, new: bool, parallel: Option<u32
     let recovered = longhaul_coordinator::checkpoint::recover_read_only(&context.layout.job(&id))?;
     let before = (recovered.state.seq() > 0).then_some(&recovered.state);
     let mut plan = plan_of(&file, &id, before)?;
-    if let (Some(parallel), Some(budget)) = (parallel, plan.budget.as_mut()) {
-        budget.parallel = parallel;
-    }
+    adjust(&mut plan)?;
     context.keep_card(&card)?;
     let mut job = Job::open(&context.layout, &id)?;
     let note = open_plan(&mut job, plan, None)?;

@@ -1,9 +1,9 @@
-//! The verbs that steer a job: `approve`, `pause`, `cancel`, `retry`, `revert`.
+//! The verbs that steer a job: `approve`, `reject`, `pause`, `cancel`, `retry`, `revert`.
 
 use longhaul_coordinator::control::Control;
 use longhaul_proto as pb;
 
-use crate::args::{ApproveArgs, CancelArgs, PauseArgs, RetryArgs, RevertArgs};
+use crate::args::{ApproveArgs, CancelArgs, PauseArgs, RejectArgs, RetryArgs, RevertArgs};
 use crate::client::Client;
 use crate::context::Context;
 use crate::exit::{Exit, Stop};
@@ -20,6 +20,14 @@ pub async fn approve(context: &Context, args: ApproveArgs) -> anyhow::Result<Exi
         by,
     };
     send(context, args.job.job.as_deref(), Control::Approve(request)).await
+}
+
+/// Drops a result that waits for a yes.
+pub async fn reject(context: &Context, args: RejectArgs) -> anyhow::Result<Exit> {
+    let by = std::env::var("USER").unwrap_or_default();
+    let (park, text) = (args.park, args.reason.join(" "));
+    let request = pb::AnswerRequest { job: String::new(), park, text, reject: true };
+    send(context, args.job.job.as_deref(), Control::Answer(request, by)).await
 }
 
 /// Stops handing out work.

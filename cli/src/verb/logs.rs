@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use longhaul_common::layout::JobLayout;
+use longhaul_common::log_file;
 
 use crate::args::LogsArgs;
 use crate::client::Client;
@@ -69,8 +70,8 @@ fn print(folder: &Path, id: u64, about: &str) -> anyhow::Result<usize> {
     files.sort();
     for file in &files {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
-        eprintln!("── {id} {name} {about}");
-        let mut log = std::fs::File::open(file)?;
+        eprintln!("── {id} {} {about}", log_file::shown_name(&name));
+        let mut log = log_file::open(file)?;
         std::io::copy(&mut log, &mut std::io::stdout().lock())?;
     }
     Ok(files.len())

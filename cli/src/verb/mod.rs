@@ -40,6 +40,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Verb::Diff(args) => diff::diff(&context, &args).await,
         Verb::Logs(args) => logs::logs(&context, &args).await,
         Verb::Approve(args) => control::approve(&context, args).await,
+        Verb::Reject(args) => control::reject(&context, args).await,
         Verb::Pause(args) => control::pause(&context, args).await,
         Verb::Cancel(args) => control::cancel(&context, args).await,
         Verb::Retry(args) => control::retry(&context, args).await,

@@ -1,12 +1,15 @@
 //! `longhaul run` and `longhaul resume`.
 
+use jiff::Zoned;
 use longhaul_common::JobId;
 use longhaul_common::git::required_version;
 use longhaul_common::server::ServerAccess;
+use longhaul_common::spec::TimeOfDay;
 use longhaul_coordinator::control::Control;
 use longhaul_coordinator::coordinator::OpenError;
 use longhaul_coordinator::core::Request;
-use longhaul_proto::{ApproveRequest, Budget, ResumeRequest};
+use longhaul_coordinator::plan::next_time;
+use longhaul_proto::{ApproveRequest, Budget, Plan, ResumeRequest};
 
 use crate::args::{ResumeArgs, RunArgs, SandboxArgs};
 use crate::client::{Client, server_jobs};
@@ -25,7 +28,7 @@ pub async fn run(context: &Context, args: &RunArgs) -> anyhow::Result<Exit> {
     required_version()?;
     let context = &context.with_sandbox(&args.sandbox);
     required(&sandbox_settings(context, &context.settings)?).await?;
-    let Opened { job, note } = open_file(context, &args.file.file, args.new, args.parallel)?;
+    let Opened { job, note } = open_file(context, &args.file.file, args.new, &|plan| overridden(plan, args))?;
     eprintln!("{}", style::verb_line(&style::stderr(), "Opening", &note));
     if args.detach {
         let id = job.id().clone();
@@ -38,6 +41,16 @@ pub async fn run(context: &Context, args: &RunArgs) -> anyhow::Result<Exit> {
     crate::run::run(context, job, options).await
 }
 
+/// What the command line says wins over the job file.
+fn overridden(plan: &mut Plan, args: &RunArgs) -> anyhow::Result<()> {
+    let Some(budget) = plan.budget.as_mut() else { return Ok(()) };
+    budget.parallel = args.parallel.unwrap_or(budget.parallel);
+    if let Some(at) = args.deadline {
+        budget.deadline_ms = deadline_ms(at)?;
+    }
+    Ok(())
+}
+
 /// Programs of a job on a server run where its workers are.
 fn not_there(sandbox: &SandboxArgs) -> anyhow::Result<()> {
     if sandbox.sandbox.is_some() {
@@ -48,15 +61,18 @@ fn not_there(sandbox: &SandboxArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The next time that the clock of this machine shows a time of day.
+fn deadline_ms(at: TimeOfDay) -> anyhow::Result<i64> {
+    next_time(at, &Zoned::now()).map_err(Stop::usage)
+}
+
 /// Opens the job on a server and follows it.
 async fn run_there(context: &Context, args: &RunArgs, server: &ServerAccess) -> anyhow::Result<Exit> {
     not_there(&args.sandbox)?;
     let file = load(&args.file.file)?;
     let mut jobs = server_jobs(server)?;
     let Drawn { mut plan, new_job, .. } = draw(&mut jobs, &server.url, &file, args.new).await?;
-    if let (Some(parallel), Some(budget)) = (args.parallel, plan.budget.as_mut()) {
-        budget.parallel = parallel;
-    }
+    overridden(&mut plan, args)?;
     let id: JobId = plan.job.parse()?;
     let client = Client::remote(context, &id, jobs.clone());
     let after = if new_job { 0 } else { client.status().await?.seq };
@@ -79,7 +95,7 @@ async fn resume_there(context: &Context, args: &ResumeArgs) -> anyhow::Result<Ex
     let client = Client::find(context, args.job.job.as_deref()).await?;
     let status = client.status().await?;
     let limits = limits(&status.budget.unwrap_or_default(), args)?;
-    client.control(Control::Resume(ResumeRequest { job: String::new(), limits })).await?;
+    client.control(Control::Resume(ResumeRequest { job: String::new(), limits, write_off: args.write_off })).await?;
     if args.yes {
         approve_all(&client).await?;
     }
@@ -110,8 +126,11 @@ pub async fn resume(context: &Context, args: &ResumeArgs) -> anyhow::Result<Exit
         opened => opened?,
     };
     let limits = limits(job.state().limits(), args)?;
+    if args.write_off {
+        job.request(Request::Resume { limits, write_off: write_off(args) })?;
+    }
     if args.detach {
-        job.request(Request::Resume { limits })?;
+        job.request(Request::Resume { limits, write_off: write_off(args) })?;
         drop(job);
         detach(context, &id, args.yes, args.no_export)?;
         return Ok(Exit::Done);
@@ -129,7 +148,7 @@ fn is_locked(error: &anyhow::Error) -> bool {
 async fn resume_running(context: &Context, id: &JobId, args: &ResumeArgs) -> anyhow::Result<Exit> {
     let client = Client::open(context, id).await?;
     let now = client.status().await?.budget.unwrap_or_default();
-    let request = ResumeRequest { job: id.to_string(), limits: limits(&now, args)? };
+    let request = ResumeRequest { job: id.to_string(), limits: limits(&now, args)?, write_off: args.write_off };
     let reply = client.control(Control::Resume(request)).await?;
     reply.lines.iter().for_each(|line| println!("{line}"));
     if args.yes {
@@ -150,11 +169,27 @@ fn say_recovery(job: &longhaul_coordinator::coordinator::Job) {
     }
 }
 
+/// Who writes off what is in doubt, if anybody does.
+fn write_off(args: &ResumeArgs) -> String {
+    if args.write_off { "request".to_owned() } else { String::new() }
+}
+
 fn limits(now: &Budget, args: &ResumeArgs) -> anyhow::Result<Option<Budget>> {
-    if args.parallel.is_none() && args.hours.is_none() && args.attempts.is_none() {
+    let no_figure = args.parallel.is_none() && args.hours.is_none() && args.attempts.is_none();
+    if no_figure && args.usd.is_none() && args.tokens.is_none() && args.deadline.is_none() {
         return Ok(None);
     }
     let mut limits = *now;
+    limits.tokens = args.tokens.unwrap_or(limits.tokens);
+    if let Some(usd) = args.usd {
+        if !usd.is_finite() || usd <= 0.0 {
+            return Err(Stop::usage(format!("--usd {usd} is no amount to spend")));
+        }
+        limits.usd_micros = (usd * 1e6) as u64;
+    }
+    if let Some(at) = args.deadline {
+        limits.deadline_ms = deadline_ms(at)?;
+    }
     limits.parallel = args.parallel.unwrap_or(limits.parallel);
     limits.attempts = args.attempts.unwrap_or(limits.attempts);
     if let Some(hours) = args.hours {

@@ -37,7 +37,8 @@ pub async fn attach(context: &Context, args: &SubtaskArgs) -> anyhow::Result<Exi
 /// Answers a parked question.
 pub async fn answer(context: &Context, args: AnswerArgs) -> anyhow::Result<Exit> {
     let client = Client::find(context, args.job.job.as_deref()).await?;
-    let request = pb::AnswerRequest { job: client.job().to_string(), park: args.park, text: args.text.join(" ") };
+    let (park, text) = (args.park, args.text.join(" "));
+    let request = pb::AnswerRequest { job: client.job().to_string(), park, text, reject: false };
     let reply = client.running()?.answer(request).await.map_err(|status| client.said(status))?.into_inner();
     Ok(told(context, &reply, "no subtask is parked with that number: `longhaul status` shows them"))
 }

@@ -141,6 +141,7 @@ fn config_of(
     config.disk.free_min_bytes = size("worker.disk_free", config.disk.free_min_bytes)?;
     config.disk.mirrors_bytes_max = size("worker.mirrors_max", config.disk.mirrors_bytes_max)?;
     config.slot_bytes_max = size("worker.slots_max", config.slot_bytes_max)?;
+    config.telemetry = crate::context::telemetry()?;
     config.server = Some(server.clone());
     config.secrets = held_secrets(settings, server)?;
     config.sandbox = sandbox_settings(context, settings)?;

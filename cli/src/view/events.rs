@@ -43,6 +43,8 @@ fn verb(event: &WatchEvent) -> (Tone, &str) {
         ("revert_asked", _) => (Tone::Warn, "Reverting"),
         ("limits_changed", _) => (Tone::Active, "Limits"),
         ("spare_kept", _) => (Tone::Soft, "Spare"),
+        ("held", _) => (Tone::Warn, "Held"),
+        ("spend_settled", _) => (Tone::Soft, "Settled"),
         ("recovered", _) => (Tone::Warn, "Recovered"),
         ("landing_halted", _) => (Tone::Bad, "Halted"),
         ("audited", _) => (Tone::Soft, "Asked"),
@@ -66,6 +68,7 @@ pub fn is_notable(event: &WatchEvent) -> bool {
             | "gate_asked"
             | "land_intent"
             | "spare_kept"
+            | "spend_settled"
             | "staged"
             | "wip_saved"
     )

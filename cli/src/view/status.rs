@@ -1,7 +1,7 @@
 //! The status of a job, the list of jobs and the list of subtasks, for a person at a terminal.
 
 use longhaul_common::spec::PARALLEL_MAX;
-use longhaul_proto::{JobBytes, JobStatus, SubtaskList, SubtaskRow};
+use longhaul_proto::{JobBytes, JobStatus, SubtaskList, SubtaskRow, Usage};
 
 pub use super::detail::{explanation, subtask};
 use super::{
@@ -69,6 +69,8 @@ pub fn status(status: &JobStatus, canvas: &Canvas) -> String {
         ("Branch", branch),
         ("Gate", gate),
         ("Limits", limits(status)),
+        ("Unsettled", unsettled(status)),
+        ("Forecast", forecast(status)),
         ("Disk", status.bytes.as_ref().map(disk).unwrap_or_default()),
         ("Failures", failures.join(", ")),
         ("Generation", generation),
@@ -123,6 +125,33 @@ fn limits(status: &JobStatus) -> String {
         parts.push(format!("{} at a time", budget.parallel));
     }
     parts.join(", ")
+}
+
+/// What may still be used, and what may have been.
+fn unsettled(status: &JobStatus) -> String {
+    let books = status.books.clone().unwrap_or_default();
+    let part = |usage: Option<Usage>, what: &str| {
+        let usage = usage.unwrap_or_default();
+        (usage.tokens + usage.usd_micros > 0)
+            .then(|| format!("{} {what}", format::cost(usage.usd_micros, usage.tokens)))
+    };
+    let parts = [part(books.reserved, "reserved"), part(books.in_doubt, "in doubt")];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// What the job will have cost, and how long it will take yet.
+fn forecast(status: &JobStatus) -> String {
+    let Some(forecast) = &status.forecast else { return String::new() };
+    let cost = |usd, tokens| format::cost(usd, tokens);
+    let mut parts = Vec::new();
+    if forecast.usd_micros_p90 + forecast.tokens_p90 > 0 {
+        let (p50, p90) =
+            (cost(forecast.usd_micros_p50, forecast.tokens_p50), cost(forecast.usd_micros_p90, forecast.tokens_p90));
+        parts.push(format!("{p50} in all, p90 {p90}"));
+    }
+    let (p50, p90) = (format::duration(forecast.left_ms_p50), format::duration(forecast.left_ms_p90));
+    parts.push(format!("{p50} of work left, p90 {p90}"));
+    format!("{} (by {} done)", parts.join("; "), format::plural(forecast.samples.into(), "subtask"))
 }
 
 /// What is the job's alone: without the store, which jobs of one repository share.

@@ -185,6 +185,12 @@ impl Store {
         }))
     }
 
+    /// The object at a path of a tree, a leaf or a folder: what `git rev-parse COMMIT:path` says.
+    pub fn object_at(&self, tree: Oid, path: &str) -> Result<Option<Oid>, StoreError> {
+        let found = self.tree(tree)?.lookup_entry_by_path(path).map_err(|error| self.read_error(path, error))?;
+        Ok(found.map(|entry| entry.object_id().into()))
+    }
+
     /// The content of a blob.
     pub fn blob(&self, oid: Oid) -> Result<Vec<u8>, StoreError> {
         let mut blob = self

@@ -4,9 +4,13 @@
 //! it believes, because a worker may be anybody's.
 
 mod change;
+mod credentials;
+mod lines;
 mod paths;
 mod rules;
 
 pub use change::{FileChange, MODE_GITLINK, MODE_SYMLINK};
+pub use credentials::{Credential, credentials};
+pub use lines::lines_changed;
 pub use paths::{BadGlob, PathSet, is_at_or_below};
 pub use rules::{Declared, validate};

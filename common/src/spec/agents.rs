@@ -7,11 +7,15 @@ use std::ops::Range;
 use toml::de::{DeTable, DeValue};
 
 use super::suggest::next_step;
-use super::{AgentKind, AgentTable, At, EFFORTS, MODEL_PROFILES, Problem, Source, VERBOSITIES};
+use super::{
+    AgentKind, AgentProgram, AgentTable, At, EFFORTS, JobFile, MODEL_PROFILES, Problem, ProviderApi, Source,
+    VERBOSITIES,
+};
 
-const KINDS: [&str; 3] = ["codemod", "command", "model"];
-/// Kinds the design names and this version cannot run.
-const PLANNED: [&str; 2] = ["acp", "codex"];
+const KINDS: [&str; 5] = ["codemod", "command", "model", "acp", "codex"];
+
+/// Modes of the sandbox that Codex has itself.
+const CODEX_SANDBOXES: [&str; 3] = ["read-only", "workspace-write", "danger-full-access"];
 
 /// The names of all declared agents. Those of a kind that cannot run are reported and cut out.
 pub(super) fn refuse_kinds(root: &mut DeTable<'_>, source: &Source, problems: &mut Vec<Problem>) -> BTreeSet<String> {
@@ -26,113 +30,159 @@ pub(super) fn refuse_kinds(root: &mut DeTable<'_>, source: &Source, problems: &m
             agents.insert(name, agent);
             continue;
         };
-        let (message, help) = if PLANNED.contains(&text.as_str()) {
-            let message = format!("agents of kind \"{text}\" are not supported yet (agent `{}`)", name.get_ref());
-            let help = "use \"codemod\", \"command\" or \"model\"; a command can start any program, an agent too";
-            (message, help.to_owned())
-        } else {
-            let help = next_step(&text, KINDS, "use \"codemod\", \"command\" or \"model\"");
-            (format!("unknown kind of agent \"{text}\" (agent `{}`)", name.get_ref()), help)
-        };
-        problems.push(source.problem(span, message, help));
+        let message = format!("unknown kind of agent \"{text}\" (agent `{}`)", name.get_ref());
+        problems.push(source.problem(span, message, next_step(&text, KINDS, "")));
     }
     names
 }
 
-/// Keys that an agent's kind needs or has no use for.
-pub(super) fn check_agent(name: &str, agent: &At<AgentTable>, source: &Source, problems: &mut Vec<Problem>) {
-    let mut report = |span, message: String, help: &str| problems.push(source.problem(span, message, help));
-    let mut missing = |key: &str, kind: &str, help: &str, span: Option<Range<usize>>| {
-        report(span.unwrap_or(agent.kind.span()), format!("missing key `{key}` in the {kind} `{name}`"), help);
-    };
-    let empty = |text: &Option<At<String>>| text.as_ref().is_none_or(|text| text.trim().is_empty());
-    let span = |text: &Option<At<String>>| text.as_ref().map(At::span);
-    let (kind, own): (&str, &[&str]) = match agent.kind.value {
-        AgentKind::Codemod => {
-            if empty(&agent.rules) {
-                let help = "add `rules`: the file of ast-grep rules, relative to the job file";
-                missing("rules", "codemod", help, span(&agent.rules));
-            }
-            ("codemod", &["rules"])
-        }
-        AgentKind::Command => {
-            if agent.run.is_none() {
-                missing("run", "command", "add `run`: a shell line, or a program and its arguments", None);
-            }
-            ("command", &["run", "timeout", "env"])
-        }
-        AgentKind::Model => {
-            if empty(&agent.model) {
-                missing("model", "model", "add `model`: its name at its provider", span(&agent.model));
-            }
-            if empty(&agent.provider) {
-                missing("provider", "model", "add `provider`: the name of a [provider.NAME]", span(&agent.provider));
-            }
-            ("model", &MODEL_KEYS)
-        }
-    };
-    for (key, span, kinds) in keys(agent) {
-        if let Some(span) = span.filter(|_| !own.contains(&key)) {
-            let help = format!("remove it, or use {kinds}");
-            report(span, format!("`{key}` means nothing for a {kind} (agent `{name}`)"), &help);
-        }
-    }
-    for (key, text, known) in [
-        ("profile", &agent.profile, &MODEL_PROFILES[..]),
-        ("effort", &agent.effort, &EFFORTS[..]),
-        ("verbosity", &agent.verbosity, &VERBOSITIES[..]),
-    ] {
-        if let Some(text) = text.as_ref().filter(|text| !known.contains(&text.as_str())) {
-            let help = next_step(text, known.iter().copied(), "leave it out");
-            report(text.span(), format!("unknown `{key}` \"{}\" (agent `{name}`)", text.value), &help);
+impl AgentKind {
+    /// As the job file writes it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Codemod => "codemod",
+            Self::Command => "command",
+            Self::Model => "model",
+            Self::Acp => "acp",
+            Self::Codex => "codex",
         }
     }
 }
 
-const MODEL_KEYS: [&str; 15] = [
-    "timeout",
-    "model",
-    "provider",
-    "profile",
-    "effort",
-    "verbosity",
-    "skills",
-    "preambles",
-    "max_turns",
-    "max_tokens",
-    "subagents",
-    "subagent_depth",
-    "subagent_tokens",
-    "context_tokens",
-    "answer_tokens",
-];
-
 /// A key, where it is written, and the kinds that know it.
-type Key = (&'static str, Option<Range<usize>>, &'static str);
+type Key = (&'static str, Option<Range<usize>>, &'static [AgentKind]);
 
 /// Every key of an agent but its kind.
-fn keys(agent: &AgentTable) -> [Key; 18] {
+fn keys(agent: &AgentTable) -> [Key; 22] {
+    use AgentKind::{Acp, Codemod, Codex, Command, Model};
     let span = |text: &Option<At<String>>| text.as_ref().map(At::span);
     let number = |number: &Option<At<u64>>| number.as_ref().map(At::span);
-    let (codemod, command, model) = ("kind = \"codemod\"", "kind = \"command\"", "kind = \"model\"");
     [
-        ("rules", span(&agent.rules), codemod),
-        ("run", agent.run.as_ref().map(At::span), command),
-        ("timeout", agent.timeout.as_ref().map(At::span), command),
-        ("env", agent.env.values().next().map(At::span), command),
-        ("model", span(&agent.model), model),
-        ("provider", span(&agent.provider), model),
-        ("profile", span(&agent.profile), model),
-        ("effort", span(&agent.effort), model),
-        ("verbosity", span(&agent.verbosity), model),
-        ("skills", agent.skills.first().map(At::span), model),
-        ("preambles", agent.preambles.as_ref().map(At::span), model),
-        ("max_turns", agent.max_turns.as_ref().map(At::span), model),
-        ("max_tokens", number(&agent.max_tokens), model),
-        ("subagents", agent.subagents.as_ref().map(At::span), model),
-        ("subagent_depth", agent.subagent_depth.as_ref().map(At::span), model),
-        ("subagent_tokens", number(&agent.subagent_tokens), model),
-        ("context_tokens", number(&agent.context_tokens), model),
-        ("answer_tokens", number(&agent.answer_tokens), model),
+        ("rules", span(&agent.rules), &[Codemod]),
+        ("run", agent.run.as_ref().map(At::span), &[Command, Acp, Codex]),
+        ("timeout", agent.timeout.as_ref().map(At::span), &[Command, Model, Acp, Codex]),
+        ("env", agent.env.values().next().map(At::span), &[Command, Acp, Codex]),
+        ("program", agent.program.as_ref().map(At::span), &[Acp]),
+        ("model", span(&agent.model), &[Model, Acp, Codex]),
+        ("provider", span(&agent.provider), &[Model, Acp, Codex]),
+        ("mode", span(&agent.mode), &[Acp, Codex]),
+        ("permissions", agent.permissions.as_ref().map(At::span), &[Acp, Codex]),
+        ("profile", span(&agent.profile), &[Model]),
+        ("effort", span(&agent.effort), &[Model, Codex]),
+        ("verbosity", span(&agent.verbosity), &[Model]),
+        ("skills", agent.skills.first().map(At::span), &[Model, Acp, Codex]),
+        ("mcp", agent.mcp.first().map(At::span), &[Acp, Codex]),
+        ("preambles", agent.preambles.as_ref().map(At::span), &[Model]),
+        ("max_turns", agent.max_turns.as_ref().map(At::span), &[Model]),
+        ("max_tokens", number(&agent.max_tokens), &[Model]),
+        ("subagents", agent.subagents.as_ref().map(At::span), &[Model]),
+        ("subagent_depth", agent.subagent_depth.as_ref().map(At::span), &[Model]),
+        ("subagent_tokens", number(&agent.subagent_tokens), &[Model]),
+        ("context_tokens", number(&agent.context_tokens), &[Model]),
+        ("answer_tokens", number(&agent.answer_tokens), &[Model]),
     ]
+}
+
+/// Keys that an agent's kind needs or has no use for, and words that mean nothing.
+pub(super) fn check_agent(
+    name: &str,
+    agent: &At<AgentTable>,
+    file: &JobFile,
+    source: &Source,
+    problems: &mut Vec<Problem>,
+) {
+    let kind = agent.kind.value;
+    let mut report = |span, message: String, help: &str| problems.push(source.problem(span, message, help));
+    for (key, found, kinds) in keys(agent) {
+        if let Some(span) = found.filter(|_| !kinds.contains(&kind)) {
+            let article = if kind == AgentKind::Acp { "an" } else { "a" };
+            let message = format!("`{key}` means nothing for {article} {} (agent `{name}`)", kind.name());
+            let others: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+            report(span, message, &format!("remove it, or use kind = {}", any_of(&others)));
+        }
+    }
+    check_needed(name, agent, &mut report);
+    for (key, text, known) in [
+        ("profile", &agent.profile, &MODEL_PROFILES[..]),
+        ("effort", &agent.effort, &EFFORTS[..]),
+        ("verbosity", &agent.verbosity, &VERBOSITIES[..]),
+        ("mode", &agent.mode, if kind == AgentKind::Codex { &CODEX_SANDBOXES[..] } else { &[] }),
+    ] {
+        if let Some(text) = text.as_ref().filter(|text| !known.is_empty() && !known.contains(&text.as_str())) {
+            let help = next_step(text, known.iter().copied(), "leave it out");
+            report(text.span(), format!("unknown `{key}` \"{}\" (agent `{name}`)", text.value), &help);
+        }
+    }
+    for wanted in agent.mcp.iter().filter(|wanted| !file.mcp.contains_key(&wanted.value)) {
+        let help = next_step(wanted, file.mcp.keys().map(String::as_str), "declare it as [mcp.NAME]");
+        report(wanted.span(), format!("unknown mcp server `{}` of the agent `{name}`", wanted.value), &help);
+    }
+    check_provider(name, agent, file, &mut report);
+}
+
+fn check_needed(name: &str, agent: &At<AgentTable>, report: &mut impl FnMut(Range<usize>, String, &str)) {
+    let kind = agent.kind.value;
+    let mut missing = |key: &str, help: &str, span: Option<Range<usize>>| {
+        let message = format!("missing key {key} in the {} `{name}`", kind.name());
+        report(span.unwrap_or(agent.kind.span()), message, help);
+    };
+    let empty = |text: &Option<At<String>>| text.as_ref().is_none_or(|text| text.trim().is_empty());
+    let span = |text: &Option<At<String>>| text.as_ref().map(At::span);
+    match kind {
+        AgentKind::Codemod if empty(&agent.rules) => {
+            let help = "add `rules`: the file of ast-grep rules, relative to the job file";
+            missing("`rules`", help, span(&agent.rules));
+        }
+        AgentKind::Command if agent.run.is_none() => {
+            missing("`run`", "add `run`: a shell line, or a program and its arguments", None);
+        }
+        AgentKind::Acp if agent.run.is_none() && agent.program.is_none() => {
+            let help = "add `program`: a known one such as \"opencode\", or `run`: any command that speaks it on stdin and stdout";
+            missing("`program` or `run`", help, None);
+        }
+        AgentKind::Model => {
+            if empty(&agent.model) {
+                missing("`model`", "add `model`: its name at its provider", span(&agent.model));
+            }
+            if empty(&agent.provider) {
+                missing("`provider`", "add `provider`: the name of a [provider.NAME]", span(&agent.provider));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The provider has to exist, and to speak what the agent speaks.
+fn check_provider(name: &str, agent: &AgentTable, file: &JobFile, report: &mut impl FnMut(Range<usize>, String, &str)) {
+    use ProviderApi::{AnthropicMessages, Gemini, OpenaiChat, OpenaiResponses};
+    let Some(wanted) = agent.provider.as_ref().filter(|provider| !provider.trim().is_empty()) else { return };
+    let Some(provider) = file.provider.get(&wanted.value) else {
+        let known = file.provider.keys().map(String::as_str);
+        let help = next_step(wanted, known, "declare it as [provider.NAME]");
+        return report(wanted.span(), format!("unknown provider `{}` of the agent `{name}`", wanted.value), &help);
+    };
+    let program = agent.program.as_ref().map(|program| program.value);
+    let (who, apis): (&str, &[ProviderApi]) = match (agent.kind.value, program) {
+        (AgentKind::Model, _) => ("the loop around a model", &[OpenaiResponses, OpenaiChat, AnthropicMessages]),
+        (AgentKind::Codex, _) => ("Codex", &[OpenaiResponses]),
+        (_, Some(AgentProgram::CodexAcp)) => ("codex-acp", &[OpenaiResponses]),
+        (_, Some(AgentProgram::ClaudeAgentAcp)) => ("claude-agent-acp", &[AnthropicMessages]),
+        (_, Some(AgentProgram::Gemini)) => ("gemini", &[Gemini]),
+        (_, Some(AgentProgram::Opencode)) => ("opencode", &[OpenaiChat]),
+        (_, None) => return,
+    };
+    if !apis.contains(&provider.api.value) {
+        let apis: Vec<&str> = apis.iter().map(|api| api.name()).collect();
+        let message = format!("{who} cannot talk to the provider `{}` (agent `{name}`)", wanted.value);
+        report(wanted.span(), message, &format!("name a provider with api = {}", any_of(&apis)));
+    }
+}
+
+/// Values to choose from: `"a", "b" or "c"`.
+fn any_of(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
+    match quoted.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+        _ => quoted.concat(),
+    }
 }

@@ -74,6 +74,10 @@ pub const MAX_OUTPUT_BYTES_DEFAULT: u64 = 1_000_000;
 /// Tokens of a capsule.
 pub const CAPSULE_TOKENS_DEFAULT: u64 = 8_000;
 
+/// What a repository configures agent programs with: hooks, permissions, servers of tools. None of it is
+/// shown to agents unless `repo.trust` names its content.
+pub const PROGRAM_SETTINGS: &[&str] =
+    &[".mcp.json", ".claude", ".codex", ".gemini", ".opencode", "opencode.json", "opencode.jsonc", ".cursor"];
 /// Paths that no patch may touch outside its footprint, unless `policy.protect` says otherwise:
 /// tests, CI and what decides whether a change is good.
 pub const PROTECT_DEFAULT: &[&str] = &[
@@ -85,6 +89,9 @@ pub const PROTECT_DEFAULT: &[&str] = &[
     "**/test_*.py",
     "**/conftest.py",
     "**/*.{test,spec}.{js,jsx,ts,tsx,mjs,cjs,mts,cts}",
+    ".mcp.json",
+    ".{claude,codex,gemini,opencode,cursor}/**",
+    "opencode.{json,jsonc}",
     ".github/**",
     ".gitlab-ci.yml",
     ".gitlab/**",

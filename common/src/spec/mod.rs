@@ -10,6 +10,7 @@
 //! from it and the check for unknown keys reads that schema.
 
 mod agents;
+mod budget;
 mod check;
 mod cycle;
 mod glob;
@@ -29,14 +30,16 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+pub use budget::{BREAKER_DEFAULT, BREAKER_OF_MAX, BreakerRule, TimeOfDay};
 pub use check::id_char;
 pub use cycle::find_cycle;
 pub use glob::{folder_glob, id_glob, is_glob, path_glob, path_globs};
 pub use label::{LABEL_BYTES_MAX, LABELS_MAX, label};
 pub use limits::*;
 pub use model::{
-    AgentKind, AgentTable, BudgetTable, DerivedTable, EnvTable, GateTable, JobFile, MapTable, PolicyTable, RepoTable,
-    Sandbox, ServiceTable, TaskTable,
+    AgentKind, AgentProgram, AgentTable, BudgetTable, CommandDecision, CommandRuleTable, DerivedTable, EnvTable,
+    GateTable, JobFile, MapTable, McpTable, Permission, PermissionsTable, PolicyTable, RepoTable, Sandbox,
+    ServiceTable, SubtaskBudget, TaskTable, TestsRule,
 };
 pub use models::{ModelRuleTable, PriceTable, ProviderApi, ProviderTable};
 pub use parse::{load, parse};

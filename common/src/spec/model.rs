@@ -7,7 +7,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    At, CommandLine, Group, Interval, ModelRuleTable, Period, PriceTable, ProviderTable, Size, Source, StringList,
+    At, BreakerRule, CommandLine, Group, Interval, ModelRuleTable, Period, PriceTable, ProviderTable, Size, Source,
+    StringList, TimeOfDay,
 };
 
 /// A job of Longhaul: one goal, its plan, agents, gate, budget and policy.
@@ -30,6 +31,9 @@ pub struct JobFile {
     /// Where models are, by name.
     #[serde(default)]
     pub provider: BTreeMap<String, At<ProviderTable>>,
+    /// Servers of tools that agents may be given (Model Context Protocol over stdin and stdout), by name.
+    #[serde(default)]
+    pub mcp: BTreeMap<String, At<McpTable>>,
     /// What models cost, by the model's name or a glob of names.
     #[serde(default)]
     pub price: BTreeMap<String, At<PriceTable>>,
@@ -67,6 +71,10 @@ pub struct RepoTable {
     /// How a workspace becomes able to build and test.
     #[serde(default)]
     pub env: EnvTable,
+    /// Settings of agent programs in the repository that agents may see, each with its git object id at the base
+    /// (`git rev-parse main:.mcp.json`); all others are hidden from them.
+    #[serde(default)]
+    pub trust: BTreeMap<String, At<String>>,
     /// Files regenerated at landing; in no footprint and in no patch.
     #[serde(default)]
     pub derived: Vec<At<DerivedTable>>,
@@ -133,36 +141,50 @@ pub enum AgentKind {
     Command,
     /// Longhaul's own loop around a model.
     Model,
+    /// An agent that speaks the Agent Client Protocol.
+    Acp,
+    /// Codex, through its App Server.
+    Codex,
 }
 
 /// Something that does work inside a workspace.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AgentTable {
-    /// "codemod" (ast-grep rules), "command" (any program) or "model" (Longhaul's own loop around a model).
+    /// "codemod" (ast-grep rules), "command" (any program), "model" (Longhaul's own loop around a model), "acp" (an agent that speaks the Agent Client Protocol) or "codex" (Codex through its App Server).
     pub kind: At<AgentKind>,
     /// For a codemod: the file of ast-grep rules, relative to the job file.
     pub rules: Option<At<String>>,
-    /// For a command: the program; it gets the subtask as JSON on stdin. `{job_dir}` is the job file's folder.
+    /// For a command: the program; it gets the subtask as JSON on stdin. `{job_dir}` is the job file's folder. For an acp
+    /// or a codex: what starts it, where it is not the usual command.
     pub run: Option<At<CommandLine>>,
-    /// For a command or a model: wall time of one execution; the subtask's own limit when left out.
+    /// Wall time of one execution or session; the subtask's own limit when left out. Not for a codemod.
     pub timeout: Option<At<Period>>,
-    /// For a command: environment variables set for it.
+    /// Environment variables set for it. Not for a codemod.
     #[serde(default)]
     pub env: BTreeMap<String, At<String>>,
-    /// For a model: its name at its provider.
+    /// For an acp: "opencode", "codex-acp", "claude-agent-acp" or "gemini", whose configuration is written for each attempt.
+    pub program: Option<At<AgentProgram>>,
+    /// For a model: its name at its provider. For an acp or a codex: the same; the program's own choice when left out.
     pub model: Option<At<String>>,
-    /// For a model: the name of its [provider.NAME].
+    /// For a model: the name of its [provider.NAME]. For an acp or a codex: the same; the program's own login when left out.
     pub provider: Option<At<String>>,
+    /// For an acp: id of its session mode. For a codex: its own sandbox, "read-only", "workspace-write" (when left out) or "danger-full-access".
+    pub mode: Option<At<String>>,
+    /// For an acp or a codex: what is answered when it asks whether it may.
+    pub permissions: Option<At<PermissionsTable>>,
     /// For a model: the tools it gets, "gpt", "claude", "general" or "schema"; by the model's name when left out.
     pub profile: Option<At<String>>,
-    /// For a model: how much it reasons, "none", "minimal", "low", "medium", "high", "xhigh" or "max"; as its provider has it when left out.
+    /// For a model or a codex: how much it reasons, "none", "minimal", "low", "medium", "high", "xhigh" or "max"; as its provider has it when left out.
     pub effort: Option<At<String>>,
     /// For a model: how much it says, "low", "medium" or "high"; as its provider has it when left out.
     pub verbosity: Option<At<String>>,
-    /// For a model: folders of the repository with skills (a `SKILL.md` each) that it is told of; none when left out.
+    /// For a model, an acp or a codex: folders of the repository with skills (a `SKILL.md` each) that it is told of; none when left out.
     #[serde(default)]
     pub skills: StringList,
+    /// For an acp or a codex: names of the [mcp.NAME] it is given; none when left out.
+    #[serde(default)]
+    pub mcp: StringList,
     /// For a model: whether it says what it is about to do before it does it; false when left out.
     pub preambles: Option<At<bool>>,
     /// For a model: answers of one execution; 200 when left out.
@@ -179,6 +201,67 @@ pub struct AgentTable {
     pub context_tokens: Option<At<u64>>,
     /// For a model: the tokens of its largest answer; by the model's name when left out.
     pub answer_tokens: Option<At<u64>>,
+}
+
+/// A program that speaks the Agent Client Protocol and whose configuration is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AgentProgram {
+    /// opencode.
+    Opencode,
+    /// Codex behind its adapter.
+    CodexAcp,
+    /// Claude Code behind its adapter.
+    ClaudeAgentAcp,
+    /// Gemini CLI.
+    Gemini,
+}
+
+impl AgentProgram {
+    /// As the job file writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Opencode => "opencode",
+            Self::CodexAcp => "codex-acp",
+            Self::ClaudeAgentAcp => "claude-agent-acp",
+            Self::Gemini => "gemini",
+        }
+    }
+}
+
+/// A server of tools.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct McpTable {
+    /// What starts it, a shell line or a program and its arguments. `{job_dir}` is the job file's folder.
+    pub run: At<CommandLine>,
+    /// Environment variables set for it.
+    #[serde(default)]
+    pub env: BTreeMap<String, At<String>>,
+}
+
+/// An answer to an agent that asks whether it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Permission {
+    /// Yes, this once.
+    Allow,
+    /// No.
+    Reject,
+}
+
+/// Answers by kind of action.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PermissionsTable {
+    /// To read and search files; "allow" when left out.
+    pub read: Option<Permission>,
+    /// To change, move and delete files; "allow" when left out.
+    pub edit: Option<Permission>,
+    /// To run commands, and for whatever is of no known kind; "allow" when left out.
+    pub execute: Option<Permission>,
+    /// To fetch from the network; "reject" when left out.
+    pub fetch: Option<Permission>,
 }
 
 /// One subtask.
@@ -219,6 +302,10 @@ pub struct TaskTable {
     pub idle_timeout: Option<At<Period>>,
     /// How often work in progress is saved, or "off"; "1m" for commands that may take longer, when left out.
     pub wip_every: Option<At<Interval>>,
+    /// What all attempts of one subtask may use of models together; a share of the job's when left out.
+    pub budget: Option<SubtaskBudget>,
+    /// "keep" (default): a result whose tests say less than before waits for a person; or "may-change".
+    pub tests: Option<At<TestsRule>>,
 }
 
 /// One subtask for each group of files.
@@ -273,6 +360,10 @@ pub struct MapTable {
     pub idle_timeout: Option<At<Period>>,
     /// How often work in progress is saved, or "off"; "1m" for commands that may take longer, when left out.
     pub wip_every: Option<At<Interval>>,
+    /// What all attempts of one subtask may use of models together; a share of the job's when left out.
+    pub budget: Option<SubtaskBudget>,
+    /// "keep" (default): a result whose tests say less than before waits for a person; or "may-change".
+    pub tests: Option<At<TestsRule>>,
 }
 
 /// What an integrated change must pass before it lands.
@@ -309,6 +400,30 @@ pub struct BudgetTable {
     pub parallel: Option<At<u32>>,
     /// Attempts of all subtasks together.
     pub attempts: Option<At<u64>>,
+    /// Time of day by which work winds down, as "07:00"; the next one after the job was submitted.
+    pub deadline: Option<At<TimeOfDay>>,
+    /// The job pauses when so many of its last attempts failed; "18 of 20" when left out, or "off".
+    pub breaker: Option<At<BreakerRule>>,
+}
+
+/// Whether tests may come to say less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TestsRule {
+    /// A result that deletes, skips or empties tests waits for a person.
+    Keep,
+    /// It does not.
+    MayChange,
+}
+
+/// What all attempts of one subtask may use of models together. What is left out has no limit.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SubtaskBudget {
+    /// US dollars.
+    pub usd: Option<At<f64>>,
+    /// Model tokens.
+    pub tokens: Option<At<u64>>,
 }
 
 /// How far a subtask's processes are kept in.
@@ -346,6 +461,10 @@ pub struct PolicyTable {
     pub max_file: Option<Size>,
     /// Largest number of files in a patch; 2000 when left out.
     pub max_files: Option<At<u32>>,
+    /// Lines a patch may add and remove together before a person is asked; any number when left out.
+    pub diff_lines_max: Option<At<u64>>,
+    /// Files a patch may change before a person is asked; any number when left out.
+    pub diff_files_max: Option<At<u32>>,
     /// Captured output of a command; "1MB" when left out.
     pub max_output: Option<Size>,
     /// Tokens of the context handed to an agent; 8000 when left out.
@@ -353,4 +472,29 @@ pub struct PolicyTable {
     /// Which providers some paths may be sent to; any where nothing is said.
     #[serde(default)]
     pub model: Vec<At<ModelRuleTable>>,
+    /// Which commands an agent may run; the longest prefix decides.
+    #[serde(default)]
+    pub command: Vec<At<CommandRuleTable>>,
+}
+
+/// What becomes of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CommandDecision {
+    /// It runs.
+    Allow,
+    /// A person is asked.
+    Ask,
+    /// It does not run.
+    Deny,
+}
+
+/// What becomes of commands that begin so.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CommandRuleTable {
+    /// The program and its first arguments, e.g. ["git", "push"].
+    pub prefix: At<StringList>,
+    /// "allow", "ask" (a person decides) or "deny".
+    pub decide: At<CommandDecision>,
 }

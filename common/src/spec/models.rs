@@ -19,6 +19,18 @@ pub enum ProviderApi {
     Gemini,
 }
 
+impl ProviderApi {
+    /// As the job file writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OpenaiResponses => "openai-responses",
+            Self::OpenaiChat => "openai-chat",
+            Self::AnthropicMessages => "anthropic-messages",
+            Self::Gemini => "gemini",
+        }
+    }
+}
+
 /// Where models are.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

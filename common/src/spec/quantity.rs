@@ -106,10 +106,11 @@ fn parse_size(text: &str) -> Result<Size, String> {
     }
 }
 
-struct TextVisitor<T> {
-    expected: &'static str,
-    help: &'static str,
-    parse: fn(&str) -> Result<T, String>,
+/// Reads text of a form of its own.
+pub(super) struct TextVisitor<T> {
+    pub expected: &'static str,
+    pub help: &'static str,
+    pub parse: fn(&str) -> Result<T, String>,
 }
 
 impl<'de, T> Visitor<'de> for TextVisitor<T> {
@@ -147,6 +148,8 @@ macro_rules! text_value {
         }
     };
 }
+
+pub(super) use text_value;
 
 text_value!(Period, "a duration such as \"30m\"", PERIOD_HELP, parse_period, r"^([0-9._]+ *(ms|s|sec|m|min|h|d) *)+$");
 text_value!(

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{At, CommandLine, Interval, JobFile, MapTable, Period, StringList, TaskTable};
+use super::{At, CommandLine, Interval, JobFile, MapTable, Period, StringList, SubtaskBudget, TaskTable, TestsRule};
 
 /// Placeholders a map's id may hold.
 pub(super) const PLACEHOLDERS: &[&str] = &["stem", "path", "dir", "file", "n"];
@@ -35,6 +35,8 @@ pub struct Work<'a> {
     pub labels: &'a StringList,
     pub idle_timeout: Option<&'a At<Period>>,
     pub wip_every: Option<&'a At<Interval>>,
+    pub budget: Option<&'a SubtaskBudget>,
+    pub tests: Option<&'a At<TestsRule>>,
 }
 
 impl Work<'_> {
@@ -62,6 +64,8 @@ macro_rules! work_of {
             labels: &$table.labels,
             idle_timeout: $table.idle_timeout.as_ref(),
             wip_every: $table.wip_every.as_ref(),
+            budget: $table.budget.as_ref(),
+            tests: $table.tests.as_ref(),
         }
     };
 }

@@ -233,6 +233,16 @@ impl Index {
                     row.timing = event.timing;
                 })?;
             }
+            Event::Held(event) => {
+                self.bill(event.attempt, event.usage.as_ref())?;
+                let commit = event.patch.as_ref().map(|patch| hex(&patch.commit)).unwrap_or_default();
+                self.end_attempt(event.node, event.attempt, |row| {
+                    "held".clone_into(&mut row.outcome);
+                    row.commit = commit;
+                    row.timing = event.timing;
+                })?;
+            }
+            Event::SpendSettled(event) => self.bill(event.attempt, event.usage.as_ref())?,
             Event::SpareKept(event) => {
                 self.bill(event.attempt, event.usage.as_ref())?;
                 self.end_attempt(event.node, event.attempt, |row| "spare".clone_into(&mut row.outcome))?;

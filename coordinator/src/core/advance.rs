@@ -9,9 +9,9 @@ use longhaul_proto::{
     ParkReason, Parked,
 };
 
-use super::gate;
 use super::landing::{self, BaseGate, FinalGate};
 use super::{Event, JobPhase, Millis, Phase, State, schedule};
+use super::{deadline, gate};
 
 /// The next event that is due at `now`, if any.
 pub fn advance(state: &State, now: Millis) -> Option<Event> {
@@ -26,6 +26,7 @@ pub fn advance(state: &State, now: Millis) -> Option<Event> {
         .or_else(|| skip_doomed(state))
         .or_else(|| cancelled_batch(state))
         .or_else(|| landing::advance(state, now))
+        .or_else(|| deadline::advance(state, now))
         .or_else(|| hand_out(state, now))
         .or_else(|| finish(state, now))
 }
@@ -53,7 +54,8 @@ fn expired_lease(state: &State, now: Millis) -> Option<Event> {
         let why = |worker: &str| format!("{worker} was not heard of for {} s", state.fleet.lease_ms() / 1000);
         if let Some(live) = state.attempts.get(&AttemptId(id)) {
             let why = why(&live.worker);
-            return Some(Event::LeaseExpired(LeaseExpired { attempt: id, node: live.node.0, why }));
+            let handed_back = false;
+            return Some(Event::LeaseExpired(LeaseExpired { attempt: id, node: live.node.0, why, handed_back }));
         }
         let run = state.landing.gates.get(&GateId(id))?;
         Some(Event::GateLost(longhaul_proto::GateLost { gate: id, why: why(&run.worker), handed_back: false }))
@@ -103,10 +105,20 @@ fn hand_out(state: &State, now: Millis) -> Option<Event> {
     if *state.job_phase() != JobPhase::Open || state.landing.base_gate != BaseGate::Green {
         return None;
     }
-    let assigned = schedule::next(state, now)?;
-    match state.spend.refuses(state.limits(), schedule::reservation(state), state.active_ms(now)) {
-        None => Some(assigned),
-        Some(reason) => Some(Event::JobPaused(JobPaused { reason, by_budget: true, command_failed: false })),
+    let limits = state.limits();
+    if let Some(reason) = state.recent.trips(limits.breaker_failed, limits.breaker_of) {
+        let open = state.counts().ready + state.counts().backoff + state.counts().waiting > 0;
+        return open.then(|| Event::JobPaused(JobPaused { reason, by_breaker: true, ..JobPaused::default() }));
+    }
+    if deadline::is_too_late(state, now) {
+        return None;
+    }
+    let next = schedule::next(state, now)?;
+    // A result that is there already costs nothing.
+    let begins = matches!(next, Event::Assigned(_));
+    match state.spend.refuses(limits, state.active_ms(now)).filter(|_| begins) {
+        None => Some(next),
+        Some(reason) => Some(schedule::paused_by_budget(reason)),
     }
 }
 

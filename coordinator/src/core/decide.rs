@@ -6,7 +6,7 @@ use longhaul_proto::{BatchEnd, FailureClass, Next, finished};
 
 use super::input::{Input, MemberMerge, Merge, MoveResult};
 use super::request::{Refusal, is_closed, requested};
-use super::{Event, Millis, Phase, PhaseKind, State, Step, retry};
+use super::{Event, Millis, Phase, PhaseKind, State, Step, provider, retry};
 
 /// Largest session of an agent that is journaled and handed on, in bytes.
 pub const SESSION_BYTES_MAX: usize = 300_000;
@@ -23,7 +23,7 @@ pub fn decide(state: &State, now: Millis, input: &Input) -> Result<Vec<Event>, R
         Input::RefMoved { batch, result } => ref_moved(state, *batch, result),
         Input::CommandFailed { reason } => failed_command(state, reason),
         Input::Gap { ms } => vec![Event::Recovered(pb::Recovered { downtime_ms: *ms, ..pb::Recovered::default() })],
-        Input::Request(request) => return requested(state, request),
+        Input::Request(request) => return requested(state, now, request),
     })
 }
 
@@ -46,7 +46,19 @@ fn finished_event(state: &State, now: Millis, id: u64, report: &pb::Finished) ->
         return Some(attempt_event(state, now, id, (live.node, live.base), report));
     }
     // A lost lease that finished after all: wanted while its node is open.
-    let lost = state.lost.get(&attempt)?;
+    let wanted = late_result(state, now, id, report);
+    wanted.or_else(|| late_usage(state, attempt, report))
+}
+
+/// What an attempt used that is over and left it in doubt.
+fn late_usage(state: &State, attempt: AttemptId, report: &pb::Finished) -> Option<Event> {
+    state.spend.unsettled(attempt)?;
+    let usage = Some(report.usage.unwrap_or_default());
+    Some(Event::SpendSettled(pb::SpendSettled { attempt: attempt.0, usage, written_off_by: String::new() }))
+}
+
+fn late_result(state: &State, now: Millis, id: u64, report: &pb::Finished) -> Option<Event> {
+    let lost = state.lost.get(&AttemptId(id))?;
     let node = lost.node;
     let Some(finished::Outcome::Patch(patch)) = &report.outcome else { return None };
     if patch.base != lost.base.0 {
@@ -54,6 +66,8 @@ fn finished_event(state: &State, now: Millis, id: u64, report: &pb::Finished) ->
     }
     match state.subtask(node).phase().kind() {
         PhaseKind::Ready | PhaseKind::Backoff => Some(attempt_event(state, now, id, (node, lost.base), report)),
+        // There is another result or attempt: this one is not worth a person's time.
+        _ if !patch.findings.is_empty() => None,
         PhaseKind::Running | PhaseKind::Delivered | PhaseKind::Landing | PhaseKind::Waiting | PhaseKind::Parked => {
             Some(Event::SpareKept(pb::SpareKept {
                 attempt: id,
@@ -93,6 +107,10 @@ fn attempt_event(
 ) -> Event {
     let (timing, usage) = (report.timing, report.usage);
     match &report.outcome {
+        Some(finished::Outcome::Patch(patch)) if patch.base == base.0 && !patch.findings.is_empty() => {
+            let (patch, park) = (Some(patch.clone()), state.next_park());
+            Event::Held(pb::Held { attempt, node: node.0, patch, park, timing, usage })
+        }
         Some(finished::Outcome::Patch(patch)) if patch.base == base.0 => {
             Event::Delivered(pb::Delivered { attempt, node: node.0, patch: Some(patch.clone()), timing, usage })
         }
@@ -113,7 +131,8 @@ fn attempt_event(
                     ..pb::Failure::default()
                 },
             };
-            let decision = retry::after_failure(state, node, failure.class(), now);
+            let failure = bounded(failure, now);
+            let decision = retry::after_failure(state, node, &failure, now);
             Event::AttemptFailed(pb::AttemptFailed {
                 attempt,
                 node: node.0,
@@ -125,6 +144,14 @@ fn attempt_event(
                 usage,
             })
         }
+    }
+}
+
+/// A provider's time as it is waited for, whatever the report says.
+fn bounded(failure: pb::Failure, now: Millis) -> pb::Failure {
+    match failure.class() {
+        FailureClass::ProviderLimit => pb::Failure { until_ms: provider::until(&failure, now), ..failure },
+        _ => failure,
     }
 }
 
@@ -220,5 +247,5 @@ fn failed_command(state: &State, reason: &str) -> Vec<Event> {
         return Vec::new();
     }
     let reason = reason.to_owned();
-    vec![Event::JobPaused(pb::JobPaused { reason, by_budget: false, command_failed: true })]
+    vec![Event::JobPaused(pb::JobPaused { reason, command_failed: true, ..pb::JobPaused::default() })]
 }

@@ -103,6 +103,10 @@ fn ready(state: &State, node: NodeId, now: Millis, out: &mut Explanation) {
     if live >= most as usize {
         out.causes.push(format!("{live} attempts are running, which is the limit (budget.parallel = {most})"));
     }
+    if let Some((provider, until)) = state.provider_awaited(node, now) {
+        let seconds = (until - now + 999) / 1000;
+        out.causes.push(format!("the limit of the provider {provider} was reached: it is asked again in {seconds} s"));
+    }
     told(shortage::of_work(state, &state.task(node).labels, now), out);
     if out.causes.is_empty() {
         out.causes.push("it is next in line: subtasks on a longer way to the end go first".to_owned());
@@ -163,6 +167,11 @@ fn failure(state: &State, node: NodeId, out: &mut Explanation) {
 fn parked(state: &State, node: NodeId, park: u64, id: &str, out: &mut Explanation) {
     match state.subtask(node).phase().park_reason() {
         Some(ParkReason::Pilot) => out.next.push(format!("longhaul approve {park}")),
+        Some(ParkReason::Approval) => {
+            out.next.push(format!("longhaul diff {id}"));
+            out.next.push(format!("longhaul approve {park}"));
+            out.next.push(format!("longhaul reject {park} \"…\""));
+        }
         _ => {
             out.next.push(format!("longhaul logs {id}"));
             out.next.push(format!("longhaul retry {id} --remark \"…\""));

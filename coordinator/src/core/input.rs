@@ -49,6 +49,8 @@ pub enum Request {
     Resume {
         /// Replaces the budget.
         limits: Option<Budget>,
+        /// Who takes it that what is in doubt was not used; empty for nobody.
+        write_off: String,
     },
     /// Close these subtasks; all open ones with `whole_job`.
     Cancel {
@@ -81,6 +83,13 @@ pub enum Request {
         text: String,
         /// Who said so.
         by: String,
+    },
+    /// Drop the result that waits for a yes, and try again.
+    Reject {
+        /// Which park.
+        park: ParkId,
+        /// Why, for the next attempt; may be empty.
+        reason: String,
     },
     /// Let a quarantined worker have work again.
     Release {

@@ -32,8 +32,12 @@ impl State {
             assert!(running, "live attempt {id} of {} which is {:?}", live.node, self.subtask(live.node).phase());
         }
         assert!(self.limits.attempts == 0 || self.spend.attempts <= self.limits.attempts, "attempts over the cap");
-        let total = self.spend.total();
-        assert!(self.limits.tokens == 0 || total.tokens <= self.limits.tokens, "tokens over the cap");
+        assert!(self.spend.adds_up(), "the books do not add up: {:?}", self.spend);
+        let (total, limits) = (self.spend.total(), &self.limits);
+        if self.spend.breaches().1 == 0 {
+            assert!(limits.tokens == 0 || total.tokens <= limits.tokens, "tokens over the cap");
+            assert!(limits.usd_micros == 0 || total.usd_micros <= limits.usd_micros, "money over the cap");
+        }
     }
 
     /// Every delivered result is in exactly one queue, every landing one in the batch.

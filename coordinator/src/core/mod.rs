@@ -9,8 +9,10 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod advance;
+mod allowance;
 mod apply;
 mod command;
+mod deadline;
 mod decide;
 mod derived;
 mod explain;
@@ -26,6 +28,8 @@ mod lease;
 mod live;
 mod outage;
 mod presence;
+mod provider;
+mod recent;
 mod request;
 mod retry;
 mod roster;
@@ -55,10 +59,12 @@ pub use lease::{Fleet, LEASE_MS, LEASE_MS_MIN};
 pub use live::{LiveAttempt, LiveAttempts, LostAttempt, Owner};
 pub use outage::{FORGIVEN_MS_MAX, Outage};
 pub use presence::WorkerView;
+pub use provider::{Provider, Providers};
+pub use recent::{Ended, Recent};
 pub use request::Refusal;
 pub use retry::Limits;
 pub use shortage::{Shortage, shortages};
-pub use spend::Spend;
+pub use spend::{Amount, Breach, Reservation, Spend};
 pub use state::{JobPhase, State};
 pub use subtask::{Candidate, Illegal, Landed, Move, Phase, PhaseKind, SavedWip, Subtask};
 

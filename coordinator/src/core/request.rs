@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use longhaul_common::{NodeId, Oid, ParkId};
+use longhaul_common::{AttemptId, NodeId, Oid, ParkId};
 use longhaul_proto as pb;
 use longhaul_proto::Outcome;
 
 use super::input::Request;
-use super::{Event, JobPhase, Phase, PhaseKind, State, Step};
+use super::{Event, JobPhase, Millis, Phase, PhaseKind, State, Step, deadline};
 
 /// A request that cannot be met, said to the person who made it.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -15,7 +15,7 @@ use super::{Event, JobPhase, Phase, PhaseKind, State, Step};
 pub struct Refusal(pub String);
 
 /// The events a request leads to.
-pub(super) fn requested(state: &State, request: &Request) -> Result<Vec<Event>, Refusal> {
+pub(super) fn requested(state: &State, now: Millis, request: &Request) -> Result<Vec<Event>, Refusal> {
     let events = match request {
         Request::Pause { .. } | Request::Cancel { .. } | Request::Approve { .. } if is_closed(state) => {
             let next =
@@ -23,11 +23,12 @@ pub(super) fn requested(state: &State, request: &Request) -> Result<Vec<Event>, 
             return Err(Refusal(format!("the job is closed: {next}")));
         }
         Request::Pause { reason } => paused(state, reason),
-        Request::Resume { limits } => resume(state, limits.as_ref()),
+        Request::Resume { limits, write_off } => resume(state, now, limits.as_ref(), write_off),
         Request::Cancel { nodes, whole_job, reason } => cancel(state, nodes, *whole_job, reason),
         Request::Retry { nodes, remark } => again_with_gates(state, try_again(state, nodes, remark)?),
         Request::Approve { parks, by } => approve(state, parks, by),
         Request::Answer { park, text, by } => answer(state, *park, text, by)?,
+        Request::Reject { park, reason } => reject(state, *park, reason)?,
         Request::Release { worker, by } => release(state, worker, by)?,
         Request::Revert { node, parent, parent_tree, reason } => revert(state, *node, *parent, *parent_tree, reason)?,
     };
@@ -57,10 +58,20 @@ fn paused(state: &State, reason: &str) -> Vec<Event> {
     }
 }
 
-fn resume(state: &State, limits: Option<&pb::Budget>) -> Vec<Event> {
-    let mut events = Vec::new();
-    if let Some(budget) = limits {
-        events.push(Event::LimitsChanged(pb::LimitsChanged { budget: Some(*budget) }));
+fn resume(state: &State, now: Millis, limits: Option<&pb::Budget>, write_off: &str) -> Vec<Event> {
+    let mut budget = limits.copied().unwrap_or(*state.limits());
+    // Who goes on after the deadline wants work to be done without it, unless there is a new one.
+    if budget.deadline_ms == state.limits().deadline_ms && deadline::is_too_late(state, now) {
+        budget.deadline_ms = 0;
+    }
+    let mut events: Vec<Event> = Vec::new();
+    if limits.is_some() || budget != *state.limits() {
+        events.push(Event::LimitsChanged(pb::LimitsChanged { budget: Some(budget) }));
+    }
+    if !write_off.is_empty() {
+        let given_up =
+            |id: &AttemptId| pb::SpendSettled { attempt: id.0, usage: None, written_off_by: write_off.to_owned() };
+        events.extend(state.spend.in_doubt().keys().map(|id| Event::SpendSettled(given_up(id))));
     }
     // A finished job stays finished, unless it ended before it could begin.
     let wakes = match state.job_phase() {
@@ -169,6 +180,23 @@ fn answer(state: &State, park: ParkId, text: &str, by: &str) -> Result<Vec<Event
     Ok(vec![if text.is_empty() { woken } else { retried }])
 }
 
+/// Trying again drops what was held; the next attempt is told what it was held for.
+fn reject(state: &State, park: ParkId, reason: &str) -> Result<Vec<Event>, Refusal> {
+    let held = state.nodes().find_map(|node| match state.subtask(node).phase() {
+        Phase::Parked { park: id, .. } if *id == park => state.subtask(node).held().map(|held| (node, held)),
+        _ => None,
+    });
+    let (node, held) = held.ok_or_else(|| {
+        Refusal(format!("no result waits for a yes under {park}; `longhaul retry` and `longhaul cancel` name subtasks"))
+    })?;
+    let mut remark =
+        format!("the result before this attempt was rejected by a person: {}", held.patch.findings.join("; "));
+    if !reason.is_empty() {
+        remark.push_str(&format!("\nThe reason: {reason}"));
+    }
+    Ok(vec![Event::Retried(pb::Retried { node: node.0, remark })])
+}
+
 fn release(state: &State, worker: &str, by: &str) -> Result<Vec<Event>, Refusal> {
     match state.infirmary.of(worker).filter(|health| health.until_ms > 0) {
         Some(_) => Ok(vec![Event::WorkerReleased(pb::WorkerReleased { worker: worker.to_owned(), by: by.to_owned() })]),
@@ -200,6 +228,7 @@ fn revert(state: &State, node: NodeId, parent: Oid, parent_tree: Oid, reason: &s
         agent: "revert".to_owned(),
         protected_touched: landed.candidate.patch.protected_touched.clone(),
         summary: format!("reverts {id}"),
+        findings: Vec::new(),
     };
     Ok(vec![Event::RevertAsked(pb::RevertAsked { node: node.0, patch: Some(patch), reason: reason.to_owned() })])
 }

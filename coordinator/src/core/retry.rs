@@ -1,12 +1,13 @@
 //! What becomes of a subtask after a failure: again, parked, or a spare in its place.
 //!
-//! Infrastructure failures cost no attempt. A ladder of codemods alone gives the same result on
-//! the same base, so its own failures are not retried.
+//! Failures of the infrastructure and of providers cost no attempt, up to a limit of their own, and
+//! teach an agent nothing: what it is told is the last failure that was its own. A ladder of
+//! codemods alone gives the same result on the same base, so its own failures are not retried.
 
 use longhaul_common::NodeId;
-use longhaul_proto::{FailureClass, Next, ParkReason};
+use longhaul_proto::{Failure, FailureClass, Next, ParkReason};
 
-use super::{Millis, State};
+use super::{Millis, State, provider};
 
 /// Limits of retrying, all in one place.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +16,8 @@ pub struct Limits;
 impl Limits {
     /// Infrastructure failures in a row before the subtask is parked.
     pub const INFRA_MAX: u32 = 8;
+    /// Limits of providers run into in a row before the subtask is parked.
+    pub const PROVIDER_WAITS_MAX: u32 = 50;
     /// Leases lost in a row before the subtask is parked: it may be what takes its workers down.
     pub const LOSSES_MAX: u32 = 6;
     /// Infrastructure failures in a row before saved work in progress is given up.
@@ -38,8 +41,9 @@ pub(super) struct Decision {
     pub park: u64,
 }
 
-/// After an attempt that failed by `class`.
-pub(super) fn after_failure(state: &State, node: NodeId, class: FailureClass, now: Millis) -> Decision {
+/// After an attempt that failed.
+pub(super) fn after_failure(state: &State, node: NodeId, failure: &Failure, now: Millis) -> Decision {
+    let class = failure.class();
     let subtask = state.subtask(node);
     let task = state.task(node);
     if !subtask.spares.is_empty() {
@@ -48,7 +52,9 @@ pub(super) fn after_failure(state: &State, node: NodeId, class: FailureClass, no
     }
     match class {
         _ if is_nobodys(class) => again(now),
-        FailureClass::Infrastructure | FailureClass::DiskFull | FailureClass::Cancelled | FailureClass::Setup => {
+        FailureClass::ProviderLimit if subtask.provider_waits + 1 >= Limits::PROVIDER_WAITS_MAX => park(state),
+        FailureClass::ProviderLimit => again(provider::until(failure, now)),
+        _ if !costs_attempt(class) => {
             if subtask.infra + 1 >= Limits::INFRA_MAX {
                 return park(state);
             }
@@ -88,6 +94,7 @@ pub(super) fn park_reason(class: FailureClass) -> ParkReason {
         FailureClass::Protected => ParkReason::Protected,
         FailureClass::Footprint => ParkReason::Footprint,
         FailureClass::DiskFull => ParkReason::Disk,
+        FailureClass::Provider | FailureClass::ProviderLimit => ParkReason::Provider,
         _ => ParkReason::Attempts,
     }
 }
@@ -101,7 +108,44 @@ pub(super) fn costs_attempt(class: FailureClass) -> bool {
             | FailureClass::Cancelled
             | FailureClass::Setup
             | FailureClass::HandedBack
+            | FailureClass::Provider
+            | FailureClass::ProviderLimit
+            | FailureClass::Sandbox
     )
+}
+
+/// Whether an agent that is told of it may do better: what failed was in its own hands.
+pub(super) fn teaches(class: FailureClass) -> bool {
+    costs_attempt(class)
+}
+
+/// Whether it speaks against the worker it happened on.
+pub(super) fn is_workers(class: FailureClass) -> bool {
+    !is_nobodys(class) && !matches!(class, FailureClass::Provider | FailureClass::ProviderLimit)
+}
+
+/// Whether it says anything about how the job goes: not what a person ended, a worker that left or
+/// a limit that is waited for.
+pub(super) fn is_telling(class: FailureClass) -> bool {
+    !matches!(class, FailureClass::Cancelled | FailureClass::HandedBack | FailureClass::ProviderLimit)
+}
+
+/// A class in a sentence, after "by".
+pub(super) fn class_words(class: FailureClass) -> &'static str {
+    match class {
+        FailureClass::Agent => "their agent",
+        FailureClass::Check => "a check",
+        FailureClass::Footprint => "writing outside their footprint",
+        FailureClass::Protected => "touching protected paths",
+        FailureClass::Result => "a result that can be no patch",
+        FailureClass::Setup => "the set-up",
+        FailureClass::DiskFull => "a full disk",
+        FailureClass::Provider => "a model's provider",
+        FailureClass::Sandbox => "the sandbox",
+        FailureClass::Conflict => "a conflict",
+        FailureClass::Gate => "the gate",
+        _ => "the infrastructure",
+    }
 }
 
 /// Whether a class is no failure of anybody: a worker that left gave its work back.

@@ -7,10 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use longhaul_common::{BatchId, NodeId, Oid};
-use longhaul_proto::{Assigned, Delivered};
+use longhaul_proto::{Assigned, Delivered, JobPaused, ParkReason, Parked};
 
+use super::allowance::{self, Short};
 use super::footprint::{Footprint, Held};
-use super::spend::Amount;
 use super::{Event, Millis, Phase, State, WorkerView};
 
 /// How long a blocked subtask waits before others stop passing it.
@@ -21,7 +21,7 @@ pub const SCAN_MAX: usize = 256;
 
 /// The next assignment, if there is credit, something ready and room for its footprint.
 pub(super) fn next(state: &State, now: Millis) -> Option<Event> {
-    let parallel = state.limits.parallel.max(1) as usize;
+    let parallel = if state.recent.is_probing() { 1 } else { state.limits.parallel.max(1) as usize };
     if state.attempts.len() >= parallel {
         return None;
     }
@@ -40,19 +40,28 @@ pub(super) fn next(state: &State, now: Millis) -> Option<Event> {
             usage: None,
         }));
     }
+    let reserved = match allowance::of(state, node) {
+        Ok(reserved) => reserved,
+        Err(Short::Held) => return None,
+        Err(Short::Job(reason)) => return Some(paused_by_budget(reason)),
+        Err(Short::Subtask(text)) => {
+            let (park, reason) = (state.next_park(), ParkReason::Budget.into());
+            return Some(Event::Parked(Parked { node: node.0, park, reason, text }));
+        }
+    };
     Some(Event::Assigned(Assigned {
         attempt: state.next_id(),
         node: node.0,
         worker,
         base: base_of(state, node).to_vec(),
-        reserved_tokens: 0,
-        reserved_usd_micros: 0,
+        reserved_tokens: reserved.tokens,
+        reserved_usd_micros: reserved.usd_micros,
     }))
 }
 
-/// What a reservation of the next attempt would be. Codemods and commands use no model.
-pub(super) fn reservation(_state: &State) -> Amount {
-    Amount::default()
+/// The job waits for a person to raise a limit.
+pub(super) fn paused_by_budget(reason: String) -> Event {
+    Event::JobPaused(JobPaused { reason, by_budget: true, ..JobPaused::default() })
 }
 
 /// Free slots of the workers that take new work, and who is best for which labels.
@@ -168,10 +177,11 @@ fn blocked(state: &State, node: NodeId, footprint: &Footprint) -> bool {
     held.blockers(footprint, usize::MAX).into_iter().any(|holder| !staged(holder))
 }
 
-/// Those whose backoff is over, then the ready ones in order.
+/// Those whose backoff is over, then the ready ones in order; not what waits for a provider.
 fn candidates(state: &State, now: Millis) -> impl Iterator<Item = NodeId> + '_ {
     let due = state.derived.backoff.iter().take_while(move |(at, _)| *at <= now).map(|(_, node)| *node);
-    due.chain(state.derived.ready.iter().map(|(_, node)| *node))
+    let all = due.chain(state.derived.ready.iter().map(|(_, node)| *node));
+    all.filter(move |&node| state.provider_awaited(node, now).is_none())
 }
 
 /// The tip contains the landing of everything a node depends on; a group member also gets what

@@ -2,7 +2,7 @@
 
 use longhaul_common::NodeId;
 
-use super::{BaseGate, JobPhase, Millis, Phase, State, Step};
+use super::{BaseGate, JobPhase, Millis, Phase, State, Step, deadline};
 
 impl State {
     /// Ready or waiting for a time, and not held back by their own group.
@@ -56,6 +56,12 @@ impl State {
         });
         let lone = (landing.lone_tries > 0).then_some(landing.lone_not_before_ms);
         let lost = (landing.lost.in_a_row > 0).then_some(landing.lost.not_before_ms);
-        [backoff, gate, lone, lost, self.fleet.next_expiry()].into_iter().flatten().filter(|&at| at > now).min()
+        let provider = self.providers.next_ms(now);
+        let deadline = deadline::next_ms(self);
+        [backoff, gate, lone, lost, provider, deadline, self.fleet.next_expiry()]
+            .into_iter()
+            .flatten()
+            .filter(|&at| at > now)
+            .min()
     }
 }

@@ -18,6 +18,8 @@ use super::health::Infirmary;
 use super::landing::Landing;
 use super::lease::Fleet;
 use super::live::{LiveAttempt, LiveAttempts, LostAttempt, Owner};
+use super::provider::Providers;
+use super::recent::Recent;
 use super::spend::Spend;
 use super::subtask::{Phase, Subtask};
 
@@ -81,6 +83,10 @@ pub struct State {
     pub(super) restarts: u32,
     /// Ledger.
     pub spend: Spend,
+    /// How the last attempts ended.
+    pub recent: Recent,
+    /// Providers whose limit was reached.
+    pub providers: Providers,
     /// The landing side.
     pub landing: Landing,
 
@@ -288,11 +294,13 @@ impl State {
         live.or_else(|| self.lost.get(&attempt).map(|lost| lost.node))
     }
 
-    /// Who may deliver a result under an id.
+    /// Who may deliver a result under an id, or say what it used.
     pub fn owner_of(&self, id: u64) -> Owner {
         let live = self.live_worker(id).map(str::to_owned);
         let lost = || self.lost.get(&AttemptId(id)).map(|lost| lost.worker.clone());
-        match live.or_else(lost) {
+        // What it used may still be in doubt.
+        let unsettled = || self.spend.unsettled(AttemptId(id)).map(|reservation| reservation.worker.clone());
+        match live.or_else(lost).or_else(unsettled) {
             Some(worker) => Owner::Worker(worker),
             None if id > 0 && id <= self.last_id => Owner::Past,
             None => Owner::Unknown,

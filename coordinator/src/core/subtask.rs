@@ -23,7 +23,8 @@ fn next(from: PhaseKind, by: Move) -> Option<PhaseKind> {
         (P::Running | P::Landing, M::Postpone) => P::Backoff,
         (P::Running | P::Landing, M::Park) => P::Parked,
         // Work that took its workers down with it.
-        (P::Ready, M::Park) => P::Parked,
+        // Or has used up its own budget.
+        (P::Ready | P::Backoff, M::Park) => P::Parked,
         (P::Parked, M::Wake) => P::Ready,
         (P::Delivered, M::Batch) => P::Landing,
         (P::Landing, M::Unbatch | M::Promote) => P::Delivered,
@@ -329,8 +330,12 @@ pub struct Subtask {
     pub finished_ms: Millis,
     /// Since when it could have run; 0 when it cannot.
     pub ready_ms: Millis,
-    /// What the next attempt is told.
+    /// How the last attempt failed, for people.
     pub last_failure: Option<Box<Failure>>,
+    /// The last failure that the next attempt can learn from, which is told it.
+    pub lesson: Option<Box<Failure>>,
+    /// Limits of providers run into in a row.
+    pub provider_waits: u32,
     /// Later valid results, oldest first.
     pub spares: Vec<Candidate>,
     /// What a later attempt can go on from.
@@ -344,6 +349,11 @@ pub struct Subtask {
 }
 
 impl Subtask {
+    /// The result that waits for a person's yes.
+    pub fn held(&self) -> Option<&Candidate> {
+        self.spares.first().filter(|_| self.phase.park_reason() == Some(ParkReason::Approval))
+    }
+
     /// A subtask before anything happened to it.
     pub fn new(phase: Phase, missing: u32) -> Self {
         Self {
@@ -361,6 +371,8 @@ impl Subtask {
             finished_ms: 0,
             ready_ms: 0,
             last_failure: None,
+            lesson: None,
+            provider_waits: 0,
             spares: Vec::new(),
             wip: None,
             remarks: Vec::new(),

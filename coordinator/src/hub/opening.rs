@@ -46,7 +46,7 @@ pub fn open_plan(job: &mut Job, plan: Plan, asked: Option<&Audited>) -> Result<S
     match &opening {
         Opening::First | Opening::Next => job.open_plan_by(plan, asked)?,
         Opening::Standing { limits: Some(limits) } => {
-            job.request_by(Request::Resume { limits: Some(*limits) }, asked)?;
+            job.request_by(Request::Resume { limits: Some(*limits), write_off: String::new() }, asked)?;
         }
         Opening::Standing { limits: None } => {}
     }

@@ -236,7 +236,7 @@ async fn next_generation(
             led
         }
         Opening::Standing { limits: Some(limits) } => {
-            running.handle.request_by(asked, Request::Resume { limits: Some(*limits) }).await
+            running.handle.request_by(asked, Request::Resume { limits: Some(*limits), write_off: String::new() }).await
         }
         Opening::Standing { limits: None } => Ok(Ok(0)),
     };

@@ -92,7 +92,7 @@ fn listener(state: &State, node: longhaul_common::NodeId) -> Result<(u64, String
 
 fn listens(kind: Option<&Kind>) -> bool {
     match kind {
-        Some(Kind::Model(_)) => true,
+        Some(Kind::Model(_) | Kind::Acp(_) | Kind::Codex(_)) => true,
         Some(Kind::Codemod(_) | Kind::Command(_)) | None => false,
     }
 }

@@ -1,10 +1,12 @@
 //! Logs and differences, in pieces of bounded size that wait for their reader.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use longhaul_common::git::{Git, Store};
 use longhaul_common::layout::JobLayout;
+use longhaul_common::log_file;
 use longhaul_proto as pb;
 use tonic::Status;
 
@@ -91,7 +93,17 @@ fn files(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
 
 async fn give_file(reader: &Reader<pb::LogChunk>, id: u64, file: &Path) -> Result<(), ReaderGone> {
     let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let chunk = |data| pb::LogChunk { id, name: name.clone(), data };
+    let chunk = |data| pb::LogChunk { id, name: log_file::shown_name(&name).to_owned(), data };
+    if log_file::is_compressed(file) {
+        let path = file.to_owned();
+        let unpacked = tokio::task::spawn_blocking(move || {
+            let mut content = Vec::new();
+            // What a broken file gives until it breaks is shown.
+            drop(log_file::open(&path).and_then(|mut log| log.read_to_end(&mut content)));
+            content
+        });
+        return reader.give_all(&unpacked.await.unwrap_or_default()[..], chunk).await;
+    }
     let Ok(log) = tokio::fs::File::open(file).await else { return Ok(()) };
     if log.metadata().await.is_ok_and(|file| file.len() == 0) {
         return reader.give(Ok(chunk(Vec::new()))).await;

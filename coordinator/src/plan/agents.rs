@@ -1,12 +1,13 @@
 //! Agents with everything that determines what they do: the bytes of rule files, and the hashes of
 //! the files of the job folder that a command names as `{job_dir}/…`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Component, Path};
 
 use longhaul_common::spec::{
-    AgentKind, AgentTable, At, CommandLine, INPUT_BYTES_MAX, INPUT_FILES_MAX, JobFile, MODEL_TURNS_DEFAULT, Problem,
+    AgentKind, AgentTable, At, CommandLine, INPUT_BYTES_MAX, INPUT_FILES_MAX, JobFile, MODEL_TURNS_DEFAULT, Permission,
+    Problem, ProviderTable,
 };
 use longhaul_proto as proto;
 use proto::agent::Kind;
@@ -24,6 +25,16 @@ pub(super) fn resolve(file: &JobFile, job_dir: &Path, problems: &mut Vec<Problem
             AgentKind::Codemod => codemod(file, table, job_dir, problems).map(Kind::Codemod),
             AgentKind::Command => command(file, table, job_dir, problems).map(Kind::Command),
             AgentKind::Model => model(file, table).map(Kind::Model),
+            AgentKind::Acp => Some(Kind::Acp(proto::AcpAgent {
+                program: Some(program(file, table, job_dir, problems)),
+                preset: table.program.as_ref().map(|preset| preset.value.name().to_owned()).unwrap_or_default(),
+                mode: text(&table.mode),
+            })),
+            AgentKind::Codex => Some(Kind::Codex(proto::CodexAgent {
+                program: Some(program(file, table, job_dir, problems)),
+                effort: text(&table.effort),
+                sandbox: table.mode.as_ref().map_or("workspace-write", |mode| mode.as_str()).to_owned(),
+            })),
         };
         agents.push(proto::Agent { name: name.clone(), kind });
     }
@@ -63,32 +74,101 @@ fn command(
     problems: &mut Vec<Problem>,
 ) -> Option<proto::CommandAgent> {
     let run = table.run.as_ref()?;
+    Some(proto::CommandAgent {
+        run: Some(run.to_proto()),
+        timeout_ms: table.timeout.as_ref().map_or(0, |timeout| timeout.0),
+        env: env(&table.env),
+        inputs: own_inputs(file, table.run.as_ref(), &table.env, job_dir, problems),
+    })
+}
+
+fn env(env: &BTreeMap<String, At<String>>) -> BTreeMap<String, String> {
+    env.iter().map(|(key, value)| (key.clone(), value.value.clone())).collect()
+}
+
+/// The files of the job folder that a command and its environment name.
+fn own_inputs(
+    file: &JobFile,
+    run: Option<&At<CommandLine>>,
+    env: &BTreeMap<String, At<String>>,
+    job_dir: &Path,
+    problems: &mut Vec<Problem>,
+) -> Vec<String> {
     let mut hashes = BTreeSet::new();
-    let parts = texts(run).into_iter().map(|text| (text, run.span()));
-    let settings = table.env.values().map(|value| (value.value.as_str(), value.span()));
+    let parts = run.into_iter().flat_map(|run| texts(run).into_iter().map(|text| (text, run.span())));
+    let settings = env.values().map(|value| (value.value.as_str(), value.span()));
     for (text, span) in parts.chain(settings) {
         match inputs(text, job_dir) {
             Ok(found) => hashes.extend(found),
             Err(error) => problems.push(missing_input(file, span, &error)),
         }
     }
-    Some(proto::CommandAgent {
-        run: Some(run.to_proto()),
+    hashes.into_iter().collect()
+}
+
+/// What agents that talk have in common.
+fn program(file: &JobFile, table: &AgentTable, job_dir: &Path, problems: &mut Vec<Problem>) -> proto::AgentProgram {
+    let provider = provider(file, table);
+    let asked = table.permissions.as_ref().map(|table| table.value.clone()).unwrap_or_default();
+    proto::AgentProgram {
+        run: table.run.as_ref().map(|run| run.to_proto()),
+        env: env(&table.env),
+        inputs: own_inputs(file, table.run.as_ref(), &table.env, job_dir, problems),
+        model: text(&table.model),
+        prices: if provider.is_some() { models::prices(file) } else { Vec::new() },
+        provider: provider.map(|(name, table)| models::provider(name, table)),
+        permissions: Some(proto::Permissions {
+            read: answer(asked.read, Permission::Allow),
+            edit: answer(asked.edit, Permission::Allow),
+            execute: answer(asked.execute, Permission::Allow),
+            fetch: answer(asked.fetch, Permission::Reject),
+        }),
         timeout_ms: table.timeout.as_ref().map_or(0, |timeout| timeout.0),
-        env: table.env.iter().map(|(key, value)| (key.clone(), value.value.clone())).collect(),
-        inputs: hashes.into_iter().collect(),
+        skills: skills(table),
+        mcp: table.mcp.iter().filter_map(|name| mcp_server(file, name, job_dir, problems)).collect(),
+    }
+}
+
+/// A server of tools; `None` for one that is reported as unknown.
+fn mcp_server(file: &JobFile, name: &str, job_dir: &Path, problems: &mut Vec<Problem>) -> Option<proto::McpServer> {
+    let table = &file.mcp.get(name)?.value;
+    Some(proto::McpServer {
+        name: name.to_owned(),
+        run: Some(table.run.to_proto()),
+        env: env(&table.env),
+        inputs: own_inputs(file, Some(&table.run), &table.env, job_dir, problems),
     })
+}
+
+/// Where its models are; `None` without one, or for one that is reported as unknown.
+fn provider<'f>(file: &'f JobFile, table: &'f AgentTable) -> Option<(&'f str, &'f ProviderTable)> {
+    let name = table.provider.as_ref()?;
+    Some((name.as_str(), &file.provider.get(&name.value)?.value))
+}
+
+fn skills(table: &AgentTable) -> Vec<String> {
+    table.skills.iter().map(|folder| folder.value.clone()).collect()
+}
+
+fn text(text: &Option<At<String>>) -> String {
+    text.as_ref().map(|text| text.value.clone()).unwrap_or_default()
+}
+
+fn answer(written: Option<Permission>, otherwise: Permission) -> String {
+    match written.unwrap_or(otherwise) {
+        Permission::Allow => "allow",
+        Permission::Reject => "reject",
+    }
+    .to_owned()
 }
 
 /// The agent with its provider and prices, so that an assignment needs nothing beside it.
 fn model(file: &JobFile, table: &AgentTable) -> Option<proto::ModelAgent> {
-    let text = |text: &Option<At<String>>| text.as_ref().map(|text| text.value.clone()).unwrap_or_default();
     let number = |number: &Option<At<u64>>| number.as_ref().map_or(0, |number| number.value);
-    let name = text(&table.provider);
-    let provider = models::providers(file).into_iter().find(|provider| provider.name == name)?;
+    let (name, provider) = provider(file, table)?;
     Some(proto::ModelAgent {
         model: text(&table.model),
-        provider: Some(provider),
+        provider: Some(models::provider(name, provider)),
         profile: text(&table.profile),
         effort: text(&table.effort),
         verbosity: text(&table.verbosity),
@@ -102,7 +182,7 @@ fn model(file: &JobFile, table: &AgentTable) -> Option<proto::ModelAgent> {
         subagent_tokens: number(&table.subagent_tokens),
         prices: models::prices(file),
         timeout_ms: table.timeout.as_ref().map_or(0, |timeout| timeout.0),
-        skills: table.skills.iter().map(|folder| folder.value.clone()).collect(),
+        skills: skills(table),
     })
 }
 

@@ -12,7 +12,7 @@ use super::after::{self, Order};
 use super::base::Base;
 use super::draft::{self, Draft, Drafts};
 use super::key::{self, Common};
-use super::{agents, carry, models, settings};
+use super::{agents, carry, models, settings, trust};
 
 /// Author of commits when the user's git knows none.
 const AUTHOR: (&str, &str) = ("Longhaul", "longhaul@localhost");
@@ -52,7 +52,8 @@ pub fn expand(file: &JobFile, options: &ExpandOptions) -> Result<proto::Plan, Pr
     let Some(order) = after::resolve(file, &drafts, &mut problems) else { return Err(Problems::new(problems)) };
 
     let tasks: Vec<proto::Task> = file.tables().into_iter().map(|table| settings::task(table, &agents)).collect();
-    let repo = settings::repo(file, &base, options.host.as_deref());
+    let trusted = trust::trusted(file, &base, &mut problems);
+    let repo = settings::repo(file, &base, options.host.as_deref(), trusted);
     let common = Common { file, base: &base, repo: &repo, agents: &agents };
     let parts = Parts { drafts: &drafts, order: &order, tasks: &tasks, remarks: &options.remarks };
     let keys = keys(&common, &parts, &mut problems);

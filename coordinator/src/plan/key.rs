@@ -166,6 +166,14 @@ fn agent(encoder: &mut Encoder, agent: &proto::Agent) {
             encoder.list("env", env.into_iter());
             encoder.list("inputs", command.inputs.iter().map(String::as_str));
         }
+        Some(Kind::Acp(acp)) => {
+            encoder.list("acp", [acp.preset.as_str(), &acp.mode].into_iter());
+            program(encoder, acp.program.as_ref());
+        }
+        Some(Kind::Codex(codex)) => {
+            encoder.list("codex", [codex.effort.as_str(), &codex.sandbox].into_iter());
+            program(encoder, codex.program.as_ref());
+        }
         Some(Kind::Model(model)) => {
             encoder.field("model", model.model.as_bytes());
             for (name, text) in
@@ -180,6 +188,28 @@ fn agent(encoder: &mut Encoder, agent: &proto::Agent) {
         }
         None => encoder.field("agent", b"none"),
     }
+}
+
+/// What it is started with, and what it may; where its models are is no matter of what it makes.
+fn program(encoder: &mut Encoder, program: Option<&proto::AgentProgram>) {
+    let Some(program) = program else { return encoder.field("program", b"none") };
+    encoder.command("run", program.run.as_ref());
+    let env: Vec<&str> = program.env.iter().flat_map(|(key, value)| [key.as_str(), value.as_str()]).collect();
+    encoder.list("env", env.into_iter());
+    encoder.list("inputs", program.inputs.iter().map(String::as_str));
+    encoder.field("model", program.model.as_bytes());
+    encoder.list("skills", program.skills.iter().map(String::as_str));
+    for server in &program.mcp {
+        encoder.field("mcp", server.name.as_bytes());
+        encoder.command("run", server.run.as_ref());
+        encoder.list(
+            "env",
+            server.env.iter().flat_map(|(key, value)| [key.as_str(), value.as_str()]).collect::<Vec<_>>().into_iter(),
+        );
+        encoder.list("inputs", server.inputs.iter().map(String::as_str));
+    }
+    let may = program.permissions.clone().unwrap_or_default();
+    encoder.list("permissions", [&may.read, &may.edit, &may.execute, &may.fetch].into_iter().map(String::as_str));
 }
 
 /// Refuses a command of the gate that names a script which is not there.

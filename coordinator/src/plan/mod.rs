@@ -22,9 +22,11 @@ mod pilot;
 mod render;
 mod scan;
 mod settings;
+mod trust;
 
 #[cfg(test)]
 mod tests;
 
 pub use expand::{ExpandOptions, digest, expand};
 pub use render::{PlanView, Totals};
+pub use settings::next_time;

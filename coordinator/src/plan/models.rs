@@ -1,22 +1,25 @@
 //! Providers, prices and the policy about them, as the plan carries them. None of it is part of a
 //! node's key: limits, prices and addresses do not change what an agent makes.
 
-use longhaul_common::spec::{At, JobFile, PriceTable, ProviderApi, ProviderTable, StringList};
+use longhaul_common::spec::{At, JobFile, PriceTable, ProviderTable, StringList};
 use longhaul_proto as proto;
 
 pub(super) fn providers(file: &JobFile) -> Vec<proto::Provider> {
+    file.provider.iter().map(|(name, provider)| self::provider(name, provider)).collect()
+}
+
+pub(super) fn provider(name: &str, provider: &ProviderTable) -> proto::Provider {
     let text = |text: &Option<At<String>>| text.as_ref().map(|text| text.value.clone()).unwrap_or_default();
     let number = |number: &Option<At<u64>>| number.as_ref().map_or(0, |number| number.value);
-    let one = |(name, provider): (&String, &At<ProviderTable>)| proto::Provider {
-        name: name.clone(),
-        api: api(provider.api.value).to_owned(),
+    proto::Provider {
+        name: name.to_owned(),
+        api: provider.api.value.name().to_owned(),
         url: provider.url.value.clone(),
         key_env: text(&provider.key_env),
         requests_per_minute: number(&provider.requests_per_minute),
         tokens_per_minute: number(&provider.tokens_per_minute),
         region: text(&provider.region),
-    };
-    file.provider.iter().map(one).collect()
+    }
 }
 
 pub(super) fn prices(file: &JobFile) -> Vec<proto::Price> {
@@ -37,14 +40,4 @@ pub(super) fn rules(file: &JobFile) -> Vec<proto::ModelRule> {
     let strings = |list: &StringList| list.iter().map(|text| text.value.clone()).collect();
     let rules = file.policy.model.iter();
     rules.map(|rule| proto::ModelRule { paths: strings(&rule.paths), providers: strings(&rule.providers) }).collect()
-}
-
-/// As the job file writes it.
-fn api(api: ProviderApi) -> &'static str {
-    match api {
-        ProviderApi::OpenaiResponses => "openai-responses",
-        ProviderApi::OpenaiChat => "openai-chat",
-        ProviderApi::AnthropicMessages => "anthropic-messages",
-        ProviderApi::Gemini => "gemini",
-    }
 }

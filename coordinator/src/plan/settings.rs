@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use jiff::Zoned;
 use longhaul_common::layout::repo_key;
 use longhaul_common::spec::{
-    ATTEMPTS_DEFAULT, At, BATCH_DEFAULT, CAPSULE_TOKENS_DEFAULT, EnvTable, JobFile, LOCKFILES_DEFAULT,
-    MAX_FILE_BYTES_DEFAULT, MAX_FILES_DEFAULT, MAX_OUTPUT_BYTES_DEFAULT, PARALLEL_MAX, PROTECT_DEFAULT, Period,
-    READY_TIMEOUT_MS_DEFAULT, Sandbox, ServiceTable, StringList, TIMEOUT_MS_DEFAULT, Table, WIP_EVERY_MS_DEFAULT, Work,
-    path_globs,
+    ATTEMPTS_DEFAULT, At, BATCH_DEFAULT, BREAKER_DEFAULT, CAPSULE_TOKENS_DEFAULT, CommandDecision, CommandRuleTable,
+    EnvTable, JobFile, LOCKFILES_DEFAULT, MAX_FILE_BYTES_DEFAULT, MAX_FILES_DEFAULT, MAX_OUTPUT_BYTES_DEFAULT,
+    PARALLEL_MAX, PROTECT_DEFAULT, Period, READY_TIMEOUT_MS_DEFAULT, Sandbox, ServiceTable, StringList,
+    TIMEOUT_MS_DEFAULT, Table, TestsRule, TimeOfDay, WIP_EVERY_MS_DEFAULT, Work, path_globs,
 };
 use longhaul_proto as proto;
 
@@ -35,13 +36,14 @@ fn wip_every_ms(work: &Work<'_>, agents: &[proto::Agent]) -> u64 {
     let goes_on = |name: &str| {
         use proto::agent::Kind;
         let found = agents.iter().find(|agent| agent.name == name);
-        matches!(found.and_then(|agent| agent.kind.as_ref()), Some(Kind::Command(_) | Kind::Model(_)))
+        let kind = found.and_then(|agent| agent.kind.as_ref());
+        matches!(kind, Some(Kind::Command(_) | Kind::Model(_) | Kind::Acp(_) | Kind::Codex(_)))
     };
     let long = timeout_ms(work.timeout) > WIP_EVERY_MS_DEFAULT;
     if long && work.ladder.iter().any(|name| goes_on(name)) { WIP_EVERY_MS_DEFAULT } else { 0 }
 }
 
-pub(super) fn repo(file: &JobFile, base: &Base, host: Option<&str>) -> proto::Repo {
+pub(super) fn repo(file: &JobFile, base: &Base, host: Option<&str>, trusted: Vec<String>) -> proto::Repo {
     let table = &file.repo[0];
     let derived = table.derived.iter().map(|derived| proto::Derived {
         paths: strings(&derived.paths),
@@ -60,6 +62,7 @@ pub(super) fn repo(file: &JobFile, base: &Base, host: Option<&str>) -> proto::Re
         fix: table.fix.as_ref().map(|fix| fix.to_proto()),
         env: Some(env(&table.env, base)),
         derived: derived.collect(),
+        trusted,
     }
 }
 
@@ -118,6 +121,9 @@ pub(super) fn task(table: Table<'_>, agents: &[proto::Agent]) -> proto::Task {
         labels: strings(work.labels),
         idle_timeout_ms: idle_ms(work.idle_timeout),
         wip_every_ms: wip_every_ms(&work, agents),
+        tokens_max: work.budget.and_then(|budget| budget.tokens.as_ref()).map_or(0, |tokens| tokens.value),
+        usd_micros_max: work.budget.and_then(|budget| budget.usd.as_ref()).map_or(0, |usd| scaled(usd.value, 1e6)),
+        tests_may_change: work.tests.is_some_and(|tests| tests.value == TestsRule::MayChange),
     }
 }
 
@@ -132,12 +138,16 @@ pub(super) fn gate(file: &JobFile) -> proto::GateSpec {
     }
 }
 
+/// Rounded up: a limit someone set must not become "no limit".
+fn scaled(number: f64, factor: f64) -> u64 {
+    (number * factor).ceil().max(1.0) as u64
+}
+
 /// With `fleet`, the workers bound what runs at once, not the cores of this machine.
 pub(super) fn budget(file: &JobFile, fleet: bool) -> proto::Budget {
     let budget = &file.budget;
     let cores = || std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
-    // Rounded up: a limit someone set must not become "no limit".
-    let scaled = |number: f64, factor: f64| (number * factor).ceil().max(1.0) as u64;
+    let breaker = budget.breaker.as_ref().map_or(BREAKER_DEFAULT, |breaker| breaker.value);
     proto::Budget {
         usd_micros: budget.usd.as_ref().map_or(0, |usd| scaled(usd.value, 1e6)),
         tokens: budget.tokens.as_ref().map_or(0, |tokens| tokens.value),
@@ -148,7 +158,18 @@ pub(super) fn budget(file: &JobFile, fleet: bool) -> proto::Budget {
             None => cores(),
         },
         attempts: budget.attempts.as_ref().map_or(0, |attempts| attempts.value),
+        deadline_ms: budget.deadline.as_ref().map_or(0, |at| next_time(at.value, &Zoned::now()).unwrap_or_default()),
+        breaker_failed: breaker.failed,
+        breaker_of: breaker.of,
     }
+}
+
+/// The next time that a clock shows a time of day, in milliseconds since the Unix epoch. An error
+/// is a date beyond the calendar.
+pub fn next_time(at: TimeOfDay, now: &Zoned) -> Result<i64, jiff::Error> {
+    let today = now.with().hour(at.hour()).minute(at.minute()).second(0).subsec_nanosecond(0).build()?;
+    let next = if today > *now { today } else { today.tomorrow()? };
+    Ok(next.timestamp().as_millisecond())
 }
 
 pub(super) fn policy(file: &JobFile, base: &Base) -> proto::Policy {
@@ -169,7 +190,19 @@ pub(super) fn policy(file: &JobFile, base: &Base) -> proto::Policy {
         hosts: strings(&policy.hosts),
         setup_offline: policy.setup_network == Some(false),
         models: models::rules(file),
+        diff_lines_max: policy.diff_lines_max.as_ref().map_or(0, |lines| lines.value),
+        diff_files_max: policy.diff_files_max.as_ref().map_or(0, |files| files.value),
+        commands: policy.command.iter().map(|rule| command_rule(rule)).collect(),
     }
+}
+
+fn command_rule(rule: &CommandRuleTable) -> proto::CommandRule {
+    let decide = match rule.decide.value {
+        CommandDecision::Allow => proto::CommandDecision::Allow,
+        CommandDecision::Ask => proto::CommandDecision::Ask,
+        CommandDecision::Deny => proto::CommandDecision::Deny,
+    };
+    proto::CommandRule { prefix: strings(&rule.prefix), decide: decide.into() }
 }
 
 /// The usual paths, and the scripts of the repository that the gate runs.

@@ -76,6 +76,7 @@ impl Reading {
                 }
             }
             Event::Delivered(event) => event.patch.iter().for_each(|patch| self.commit(&patch.commit)),
+            Event::Held(event) => event.patch.iter().for_each(|patch| self.commit(&patch.commit)),
             Event::SpareKept(event) => event.patch.iter().for_each(|patch| self.commit(&patch.commit)),
             Event::RevertAsked(event) => event.patch.iter().for_each(|patch| self.commit(&patch.commit)),
             Event::WipSaved(event) => event.wip.iter().for_each(|wip| self.commit(&wip.commit)),

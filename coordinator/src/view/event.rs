@@ -63,6 +63,11 @@ fn describe(state: &State, event: &Event, out: &mut WatchEvent) {
             (out.attempt, out.subtasks) = (event.attempt, vec![name(event.node)]);
             ("spare_kept", format!("{}: a later result is kept as a spare", name(event.node)))
         }
+        Event::Held(event) => {
+            (out.attempt, out.subtasks) = (event.attempt, vec![name(event.node)]);
+            let findings = event.patch.as_ref().map(|patch| patch.findings.join("; ")).unwrap_or_default();
+            ("held", format!("{} waits for a yes (`longhaul approve {}`): {findings}", name(event.node), event.park))
+        }
         Event::Unchanged(event) => {
             (out.attempt, out.subtasks) = (event.attempt, vec![name(event.node)]);
             ("unchanged", format!("{}: nothing to change", name(event.node)))
@@ -199,6 +204,14 @@ fn describe_rest(state: &State, event: &Event, out: &mut WatchEvent) {
         }
         Event::JobPaused(event) => ("job_paused", event.reason.clone()),
         Event::JobResumed(_) => ("job_resumed", "going on".to_owned()),
+        Event::SpendSettled(event) => {
+            out.attempt = event.attempt;
+            let text = match event.written_off_by.as_str() {
+                "" => format!("attempt {}: what was in doubt is settled by its late report", event.attempt),
+                by => format!("attempt {}: what is in doubt is written off by {by}", event.attempt),
+            };
+            ("spend_settled", text)
+        }
         Event::LimitsChanged(_) => ("limits_changed", "new limits".to_owned()),
         Event::LandingHalted(event) => ("landing_halted", event.reason.clone()),
         Event::Recovered(event) => {

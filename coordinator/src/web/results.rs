@@ -226,8 +226,7 @@ fn too_large(body: Option<report::Body>, max: u64) -> Result<report::Body, Statu
             outcome: Some(finished::Outcome::Failure(Failure {
                 class: FailureClass::Result.into(),
                 message,
-                detail: String::new(),
-                paths: Vec::new(),
+                ..Failure::default()
             })),
             logs: Vec::new(),
             ..finished

@@ -259,7 +259,7 @@ async fn a_full_disk_makes_everything_wait_and_say_so_until_there_is_space() {
         let mut client = server.client().await;
         let reason = "r".repeat(900);
         let paused = client.pause(pb::PauseRequest { job: "one".into(), reason }).await;
-        let resumed = client.resume(pb::ResumeRequest { job: "one".into(), limits: None }).await;
+        let resumed = client.resume(pb::ResumeRequest { job: "one".into(), limits: None, write_off: false }).await;
         paused.err().or(resumed.err())
     });
     let refused = refused.await;
@@ -280,7 +280,7 @@ async fn a_full_disk_makes_everything_wait_and_say_so_until_there_is_space() {
     );
     disk.free();
     until("it is ready", async || server.hub.ready().ok()).await;
-    let resume = pb::ResumeRequest { job: "one".into(), limits: None };
+    let resume = pb::ResumeRequest { job: "one".into(), limits: None, write_off: false };
     server.client().await.resume(resume).await.expect("it answers again");
     assert_eq!(worker.finish(&server.hub, &gate).await, "kept");
     let _worker = worker.work(server.hub.clone());

@@ -62,7 +62,9 @@ pub fn next_records(state: &mut State, count: u32) -> Vec<Record> {
     for _ in 0..count {
         let live = state.attempts().iter().next().map(|(id, live)| (id.0, live.node.0));
         let event = match live {
-            Some((attempt, node)) => Event::LeaseExpired(LeaseExpired { attempt, node, why: "sample".into() }),
+            Some((attempt, node)) => {
+                Event::LeaseExpired(LeaseExpired { attempt, node, why: "sample".into(), handed_back: false })
+            }
             None => {
                 let attempt = state.spend.attempts + 1;
                 let node =

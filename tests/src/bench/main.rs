@@ -3,6 +3,7 @@
 //! Rounds of ours and theirs are interleaved and medians compared, because machines are shared and
 //! noisy: read the ratios, not the times.
 
+mod agents;
 mod bare;
 mod chain;
 mod fanout;
@@ -28,7 +29,7 @@ use table::Row;
 /// A measurement by its name.
 type Bench = (&'static str, fn() -> anyhow::Result<Vec<Row>>);
 
-const BENCHES: [Bench; 13] = [
+const BENCHES: [Bench; 14] = [
     ("fanout", fanout::run),
     ("chain", chain::run),
     ("landings", landings::run),
@@ -37,6 +38,7 @@ const BENCHES: [Bench; 13] = [
     ("real", real::run),
     ("sandbox", sandbox::measure),
     ("gateway", gateway::run),
+    ("agents", agents::run),
     ("nats-fanout", over_nats::fanout),
     ("nats-chain", over_nats::hops),
     ("fleet-1000", fleet::run),

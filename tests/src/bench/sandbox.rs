@@ -23,7 +23,7 @@ pub fn measure() -> anyhow::Result<Vec<Row>> {
 async fn rounds() -> anyhow::Result<Vec<Row>> {
     let folder = noop::folder()?;
     let slot = folder.path().join("worker/slots/own");
-    let place = Place { ws: slot.join("ws"), tmp: slot.join("tmp"), cache: slot.join("cache"), reads: Vec::new() };
+    let place = Place::at(&slot);
     for made in [&place.ws, &place.tmp, &place.cache] {
         std::fs::create_dir_all(made)?;
     }
@@ -64,6 +64,7 @@ async fn one(
         cwd: place.ws.clone(),
         env: BTreeMap::new(),
         stdin: None,
+        stdout: None,
         timeout: None,
         idle_timeout: None,
         secrets: Secrets::default(),

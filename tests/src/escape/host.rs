@@ -88,7 +88,7 @@ fn boundary(
 
 async fn hosted(folder: &Path, machine: &Machine, setting: &str, tried: &[&str]) -> anyhow::Result<String> {
     let slot = folder.join("worker/slots/own");
-    let place = Place { ws: slot.join("ws"), tmp: slot.join("tmp"), cache: slot.join("cache"), reads: Vec::new() };
+    let place = Place::at(&slot);
     let mut policy = policy(setting);
     let listener = (tried.first() == Some(&"fetch")).then(|| TcpListener::bind("127.0.0.1:0")).transpose()?;
     if let Some(listener) = &listener {
@@ -117,6 +117,7 @@ async fn hosted(folder: &Path, machine: &Machine, setting: &str, tried: &[&str])
         cwd: place.ws.clone(),
         env: kept.iter().filter_map(|name| Some(((*name).into(), std::env::var_os(name)?))).collect(),
         stdin: None,
+        stdout: None,
         timeout: Some(TRY_MAX),
         idle_timeout: None,
         secrets: Secrets::default(),

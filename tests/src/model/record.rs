@@ -24,6 +24,9 @@ pub struct Recorded {
     pub body: Vec<u8>,
     /// The tokens of it that were in the cache.
     pub cached_tokens: u64,
+    /// When it had come whole, in microseconds since the epoch.
+    #[serde(default)]
+    pub at_us: u64,
 }
 
 impl Recorded {
@@ -113,6 +116,7 @@ mod tests {
                 headers: BTreeMap::from([("accept".into(), "*/*".into())]),
                 body,
                 cached_tokens: 3,
+                at_us: 5,
             };
             let line = serde_json::to_string(&one).expect("JSON");
             assert_eq!(serde_json::from_str::<Recorded>(&line).expect("the same"), one);

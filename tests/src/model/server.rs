@@ -128,6 +128,11 @@ impl Shared {
     }
 }
 
+fn now_us() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
 fn count(prompt: &[u8]) -> u64 {
     longhaul_common::tokens::count(&String::from_utf8_lossy(prompt)) as u64
 }
@@ -148,6 +153,7 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
         headers: headers(&head.headers),
         body: body.to_vec(),
         cached_tokens: 0,
+        at_us: now_us(),
     };
     let (cached, earlier) = shared.record(recorded, &model, &prompt);
     let Some((format, streams)) = found else { return beside(&head.method, &path, &value) };

@@ -7,5 +7,7 @@ mod example;
 mod gateway;
 mod model;
 mod model_job;
+mod programs;
+mod telemetry;
 mod turns;
 mod wires;

@@ -37,7 +37,7 @@ fn world(names: &[&str]) -> World {
 }
 
 /// The run of a job, on a thread of its own: the models of this one have to answer meanwhile.
-async fn run(world: World, args: &'static [&'static str]) -> (World, Ran) {
+async fn run_job(world: World, args: &'static [&'static str]) -> (World, Ran) {
     let ran = tokio::task::spawn_blocking(move || {
         let out = world.command(args).env("SCRIPTED_KEY", KEY).output().expect("the binary starts");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -115,7 +115,7 @@ async fn a_loop_of_each_profile_lands_its_change() {
         ]
         .concat(),
     );
-    let (world, ran) = run(world, &["run"]).await;
+    let (world, ran) = run_job(world, &["run"]).await;
     assert_eq!(ran.code, 0, "{}\n{}", ran.stdout, ran.stderr);
     let branch = world.branch();
     for name in ["gpt", "claude", "general", "schema"] {
@@ -153,12 +153,55 @@ async fn a_loop_of_each_profile_lands_its_change() {
         assert!(!text(&request).contains(KEY), "the real key was shown to a model");
     }
     let logs = world.expect(0, &["logs", "task-gpt"]).stdout;
-    for words in ["[call apply_patch]", "[check] The work is not done yet", "[end] done: Now it is."] {
-        assert!(logs.contains(words), "the log should say {words:?}:\n{logs}");
+    for words in [
+        "\"event\":\"tool_started\"",
+        "\"title\":\"apply_patch ",
+        "\"event\":\"check_failed\",\"report\":\"The work is not done yet",
+        "\"event\":\"text\",\"text\":\"Now it is.\"",
+        "\"end\":{\"end\":\"done\"}",
+    ] {
+        assert!(logs.contains(words), "the trace should say {words}:\n{logs}");
     }
     assert!(!logs.contains(KEY));
     let status = world.status();
     assert!(status["tokens"].as_u64() > Some(1_000) && status["usd_micros"].as_u64() > Some(0), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loop_keeps_to_its_allowance_and_to_the_rules_for_commands() {
+    let poor = model(json!({"steps": [{"text": "Done."}]})).await;
+    let run = |cmd: &str| json!({"tool": "exec_command", "args": {"cmd": cmd}});
+    let input = "*** Begin Patch\n*** Update File: ruled.txt\n-hello\n+goodbye\n*** End Patch";
+    let steps = json!([run("echo x && sudo git -C . push"), run("touch $(echo made)"), run("git status"),
+        {"tool": "apply_patch", "input": input}, {"text": "Done."}]);
+    let ruled = model(json!({ "steps": steps })).await;
+    let world = world(&["poor", "ruled"]);
+    let rule = "[[policy.command]]\nprefix = ['git', 'push']\ndecide = 'deny'\n";
+    world.job(
+        &[
+            HEAD.to_owned(),
+            rule.to_owned(),
+            part("poor", "openai-chat", &poor, "some-model", "attempts = 1\nbudget = { tokens = 100 }\n"),
+            part("ruled", "openai-responses", &ruled, "gpt-5.5", "budget = { usd = 5.0 }\n"),
+        ]
+        .concat(),
+    );
+    let (world, ran) = run_job(world, &["run"]).await;
+    assert_eq!(ran.code, 3, "{}\n{}", ran.stdout, ran.stderr);
+    assert!(poor.requests().is_empty(), "what may cost more than the allowance is not sent");
+    let shown = world.expect(0, &["show", "task-poor", "--json"]).stdout;
+    assert!(shown.contains("the budget of this attempt is used up"), "{shown}");
+    assert_eq!(world.on_branch(&world.branch(), "ruled.txt"), "goodbye");
+    let asked = ruled.requests();
+    for (number, words) in [
+        (1, "not run: the job's rules deny it (`git push` is denied)"),
+        (2, "not run: it needs a person's yes"),
+        (3, "Process exited with code 0"),
+    ] {
+        assert!(text(&asked[number]).contains(words), "{number}: {}", text(&asked[number]));
+    }
+    let books = &world.status()["books"];
+    assert!(books["settled"]["tokens"].as_u64() > Some(100) && books["breaches_total"].as_u64() == Some(0), "{books}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -183,7 +226,7 @@ async fn what_a_loop_cannot_do_is_named_and_the_next_rung_goes_on() {
         ]
         .concat(),
     );
-    let (world, ran) = run(world, &["run"]).await;
+    let (world, ran) = run_job(world, &["run"]).await;
     assert_eq!(ran.code, 3, "{}\n{}", ran.stdout, ran.stderr);
     assert_eq!(world.on_branch(&world.branch(), "general.txt"), "goodbye", "the second rung did it");
     for (id, words) in [

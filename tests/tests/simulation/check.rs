@@ -47,6 +47,7 @@ impl World {
         let state = self.state();
         state.assert_invariants();
         self.check_journal();
+        self.check_books();
         self.check_ends();
         assert_eq!(self.branch.at, state.landing.tip, "branch and state differ");
         let landed: BTreeSet<u32> = state
@@ -59,6 +60,14 @@ impl World {
         let ticks = u64::try_from(self.now / self.setting.tick_ms).unwrap_or(0);
         let most = TURNS_PER_TICK_MAX * (ticks + 10);
         assert!(self.coordinator.turns <= most, "{} turns in {ticks} ticks", self.coordinator.turns);
+    }
+
+    /// Every attempt kept to its allowance, so nothing was overspent, ever: see `assert_invariants`.
+    fn check_books(&self) {
+        let state = self.state();
+        let (breaches, total) = state.spend.breaches();
+        assert_eq!((breaches, total), (&[][..], 0), "an attempt is said to have used more than was reserved");
+        assert!(state.spend.held().is_zero(), "something is reserved for nobody");
     }
 
     /// The journal alone says the same, and tells a history in which nothing lands twice or ungated.

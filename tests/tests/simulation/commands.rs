@@ -32,7 +32,9 @@ impl World {
             Command::Assign(AttemptId(id)) => {
                 let live = self.state().attempts().get(&AttemptId(*id)).cloned();
                 let Some(live) = live else { return };
-                let assignment = Assignment::Work { id: *id, node: live.node, base: live.base };
+                let reserved = self.state().spend.reserved(AttemptId(*id)).map(|reservation| reservation.amount);
+                let allowance = reserved.unwrap_or_default();
+                let assignment = Assignment::Work { id: *id, node: live.node, base: live.base, allowance };
                 self.order(number(&live.worker), Order::Assign(assignment));
             }
             Command::Gate(GateId(id)) => {

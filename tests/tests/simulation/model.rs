@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use longhaul_common::{AttemptId, NodeId, Oid};
-use longhaul_coordinator::core::{MemberMerge, Merge};
+use longhaul_coordinator::core::{Amount, MemberMerge, Merge};
 use longhaul_proto::{
     Agent, Budget, CommandAgent, CommandLine, GateSpec, Node, Patch, Plan, Repo, Task, Unchanged, Usage, agent,
     finished,
@@ -57,6 +57,10 @@ pub const JOB: &str = "sim";
 /// The pinned base.
 pub const BASE: Oid = Oid([9; 20]);
 
+/// What an attempt uses of models, less than.
+const TOKENS_USED_MAX: u64 = 5_000;
+const USD_MICROS_USED_MAX: u64 = 900;
+
 /// Of so many subtasks a few write one shared file.
 const SHARED_BY: u32 = 16;
 
@@ -82,6 +86,10 @@ impl Model {
         let budget = Budget {
             parallel: setting.workers * setting.slots,
             attempts: if faults && random.chance(10) { u64::from(count) } else { 0 },
+            tokens: if faults && random.chance(40) { u64::from(count) * TOKENS_USED_MAX / 2 } else { 0 },
+            usd_micros: if faults && random.chance(30) { u64::from(count) * USD_MICROS_USED_MAX / 2 } else { 0 },
+            breaker_failed: if faults && random.chance(30) { 9 } else { 0 },
+            breaker_of: 10,
             ..Budget::default()
         };
         let plan = Plan {
@@ -226,9 +234,14 @@ impl Model {
     }
 }
 
-/// What an attempt reports to have used.
-pub fn usage(random: &mut Random) -> Usage {
-    Usage { tokens: random.below(5_000), usd_micros: random.below(900) }
+/// What an attempt reports to have used: never more than it was allowed.
+pub fn usage(allowance: Amount, random: &mut Random) -> Usage {
+    let within = |used: u64, allowed: u64| if allowed > 0 { used.min(allowed) } else { used };
+    Usage {
+        tokens: within(random.below(TOKENS_USED_MAX), allowance.tokens),
+        usd_micros: within(random.below(USD_MICROS_USED_MAX), allowance.usd_micros),
+        ..Usage::default()
+    }
 }
 
 fn nodes_of(plan: &Plan) -> usize {

@@ -16,6 +16,10 @@ const RETRIES_MAX: u32 = 3;
 /// How often a job that closed on a red base is opened again.
 const REOPENED_MAX: u32 = 5;
 
+fn going_on() -> Request {
+    Request::Resume { limits: None, write_off: String::new() }
+}
+
 #[derive(Default)]
 pub struct Person {
     retried: BTreeMap<NodeId, u32>,
@@ -44,13 +48,19 @@ impl World {
                 let red = matches!(state.landing.base_gate, BaseGate::Red(_));
                 let again = red && self.person.reopened < REOPENED_MAX;
                 self.person.reopened += u32::from(again);
-                return if again { vec![Request::Resume { limits: None }] } else { Vec::new() };
+                return if again { vec![going_on()] } else { Vec::new() };
             }
             JobPhase::Paused { by_budget, .. } => {
-                let more = Budget { attempts: state.limits().attempts * 2, ..*state.limits() };
-                return vec![Request::Resume { limits: by_budget.then_some(more) }];
+                let now = *state.limits();
+                let more = Budget {
+                    attempts: now.attempts * 2,
+                    tokens: now.tokens * 2,
+                    usd_micros: now.usd_micros * 2,
+                    ..now
+                };
+                return vec![Request::Resume { limits: by_budget.then_some(more), write_off: String::new() }];
             }
-            _ if state.landing.halted.is_some() => return vec![Request::Resume { limits: None }],
+            _ if state.landing.halted.is_some() => return vec![going_on()],
             _ => {}
         }
         let mut requests = self.parked();

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use longhaul_common::{AttemptId, NodeId, Oid};
+use longhaul_coordinator::core::Amount;
 use longhaul_proto::{Failure, FailureClass, Finished, GateResult, Verdict, finished};
 use longhaul_worker::session::desk::{Desk, Input, Key, Kind, Output};
 use longhaul_worker::session::{Do, End, Session, Shape, Told};
@@ -18,7 +19,7 @@ const SHAPE: Shape = Shape { rungs: 2, checks: 1, first: 0 };
 /// What a worker is told to do.
 #[derive(Clone, Copy, Debug)]
 pub enum Assignment {
-    Work { id: u64, node: NodeId, base: Oid },
+    Work { id: u64, node: NodeId, base: Oid, allowance: Amount },
     Gate { id: u64, commit: Oid },
 }
 
@@ -244,17 +245,19 @@ impl Worker {
     }
 
     fn work(&mut self, assignment: Assignment, session: Session, step: &Do, lent: &mut Lent) -> Vec<Wish> {
-        let Assignment::Work { id, node, base } = assignment else { return Vec::new() };
+        let Assignment::Work { id, node, base, allowance } = assignment else { return Vec::new() };
         let told = self.told(id, node, step, lent);
         match session.next(told) {
             (_, Do::Deliver(End::Result)) => {
                 let outcome = Some(lent.model.result(AttemptId(id), node, base));
-                let finished = Finished { outcome, usage: Some(usage(lent.random)), ..Finished::default() };
+                let usage = Some(usage(allowance, lent.random));
+                let finished = Finished { outcome, usage, ..Finished::default() };
                 self.seal(assignment, finished, lent)
             }
             (_, Do::Deliver(End::Failed(failure))) => {
                 let outcome = Some(finished::Outcome::Failure(*failure));
-                self.seal(assignment, Finished { outcome, ..Finished::default() }, lent)
+                let usage = Some(usage(allowance, lent.random));
+                self.seal(assignment, Finished { outcome, usage, ..Finished::default() }, lent)
             }
             (session, step) => {
                 let after_ms = self.duration(&step, lent);
@@ -267,6 +270,10 @@ impl Worker {
     /// How a step of an attempt ended.
     fn told(&mut self, id: u64, node: NodeId, step: &Do, lent: &mut Lent) -> Told {
         let broken = |class: FailureClass| Told::Broken(Box::new(failure(class)));
+        let limited = || {
+            let limit = Failure { provider: "p".into(), agent: "a".into(), ..failure(FailureClass::ProviderLimit) };
+            Told::Broken(Box::new(limit))
+        };
         let refused = |class: FailureClass| Told::Refused(Box::new(failure(class)));
         if self.cancelled.remove(&id) {
             return broken(FailureClass::Cancelled);
@@ -278,6 +285,7 @@ impl Worker {
         match step {
             Do::Setup if unlucky => broken(FailureClass::Setup),
             Do::Slot if unlucky => broken(FailureClass::DiskFull),
+            Do::Agent(..) if unlucky => limited(),
             Do::Agent(0, _) if lent.model.behaviour(node).weak => refused(FailureClass::Agent),
             Do::Check(_) if lent.model.refuses(AttemptId(id), node) => refused(FailureClass::Check),
             _ => Told::Done,

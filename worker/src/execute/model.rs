@@ -3,24 +3,27 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use longhaul_common::model_policy::{Footprint, ModelRule, allowed};
+use longhaul_common::text::clip_head;
 use longhaul_proto::{Agent, Failure, FailureClass, ModelAgent};
 
 use super::checking::{Bench, left};
-use super::{Attempt, refused, told_of};
-use crate::agent::instructions::{Instructions, TOKENS_MAX};
+use super::{Attempt, policy, record, refused, told_of};
 use crate::agent::model::{
-    Call, CallError, Conversation, Crew, Delta, Does, Ending, Facts, Hands, Limits, Manner, Outcome, Profile, Reach,
-    Remedy, SessionFile, Settings, Setup, Toolbox, Transcript, Turns, prompt,
+    Call, CallError, Conversation, Crew, Delta, Does, Ending, Facts, Hands, Limits, Manner, Outcome, Part, Profile,
+    Reach, Remedy, SessionFile, Settings, Setup, Tokens, Toolbox, Turns, prompt,
 };
-use crate::agent::skills;
 use crate::agent::stuck::Watch;
+use crate::agent::talk::{AgentEvent, ToolKind, Totals, TurnEnd, Used, Witness};
 use crate::commit::{Snapshot, StageError, snapshot_aside};
 use crate::execution::{cancelled, limit_of};
 use crate::failure::{failure, infrastructure};
+use crate::gateway;
 use crate::session::Told;
 use crate::wip::{Saver, copy_index};
 use crate::workspace::WorkspaceError;
+
+/// Longest part of what a tool is given that is shown to watchers, in bytes.
+const TITLE_BYTES_MAX: usize = 200;
 
 impl Attempt {
     pub(super) async fn model(&mut self, agent: &Agent, model: &ModelAgent, before: Option<&Failure>) -> Told {
@@ -36,25 +39,28 @@ impl Attempt {
         model: &ModelAgent,
         before: Option<&Failure>,
     ) -> Result<Told, Box<Failure>> {
-        self.may_be_sent(model)?;
+        let provider = model.provider.as_ref().map(|provider| provider.name.as_str());
+        policy::may_be_sent(&self.execution, &self.work, provider)?;
         let profile = profile(model)?;
         self.restore_session(before).await.map_err(|error| Box::new(Failure::from(error)))?;
-        let reach = Reach::open(model, &profile, &self.execution).await?;
+        let reach = Reach::open(model, &profile, self.allowance()?, &self.execution).await?;
         let mut setup = self.setup(model, profile, before).await?;
         let mut session = SessionFile::new(&Saver::session_dir(&self.execution.slot), &model.model);
         let history = session.read().map(|(history, facts)| {
             setup.facts = facts;
             history
         });
+        let first = words_of(&setup.task);
         let mut conversation = Conversation::new(reach.client.clone(), setup, history);
-        let (log, path) = self.execution.own_log(&agent.name);
-        let transcript = Transcript::new(path, self.execution.secrets(), self.execution.reporter.lines());
+        let (log, mut witness) = record::witness(&self.execution, &agent.name, Box::new(|_, _, _| {}))?;
+        witness.tell(&AgentEvent::Told { text: first, steers: false });
         let toolbox = Toolbox::new(&self.execution).map_err(|error| Box::new(infrastructure(error.to_string())))?;
         let mut workshop = Workshop {
             bench: Bench { execution: &self.execution, work: &self.work, services: &mut self.services },
             left: self.left.as_ref(),
             toolbox,
-            transcript,
+            witness,
+            totals: Totals::default(),
             session: &mut session,
             words: self.execution.reporter.listen(),
             touched: true,
@@ -81,38 +87,21 @@ impl Attempt {
             limit = out_of(time) => Ending::Time(limit),
             () = self.saver.watch(self.rung) => Ending::Unanswered(CallError::Cancelled),
         };
-        let Workshop { mut toolbox, mut transcript, .. } = workshop;
+        let Workshop { mut toolbox, mut witness, mut totals, .. } = workshop;
         toolbox.close().await;
-        transcript.note("end", &ending.words());
-        transcript.tokens(conversation.used());
-        self.execution.keep_log(log, &transcript.finish());
-        let used = reach.gateway.stop().await;
-        self.usage.tokens += used.tokens.total();
-        self.usage.usd_micros += used.usd_micros;
-        if self.execution.leave.is_cancelled() && !matches!(ending, Ending::Done(_)) {
+        let ending = match reach.gateway.ended().borrow().clone() {
+            Some(outcome) if !matches!(ending, Ending::Done(_)) => ended_by(outcome),
+            _ => ending,
+        };
+        meter(&mut witness, &mut totals, conversation.used());
+        witness.tell(&AgentEvent::TurnEnded { end: turn_end(&ending) });
+        record::keep(&self.execution, &agent.name, log, witness, reach.gateway.calls()).await;
+        self.book(reach.gateway.stop().await);
+        let goes_on = self.execution.leave.is_cancelled() || matches!(ending, Ending::Limit { .. });
+        if goes_on && !matches!(ending, Ending::Done(_)) {
             self.saver.last(self.rung).await;
         }
         Ok(told(&agent.name, ending))
-    }
-
-    /// Whether the policy lets this subtask's paths go to the model's provider.
-    fn may_be_sent(&self, model: &ModelAgent) -> Result<(), Box<Failure>> {
-        let policy = self.execution.assignment.policy.clone().unwrap_or_default();
-        let rule = |rule: &longhaul_proto::ModelRule| {
-            ModelRule::new(rule.paths.iter().map(String::as_str), rule.providers.iter().cloned())
-        };
-        let rules: Vec<ModelRule> = policy.models.iter().map(rule).collect();
-        let task = self.work.task.clone().unwrap_or_default();
-        // A glob of files that are not there yet counts as a path of its own folder.
-        let paths: Vec<String> = self.work.files.iter().chain(&self.work.claims).chain(&task.write).cloned().collect();
-        let whole = task.whole_repository;
-        let footprint = if whole { Footprint::Whole } else { Footprint::Paths(&paths) };
-        let name = model.provider.as_ref().map(|provider| provider.name.clone()).unwrap_or_default();
-        if allowed(&rules, footprint, std::slice::from_ref(&name)).is_empty() {
-            let message = format!("the policy does not let this subtask's files go to the provider {name}");
-            return Err(Box::new(failure(FailureClass::Agent, message)));
-        }
-        Ok(())
     }
 
     async fn setup(
@@ -121,13 +110,7 @@ impl Attempt {
         profile: Profile,
         before: Option<&Failure>,
     ) -> Result<Setup, Box<Failure>> {
-        let files = self.work.files.clone();
-        let folders = model.skills.clone();
-        let gather = move |slot: &crate::workspace::Slot| {
-            let ws = slot.ws();
-            (Instructions::gather(&ws, &files, TOKENS_MAX), skills::gather(&ws, &folders))
-        };
-        let (found, skills) = self.execution.blocking(gather).await.map_err(|error| Box::new(Failure::from(error)))?;
+        let briefing = self.briefing(&model.skills, before).await?;
         let text = |text: &String| (!text.is_empty()).then(|| text.clone());
         let task = self.work.task.clone().unwrap_or_default();
         let group = if task.map.is_empty() { &task.id } else { &task.map };
@@ -142,7 +125,7 @@ impl Attempt {
         let mut facts = Facts::default();
         task.constraints.iter().for_each(|constraint| facts.tell(constraint.as_str()));
         let system = prompt::system(profile.system, Manner { preambles: model.preambles });
-        Ok(Setup { settings, system, profile, task: prompt::task(&self.work, &found, &skills, before), facts })
+        Ok(Setup { settings, system, profile, task: prompt::task(briefing), facts })
     }
 }
 
@@ -180,6 +163,55 @@ async fn out_of(time: Option<Duration>) -> Duration {
     }
 }
 
+/// An ending, for the trace.
+fn turn_end(ending: &Ending) -> TurnEnd {
+    match ending {
+        Ending::Done(_) => TurnEnd::Done,
+        Ending::Refused(_) => TurnEnd::Refused,
+        Ending::Unanswered(CallError::Cancelled) => TurnEnd::Cancelled,
+        Ending::Turns(_) => TurnEnd::Limit { what: "turns".to_owned() },
+        Ending::Tokens(_) => TurnEnd::Limit { what: "tokens".to_owned() },
+        Ending::Time(_) => TurnEnd::Limit { what: "time".to_owned() },
+        Ending::Budget(_) => TurnEnd::Limit { what: "budget".to_owned() },
+        Ending::Limit { .. } => TurnEnd::Limit { what: "provider".to_owned() },
+        Ending::Stuck(_) | Ending::Unanswered(_) | Ending::Broken(_) => TurnEnd::Failed { message: ending.words() },
+    }
+}
+
+/// The words of a message.
+fn words_of(parts: &[Part]) -> String {
+    let words = parts.iter().filter_map(|part| match part {
+        Part::Text { text, .. } => Some(text.as_str()),
+        Part::Image(_) => None,
+    });
+    words.collect()
+}
+
+fn kind_of(does: Does) -> ToolKind {
+    match does {
+        Does::Exec | Does::WriteStdin | Does::Shell | Does::Bash => ToolKind::Execute,
+        Does::ApplyPatch | Does::TextEditor | Does::Edit => ToolKind::Edit,
+        Does::ReadFile | Does::Search | Does::ViewImage => ToolKind::Read,
+        Does::UpdatePlan | Does::Delegate | Does::Finish => ToolKind::Other,
+    }
+}
+
+/// What was used since the last time, if anything was.
+fn meter(witness: &mut Witness, totals: &mut Totals, all: Tokens) {
+    let Tokens { input, cached, output, reasoning, .. } = all;
+    let since = totals.take(Used { input, cached, output, reasoning });
+    if since != Used::default() {
+        witness.tell(&AgentEvent::Usage(since));
+    }
+}
+
+fn ended_by(outcome: gateway::Outcome) -> Ending {
+    match outcome {
+        gateway::Outcome::BudgetUsedUp { what } => Ending::Budget(what),
+        gateway::Outcome::ProviderLimit { provider, until_ms } => Ending::Limit { provider, until_ms },
+    }
+}
+
 /// What an ending means for the attempt: what a provider or the machine did is not the agent's.
 fn told(name: &str, ending: Ending) -> Told {
     match ending {
@@ -187,8 +219,14 @@ fn told(name: &str, ending: Ending) -> Told {
         Ending::Broken(failure) => told_of(Err(failure)),
         Ending::Unanswered(CallError::Cancelled) => Told::Broken(cancelled()),
         Ending::Unanswered(error) if matches!(error.remedy(), Remedy::Again(_)) => {
-            Told::Broken(Box::new(infrastructure(error.to_string())))
+            Told::Broken(Box::new(failure(FailureClass::Provider, error.to_string())))
         }
+        Ending::Limit { ref provider, until_ms } => Told::Broken(Box::new(Failure {
+            provider: provider.clone(),
+            until_ms,
+            agent: name.to_owned(),
+            ..failure(FailureClass::ProviderLimit, ending.words())
+        })),
         other => refused(FailureClass::Agent, format!("{name}: {}", other.words())),
     }
 }
@@ -198,7 +236,8 @@ struct Workshop<'a> {
     bench: Bench<'a>,
     left: Option<&'a regex::bytes::Regex>,
     toolbox: Toolbox,
-    transcript: Transcript,
+    witness: Witness,
+    totals: Totals,
     session: &'a mut SessionFile,
     /// Of people, while it works.
     words: tokio::sync::mpsc::Receiver<String>,
@@ -209,7 +248,7 @@ struct Workshop<'a> {
 }
 
 impl Workshop<'_> {
-    async fn snapshot(&self) -> Result<Snapshot, Box<Failure>> {
+    async fn snapshot(&mut self) -> Result<Snapshot, Box<Failure>> {
         let (base, exclusions) = (self.bench.execution.base, self.bench.execution.exclusions());
         let taken = self.bench.execution.blocking(move |slot| {
             let index = slot.git_dir().join("loop-index");
@@ -230,11 +269,17 @@ impl Workshop<'_> {
 
 impl Hands for Workshop<'_> {
     async fn call(&mut self, does: Does, call: &Call) -> Outcome {
-        self.transcript.note(&format!("call {}", call.name), call.input.text());
+        self.witness.tell(&AgentEvent::ToolStarted {
+            id: call.id.clone(),
+            kind: kind_of(does),
+            title: format!("{} {}", call.name, clip_head(call.input.text(), TITLE_BYTES_MAX)),
+            input: call.input.object(),
+        });
         let outcome = self.toolbox.call(does, call).await;
         let runs = matches!(does, Does::Exec | Does::WriteStdin | Does::Shell | Does::Bash);
         self.touched |= runs || !outcome.edits.is_empty();
-        self.transcript.note(if outcome.failed { "error" } else { "result" }, &outcome.text());
+        let (id, failed) = (call.id.clone(), outcome.failed);
+        self.witness.tell(&AgentEvent::ToolEnded { id, failed, output: outcome.text() });
         outcome
     }
 
@@ -249,12 +294,12 @@ impl Hands for Workshop<'_> {
         let left = left.map_err(|error| Box::new(Failure::from(error)))?;
         if !left.is_empty() {
             let report = format!("The work is not done: these files still match what had to go: {}", left.join(", "));
-            self.transcript.note("check", &report);
+            self.witness.tell(&AgentEvent::CheckFailed { report: report.clone() });
             return Ok(Some(report));
         }
         for number in 0..self.bench.checks() {
             if let Some(report) = report(self.bench.check(number, changed.clone()).await)? {
-                self.transcript.note("check", &report);
+                self.witness.tell(&AgentEvent::CheckFailed { report: report.clone() });
                 return Ok(Some(report));
             }
         }
@@ -277,7 +322,7 @@ impl Hands for Workshop<'_> {
 
     fn turn_ended(&mut self, conversation: &Conversation) {
         self.turn += 1;
-        self.transcript.tokens(conversation.used());
+        meter(&mut self.witness, &mut self.totals, conversation.used());
         let slot: &Arc<crate::workspace::Slot> = &self.bench.execution.slot;
         let written = self.session.write(conversation.history(), conversation.facts());
         let noted = written.and_then(|()| std::fs::write(Saver::turn_file(slot), self.turn.to_string()));
@@ -287,12 +332,14 @@ impl Hands for Workshop<'_> {
     }
 
     fn said(&mut self, text: &str) {
-        self.transcript.note("model", text);
+        self.witness.tell(&AgentEvent::Text { text: text.to_owned() });
     }
 
     fn heard(&mut self) -> Vec<String> {
         let heard: Vec<String> = std::iter::from_fn(|| self.words.try_recv().ok()).collect();
-        heard.iter().for_each(|words| self.transcript.note("person", words));
+        for words in &heard {
+            self.witness.tell(&AgentEvent::Told { text: words.clone(), steers: true });
+        }
         heard
     }
 }
@@ -306,5 +353,26 @@ fn report(told: Told) -> Result<Option<String>, Box<Failure>> {
             let words = "The work is not done yet. A check of the task fails:";
             Ok(Some(format!("{words}\n{}\n\n{}", failure.message, failure.detail)))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_provider_does_is_not_the_agents_fault_and_a_used_up_budget_is_its_end() {
+        let class = |ending: Ending| match told("coder", ending) {
+            Told::Broken(failure) => (true, failure),
+            Told::Refused(failure) => (false, failure),
+            Told::Done => panic!("done"),
+        };
+        let (ends, failure) = class(Ending::Limit { provider: "p".into(), until_ms: 7 });
+        assert_eq!((ends, failure.class()), (true, FailureClass::ProviderLimit));
+        assert_eq!((failure.provider.as_str(), failure.agent.as_str(), failure.until_ms), ("p", "coder", 7));
+        let (ends, failure) = class(Ending::Unanswered(CallError::Silent(Duration::from_secs(1))));
+        assert_eq!((ends, failure.class()), (true, FailureClass::Provider));
+        let (ends, failure) = class(Ending::Budget("more".into()));
+        assert_eq!((ends, failure.class()), (false, FailureClass::Agent), "the next rung may need none");
     }
 }

@@ -5,11 +5,14 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use longhaul_common::text::clip_head;
 use longhaul_proto::{Agent, CodemodAgent, CommandAgent, Failure, FailureClass, agent};
 
 use super::checking::idle_timeout;
 use super::{Attempt, broken, refused, told_of};
-use crate::agent::{codemod, command};
+use crate::agent::briefing::Briefing;
+use crate::agent::instructions::{Instructions, TOKENS_MAX};
+use crate::agent::{codemod, command, skills};
 use crate::commit::Declared;
 use crate::execution::{Program, limit_of};
 use crate::failure::infrastructure;
@@ -17,6 +20,9 @@ use crate::process::Purpose;
 use crate::session::Told;
 use crate::wip::{Saver, unpack_session};
 use crate::workspace::{Slot, WorkspaceError, remove_tree};
+
+/// What an agent is told of the change before it, in bytes; the files themselves are all there.
+const DIFF_BYTES_MAX: usize = 32_000;
 
 impl Attempt {
     pub(super) async fn agent(&mut self, rung: usize, before: Option<&Failure>) -> Told {
@@ -30,6 +36,9 @@ impl Attempt {
             Some(agent::Kind::Codemod(codemod)) => self.codemod(codemod).await,
             Some(agent::Kind::Command(command)) => self.command(&agent, &command, before).await,
             Some(agent::Kind::Model(model)) => self.model(&agent, &model, before).await,
+            Some(kind @ (agent::Kind::Acp(_) | agent::Kind::Codex(_))) => {
+                Box::pin(self.talk(&agent, &kind, before)).await
+            }
             None => Told::Broken(Box::new(infrastructure(format!(
                 "this worker does not know the kind of the agent {}",
                 agent.name
@@ -89,6 +98,18 @@ impl Attempt {
         self.execution.slot.tmp().join("subtask.json")
     }
 
+    /// What the rungs before left in the workspace, as a patch.
+    async fn diff_so_far(&self) -> Result<String, WorkspaceError> {
+        let Some(good) = self.good.as_ref().filter(|good| !good.changes.is_empty()) else { return Ok(String::new()) };
+        let (base, tree) = (self.execution.base.to_string(), good.tree.to_string());
+        let diff = self.execution.blocking(move |slot| {
+            let args = ["diff", "--no-color", "--no-ext-diff", "--no-textconv", base.as_str(), tree.as_str()];
+            Ok::<_, WorkspaceError>(slot.git().run(args)?)
+        });
+        let diff = diff.await.and_then(|diff| diff)?;
+        Ok(clip_head(&String::from_utf8_lossy(&diff), DIFF_BYTES_MAX).to_owned())
+    }
+
     /// Writes what a command agent is told, and gives its variables.
     async fn agent_env(
         &self,
@@ -97,7 +118,12 @@ impl Attempt {
     ) -> Result<BTreeMap<OsString, OsString>, WorkspaceError> {
         let mut json = command::subtask_json(&self.work, command::instructions(&self.work));
         if let Some(before) = before {
-            json["previous"] = serde_json::json!({ "class": before.class().as_str_name(), "message": before.message, "detail": before.detail });
+            json["previous"] = serde_json::json!({
+                "class": before.class().as_str_name(),
+                "message": before.message,
+                "detail": before.detail,
+                "diff": self.diff_so_far().await?,
+            });
         }
         if let Some(turn) = self.restore_session(before).await? {
             json["continues"] = serde_json::json!({ "turn": turn });
@@ -119,6 +145,17 @@ impl Attempt {
 }
 
 impl Attempt {
+    /// What an agent that reads is told first.
+    pub(super) async fn briefing(&self, skills: &[String], before: Option<&Failure>) -> Result<Briefing, Box<Failure>> {
+        let (files, folders) = (self.work.files.clone(), skills.to_vec());
+        let gather = move |slot: &Slot| {
+            let ws = slot.ws();
+            (Instructions::gather(&ws, &files, TOKENS_MAX), skills::gather(&ws, &folders))
+        };
+        let (found, skills) = self.execution.blocking(gather).await.map_err(|error| Box::new(Failure::from(error)))?;
+        Ok(Briefing::new(&self.work, &found, &skills, before))
+    }
+
     /// Makes the folder of the agent's session, with what an earlier attempt kept in it; gives that
     /// one's turns. It goes on with the rung that was working, and in its first try only.
     pub(super) async fn restore_session(&self, before: Option<&Failure>) -> Result<Option<u32>, WorkspaceError> {

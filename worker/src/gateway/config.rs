@@ -7,6 +7,7 @@ use std::time::Duration;
 use longhaul_common::price::Prices;
 
 use super::api::Api;
+use super::calls::Calls;
 use super::rate::RateLimiter;
 use crate::config::Held;
 use crate::process::Secrets;
@@ -63,6 +64,8 @@ pub enum Recording {
 pub struct GatewayConfig {
     /// In order of preference; the first that speaks the format and has the model serves a call.
     pub providers: Vec<Provider>,
+    /// Where each call is noted.
+    pub calls: Calls,
     /// What the attempt may spend.
     pub allowance: Allowance,
     /// What models cost.
@@ -84,6 +87,7 @@ impl GatewayConfig {
     pub fn new(providers: Vec<Provider>) -> Self {
         Self {
             providers,
+            calls: Calls::default(),
             allowance: Allowance::default(),
             prices: Prices::default(),
             recording: Recording::default(),

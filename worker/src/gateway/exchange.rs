@@ -157,6 +157,7 @@ impl Drop for Exchange {
             duration_ms: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
             ..std::mem::take(&mut self.entry)
         };
+        self.shared.config.calls.push(&entry);
         self.shared.record(entry, self.request.take(), self.response.take());
     }
 }

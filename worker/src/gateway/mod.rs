@@ -11,6 +11,7 @@
 //! and, for Chat Completions, the wish for usage: without them no worst case would hold.
 
 mod api;
+mod calls;
 mod config;
 mod estimate;
 mod exchange;
@@ -26,6 +27,7 @@ mod server;
 mod usage;
 
 pub use api::Api;
+pub use calls::Calls;
 pub use config::{Allowance, GatewayConfig, Provider, Recording};
 pub use ledger::{Ledger, Used};
 pub use rate::{RateLimiter, RateShare};

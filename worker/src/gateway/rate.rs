@@ -1,9 +1,7 @@
 //! Requests and tokens per minute, shared by all attempts of a worker.
 //!
-//! A provider's limits hold for an account, so for all workers together: each has a share of them,
-//! and the shares add up to the limits. Whoever divides them calls [`RateLimiter::set_share`] when
-//! workers come and go; until then the share given at creation stays. A worker that is alone has
-//! the whole. Calls wait for their turn and never fail for it; they pass in the order they came.
+//! A provider's limits hold for an account, so for all workers together: each has a share of them
+//! ([`super::Rates`] divides them). A worker that is alone has the whole. Calls wait for their turn and never fail for it; they pass in the order they came.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -116,6 +114,12 @@ impl RateLimiter {
     /// Another share from now on; what is in the buckets stays, up to what they then hold.
     pub fn set_share(&self, share: RateShare) {
         self.buckets().set_share(share, Instant::now());
+    }
+
+    /// What it may ask for in a minute.
+    pub fn share(&self) -> RateShare {
+        let buckets = self.buckets();
+        RateShare { requests_per_minute: buckets.requests.per_minute, tokens_per_minute: buckets.tokens.per_minute }
     }
 
     /// Waits for room for one call of so many tokens and takes it. `waits` is told each wait.

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::api::Api;
+use super::calls::Calls;
 use super::config::{GatewayConfig, Provider, Recording};
 use super::forward;
 use super::ledger::{Exceeded, Ledger, Used, Worst};
@@ -151,6 +152,11 @@ impl Gateway {
     /// Where agents reach it, without a version: `http://127.0.0.1:port`.
     pub fn base_url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// The calls it made, as they end.
+    pub fn calls(&self) -> Calls {
+        self.shared.config.calls.clone()
     }
 
     /// The key that agents show. It opens this gateway and nothing else.

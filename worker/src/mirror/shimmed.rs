@@ -38,6 +38,7 @@ pub(super) fn spec<S: AsRef<std::ffi::OsStr>>(git: &Git, args: &[S], log: PathBu
         cwd: path.to_owned(),
         env,
         stdin: None,
+        stdout: None,
         timeout: None,
         idle_timeout: None,
         secrets,

@@ -12,6 +12,7 @@ mod environment;
 mod run;
 mod secrets;
 mod shim;
+pub mod talk;
 mod wire;
 
 pub use arguments::{Placeholders, argv_of, is_empty};

@@ -44,13 +44,15 @@ pub struct ProcessSpec {
     pub env: BTreeMap<OsString, OsString>,
     /// File to read stdin from; `None` is `/dev/null`.
     pub stdin: Option<PathBuf>,
+    /// File for stdout, a FIFO made by [`super::talk`]; `None` is the log.
+    pub stdout: Option<PathBuf>,
     /// Wall time limit.
     pub timeout: Option<Duration>,
     /// Longest time without output.
     pub idle_timeout: Option<Duration>,
     /// What is replaced in all output.
     pub secrets: Secrets,
-    /// Where stdout and stderr go, together.
+    /// Where stderr goes, and stdout unless it has a file of its own.
     pub log: PathBuf,
     /// Bytes kept of it; 0 is [`OUTPUT_BYTES_DEFAULT`].
     pub output_bytes_max: u64,
@@ -224,6 +226,7 @@ fn message(shim: &[OsString], spec: &ProcessSpec, mark: &str) -> Vec<u8> {
         cwd: spec.cwd.clone(),
         env,
         stdin: spec.stdin.clone(),
+        stdout: spec.stdout.clone(),
         grace_ms: GRACE.as_millis() as u64,
         sandbox: spec.sandbox.as_ref().map(|sandbox| sandbox.rules.clone()),
     };

@@ -132,7 +132,14 @@ fn watch(spec: &ShimSpec, over: &Arc<OnceLock<String>>) {
 fn start(spec: &ShimSpec, over: &Arc<OnceLock<String>>) -> Result<Started, String> {
     let (program, prefix) = spec.shim.split_first().ok_or("no shim to execute")?;
     let (mut report, reporter) = std::io::pipe().map_err(text)?;
-    let output = std::io::stderr().as_fd().try_clone_to_owned().map_err(text)?;
+    let output = match &spec.stdout {
+        None => std::io::stderr().as_fd().try_clone_to_owned().map_err(text)?,
+        // For reading as well: so it cannot block, however a FIFO's other end is.
+        Some(path) => {
+            let opened = std::fs::File::options().read(true).write(true).open(path);
+            opened.map_err(|error| format!("cannot open {}: {error}", path.display()))?.into()
+        }
+    };
     let stdin = spec.stdin.as_deref().unwrap_or(Path::new("/dev/null"));
     let own = rustix::process::getpid().as_raw_nonzero().to_string();
     // Between the two: threads are neither before the first nor after the second.

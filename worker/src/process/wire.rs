@@ -32,6 +32,8 @@ pub struct ShimSpec {
     pub env: Vec<(OsString, OsString)>,
     /// File to read stdin from; `None` is `/dev/null`.
     pub stdin: Option<PathBuf>,
+    /// File for stdout, a FIFO whose other end is open already; `None` is the log, with stderr.
+    pub stdout: Option<PathBuf>,
     /// Time between SIGTERM and SIGKILL.
     pub grace_ms: u64,
     /// What it may do; `None` is whatever this user may.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use longhaul_common::hosts::HostPattern;
 use longhaul_proto::{Policy, Sandbox};
@@ -67,19 +67,33 @@ pub struct Place {
     pub tmp: PathBuf,
     /// What its tools keep from one attempt to the next.
     pub cache: PathBuf,
+    /// An agent's own home; only agents write it.
+    pub home: PathBuf,
     /// What it reads although it is hidden: objects of the repository, the job's own files.
     pub reads: Vec<PathBuf>,
+    /// Settings of agent programs in the workspace that agents do not see.
+    pub shut: Vec<PathBuf>,
+    /// Folders and files of an agent's login, which it reads and writes although they are hidden.
+    pub logins: Vec<PathBuf>,
 }
 
 impl Place {
+    /// In a slot's folder, with nothing else open.
+    pub fn at(slot: &Path) -> Self {
+        Self {
+            ws: slot.join("ws"),
+            tmp: slot.join("tmp"),
+            cache: slot.join("cache"),
+            home: slot.join("home"),
+            reads: Vec::new(),
+            shut: Vec::new(),
+            logins: Vec::new(),
+        }
+    }
+
     /// Of a slot that reads the objects of `store` and the job's folder.
     pub fn new(slot: &Slot, store: &Path, job_dir: &Path) -> Self {
-        Self {
-            ws: slot.ws(),
-            tmp: slot.tmp(),
-            cache: slot.cache(),
-            reads: vec![store.join("objects"), job_dir.to_owned()],
-        }
+        Self { reads: vec![store.join("objects"), job_dir.to_owned()], ..Self::at(slot.root()) }
     }
 }
 
@@ -97,7 +111,7 @@ pub struct Boundary {
     setup_hosts: Arc<[HostPattern]>,
     way_out: OnceCell<WayOut>,
     /// The port of the gateway of models, once there is one and it is not in a network of the attempt's.
-    gateway: OnceLock<u16>,
+    gateway: Mutex<Option<u16>>,
 }
 
 /// The network of an attempt, made when its first command starts.
@@ -153,7 +167,7 @@ impl Boundary {
             setup_offline: policy.setup_offline,
             hosts: hosts.into(),
             way_out: OnceCell::new(),
-            gateway: OnceLock::new(),
+            gateway: Mutex::default(),
         })
     }
 
@@ -198,16 +212,21 @@ impl Boundary {
             _ => None,
         };
         let out = hosts.filter(|_| self.keeps_ports()).zip(way.proxy.as_ref());
-        let gateway = self.gateway.get().filter(|_| self.keeps_ports());
+        let gateway = *self.gateway.lock().unwrap_or_else(PoisonError::into_inner);
+        let gateway = gateway.filter(|_| self.keeps_ports());
         let (writes, reads) = self.open(purpose, place);
         let mut hidden = homes::credentials(|name| std::env::var_os(name));
         hidden.extend(self.settings.hidden.iter().cloned());
         hidden.push(self.worker_root.clone());
+        if purpose == Purpose::Agent {
+            hidden.extend(place.shut.iter().cloned());
+            hidden.retain(|path| !place.logins.iter().any(|login| path.starts_with(login)));
+        }
         let mut enclosed = Enclosed {
             rules: Rules {
                 layers: self.found.layers,
                 space: way.space.as_ref().map(Space::rules),
-                ports: out.iter().map(|(_, (_, port))| *port).chain(gateway.copied()).collect(),
+                ports: out.iter().map(|(_, (_, port))| *port).chain(gateway).collect(),
                 writes: existing(writes),
                 reads: existing(reads),
                 hidden: existing(hidden),
@@ -228,6 +247,10 @@ impl Boundary {
             reads.push(place.ws.clone());
         } else {
             writes.push(place.ws.clone());
+        }
+        if purpose == Purpose::Agent {
+            writes.push(place.home.clone());
+            writes.extend(place.logins.iter().cloned());
         }
         if purpose == Purpose::Setup {
             writes.extend(homes::shared_caches(|name| std::env::var_os(name)));
@@ -260,20 +283,25 @@ impl Boundary {
         Ok(WayOut { space, proxy: Some((proxy, port)) })
     }
 
-    /// The listener for the attempt's gateway of models, where its commands reach it and nobody else's;
-    /// once. Commands that are enclosed later may connect to it, whatever their network.
+    /// Whether sandboxes that agents bring along work here.
+    pub fn nests(&self) -> bool {
+        !self.is_drawn() || self.found.nests
+    }
+
+    /// The listener for a gateway of models, where the attempt's commands reach it and nobody else's.
+    /// Commands that are enclosed later may connect to it, whatever their network.
     pub async fn gateway(&self) -> Result<(std::net::TcpListener, u16), String> {
+        let failed = |error: std::io::Error| format!("the gateway of an attempt: {error}");
         if self.is_drawn() {
             let way = self.way_out.get_or_try_init(|| self.make_way()).await?;
             if let Some(space) = &way.space {
-                let listener = space.gateway().ok_or("the attempt has a gateway already")?;
+                let listener = space.gateway().map_err(failed)?;
                 return Ok((listener, GATEWAY_PORT));
             }
         }
-        let failed = |error: std::io::Error| format!("the gateway of an attempt: {error}");
         let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
         let port = listener.local_addr().map_err(failed)?.port();
-        self.gateway.set(port).map_err(|_| "the attempt has a gateway already")?;
+        *self.gateway.lock().unwrap_or_else(PoisonError::into_inner) = Some(port);
         Ok((listener, port))
     }
 }

@@ -167,6 +167,7 @@ async fn succeeded(shim: &[OsString], at: &Path, stage: &str, rules: Option<Rule
         cwd: at.to_owned(),
         env: path.into_iter().collect::<BTreeMap<_, _>>(),
         stdin: None,
+        stdout: None,
         timeout: Some(std::time::Duration::from_secs(20)),
         idle_timeout: None,
         secrets: Secrets::default(),

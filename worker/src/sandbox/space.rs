@@ -41,7 +41,7 @@ pub struct Space {
     net: OwnedFd,
     user: Option<OwnedFd>,
     proxy: Mutex<Option<TcpListener>>,
-    gateway: Mutex<Option<TcpListener>>,
+    gateway: TcpListener,
 }
 
 impl Space {
@@ -73,7 +73,7 @@ impl Space {
             return Err(format!("the attempt's network was not made: {}", words.trim()));
         };
         let listener = |file: OwnedFd| Mutex::new(Some(TcpListener::from(file)));
-        Ok(Self { net, user: files.next(), proxy: listener(proxy), gateway: listener(gateway) })
+        Ok(Self { net, user: files.next(), proxy: listener(proxy), gateway: TcpListener::from(gateway) })
     }
 
     /// How the shim finds it: by the worker's own open files.
@@ -87,9 +87,9 @@ impl Space {
         self.proxy.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// The listener at [`GATEWAY_PORT`], once.
-    pub fn gateway(&self) -> Option<TcpListener> {
-        self.gateway.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// The listener at [`GATEWAY_PORT`]; for one gateway after another, as each rung has its own.
+    pub fn gateway(&self) -> std::io::Result<TcpListener> {
+        self.gateway.try_clone()
     }
 }
 

@@ -72,6 +72,12 @@ impl Slot {
         self.root.join("tmp")
     }
 
+    /// The home of an agent that has one of its own. It is not in the temporary folder: there Codex makes
+    /// no helper programs, and then its sandbox cannot start anything.
+    pub fn home(&self) -> PathBuf {
+        self.root.join("home")
+    }
+
     /// What the tools of its programs keep between assignments; theirs alone to write.
     pub fn cache(&self) -> PathBuf {
         self.root.join("cache")
@@ -201,7 +207,7 @@ impl Slot {
 
     /// Removes everything but the lock.
     pub fn empty(&self) -> Result<(), WorkspaceError> {
-        for name in ["ws", "git", "tmp", "cache", "slot.json"] {
+        for name in ["ws", "git", "tmp", "cache", "home", "slot.json"] {
             let path = self.root.join(name);
             remove_tree(&path).at("remove", &path)?;
         }

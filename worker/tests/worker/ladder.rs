@@ -29,7 +29,8 @@ async fn the_next_rung_gets_what_the_last_one_left() {
     let mut world = World::new(&[("a.rs", "fn main() { old(1); }\n"), ("b.rs", "// old(2)\n")]);
     world.files = vec!["a.rs".into(), "b.rs".into()];
     world.task.left = "old\\(".into();
-    let finish = command("grep -q 'left work' \"$LONGHAUL_SUBTASK\" && grep -q new a.rs && sed -i s/old/new/ {files}");
+    let told = "grep -q 'left work' \"$LONGHAUL_SUBTASK\" && grep -qF '+fn main() { new(1); }' \"$LONGHAUL_SUBTASK\"";
+    let finish = command(&format!("{told} && grep -q new a.rs && sed -i s/old/new/ {{files}}"));
     let patch = world.patch(vec![codemod(SWAP), finish]).await;
     assert_eq!((patch.files.len(), patch.agent.as_str()), (2, "script"));
     assert_eq!(world.show(&patch.commit, "b.rs"), "// new(2)");

@@ -9,6 +9,7 @@ mod mirrors;
 mod processes;
 mod service;
 mod slots;
+mod talk;
 mod uplink;
 mod wip;
 mod world;

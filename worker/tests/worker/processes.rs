@@ -16,6 +16,7 @@ fn spec(dir: &Path, line: &str) -> ProcessSpec {
         cwd: dir.to_owned(),
         env: [("PATH".into(), std::env::var_os("PATH").expect("a PATH"))].into(),
         stdin: None,
+        stdout: None,
         timeout: None,
         idle_timeout: None,
         secrets: Secrets::default(),

@@ -12,9 +12,9 @@ use longhaul_common::bus::{Bus, MemoryBus, Message, Subject, Subscription};
 use longhaul_common::server::ServerAccess;
 use longhaul_common::{JobId, Oid};
 use longhaul_proto::{
-    Ack, Agent, Assignment, CancelWork, CodemodAgent, CommandAgent, CommandLine, Failure, Finished, FromWorker, Gate,
-    GateResult, Patch, Policy, Presence, Repo, RepoEnv, Sandbox, Task, ToWorker, Wip, Work, agent, assignment,
-    finished, from_worker, report, to_worker,
+    Ack, AcpAgent, Agent, AgentProgram, Assignment, CancelWork, CodemodAgent, CodexAgent, CommandAgent, CommandLine,
+    Failure, Finished, FromWorker, Gate, GateResult, Patch, Permissions, Policy, Presence, Repo, RepoEnv, Sandbox,
+    Task, ToWorker, Wip, Work, agent, assignment, finished, from_worker, report, to_worker,
 };
 use longhaul_worker::{Delivery, ResultSink, Scope, Shutdown, SinkError, WorkerConfig, WorkerError};
 use prost::Message as _;
@@ -39,6 +39,23 @@ pub fn command(line: &str) -> Agent {
 pub fn codemod(yaml: &str) -> Agent {
     let rules = CodemodAgent { rules_path: "rules.yml".into(), rules_yaml: yaml.into() };
     Agent { name: "rules".into(), kind: Some(agent::Kind::Codemod(rules)) }
+}
+
+/// An agent of the test's own binary that talks, and what it may.
+pub fn talker(protocol: &str, scenario: &str, execute: &str) -> Agent {
+    let shim = env!("CARGO_BIN_EXE_longhaul-shim-test").to_owned();
+    let argv = [shim, "agent".to_owned(), protocol.to_owned(), scenario.to_owned()].to_vec();
+    let permissions = Permissions { execute: execute.to_owned(), ..Permissions::default() };
+    let program = Some(AgentProgram {
+        run: Some(CommandLine { argv, ..CommandLine::default() }),
+        permissions: Some(permissions),
+        ..AgentProgram::default()
+    });
+    let kind = match protocol {
+        "codex" => agent::Kind::Codex(CodexAgent { program, ..CodexAgent::default() }),
+        _ => agent::Kind::Acp(AcpAgent { program, ..AcpAgent::default() }),
+    };
+    Agent { name: "talker".into(), kind: Some(kind) }
 }
 
 pub fn git(at: &Path, args: &[&str]) -> String {
@@ -91,7 +108,7 @@ impl ResultSink for Sink {
                 _ => panic!("not a result"),
             };
             for (name, path) in &delivery.logs {
-                let text = std::fs::read_to_string(path).expect("the log exists");
+                let text = read_log(path);
                 self.logs.lock().expect("no test panics with it").push((name.clone(), text));
             }
             assert_eq!(finished.logs.len(), delivery.logs.len(), "every log is delivered");
@@ -99,6 +116,12 @@ impl ResultSink for Sink {
             Ok(Ack { disposition: "kept".into() })
         })
     }
+}
+
+/// A log as people see it.
+fn read_log(path: &Path) -> String {
+    let log = longhaul_common::log_file::open(path).expect("the log exists");
+    std::io::read_to_string(log).expect("the log is text")
 }
 
 pub struct World {

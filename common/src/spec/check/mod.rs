@@ -21,7 +21,7 @@ pub(super) fn check(file: &JobFile, found: &Found, problems: &mut Vec<Problem>) 
     }
     settings::check_secrets(file, &mut check);
     for (name, agent) in &file.agent {
-        agents::check_agent(name, agent, &file.source, check.problems);
+        agents::check_agent(name, agent, file, &file.source, check.problems);
     }
     for table in file.tables() {
         work::check_table(table, &mut check);

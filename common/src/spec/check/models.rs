@@ -4,8 +4,8 @@ use super::Check;
 use super::settings::between;
 use crate::spec::suggest::next_step;
 use crate::spec::{
-    AgentTable, At, CONTEXT_TOKENS_MAX, CONTEXT_TOKENS_MIN, JobFile, PriceTable, ProviderApi, ProviderTable,
-    SUBAGENT_DEPTH_MAX, SUBAGENTS_MAX,
+    AgentTable, At, CONTEXT_TOKENS_MAX, CONTEXT_TOKENS_MIN, JobFile, PriceTable, ProviderTable, SUBAGENT_DEPTH_MAX,
+    SUBAGENTS_MAX,
 };
 
 /// The largest limit that is still one.
@@ -18,9 +18,10 @@ pub(super) fn check(file: &JobFile, check: &mut Check<'_>) {
     for price in file.price.values() {
         check_price(price, check);
     }
-    for (name, agent) in &file.agent {
-        check_agent(file, name, agent, check);
+    for agent in file.agent.values() {
+        check_agent(agent, check);
     }
+    check_caps(file, check);
     for rule in &file.policy.model {
         check.globs(&rule.paths);
         for name in rule.providers.iter().filter(|name| !file.provider.contains_key(&name.value)) {
@@ -31,24 +32,8 @@ pub(super) fn check(file: &JobFile, check: &mut Check<'_>) {
     }
 }
 
-/// An agent around a model.
-fn check_agent(file: &JobFile, name: &str, agent: &At<AgentTable>, check: &mut Check<'_>) {
-    if let Some(provider) = agent.provider.as_ref().filter(|provider| !provider.trim().is_empty()) {
-        match file.provider.get(&provider.value) {
-            None => {
-                let known = file.provider.keys().map(String::as_str);
-                let help = next_step(provider, known, "declare it as [provider.NAME]");
-                let message = format!("unknown provider `{}` of the agent `{name}`", provider.value);
-                check.report(provider.span(), message, help);
-            }
-            Some(found) if found.api.value == ProviderApi::Gemini => {
-                let message = format!("the loop of the agent `{name}` does not speak gemini");
-                let help = "name a provider of openai-responses, openai-chat or anthropic-messages";
-                check.report(provider.span(), message, help);
-            }
-            Some(_) => {}
-        }
-    }
+/// What an agent says of a model, in numbers, and its skills.
+fn check_agent(agent: &AgentTable, check: &mut Check<'_>) {
     check.globs(&agent.skills);
     if let Some(turns) = &agent.max_turns {
         between("max_turns", turns, u64::from(turns.value), 1, u64::from(u32::MAX), check);
@@ -109,6 +94,28 @@ fn check_key(file: &JobFile, key: &At<String>, check: &mut Check<'_>) {
     for name in file.repo.iter().flat_map(|repo| repo.env.pass.iter()).filter(|name| name.value == key.value) {
         let message = format!("`{}` is a provider's key, and `pass` gives it to agents", key.value);
         check.report(name.span(), message, "remove it from `pass`");
+    }
+}
+
+/// A cap in dollars holds only for models whose price is known.
+fn check_caps(file: &JobFile, check: &mut Check<'_>) {
+    let of_tables = || file.tables().into_iter().filter_map(|table| table.work().budget).any(|own| own.usd.is_some());
+    if file.budget.usd.is_none() && !of_tables() {
+        return;
+    }
+    let known = |model: &str| {
+        let globs = file.price.keys().filter_map(|pattern| globset::Glob::new(pattern).ok());
+        file.price.contains_key(model) || globs.map(|glob| glob.compile_matcher()).any(|glob| glob.is_match(model))
+    };
+    for agent in file.agent.values().filter(|agent| agent.provider.is_some()) {
+        if let Some(model) = agent.model.as_ref().filter(|model| !model.trim().is_empty() && !known(model)) {
+            let message = format!("the budget is in dollars and the model `{}` has no price", model.value);
+            let help = format!(
+                "add [price.\"{}\"] with `input` and `output` in dollars per million tokens, and `as_of`, the day they were read",
+                model.value
+            );
+            check.report(model.span(), message, help);
+        }
     }
 }
 

@@ -120,25 +120,31 @@ pub(super) fn check_limits(file: &JobFile, check: &mut Check<'_>) {
     if let Some(parallel) = &budget.parallel {
         between("parallel", parallel, u64::from(parallel.value), 1, u64::from(PARALLEL_MAX), check);
     }
-    for (key, number) in [("usd", &budget.usd), ("hours", &budget.hours)] {
-        if let Some(number) = number
-            && !(number.value > 0.0 && number.value <= 1e9)
-        {
-            let message = format!("`{key}` must be more than zero, not {}", number.value);
-            check.report(number.span(), message, "leave it out for no limit");
-        }
+    check.spending(budget.usd.as_ref(), budget.tokens.as_ref());
+    if let Some(hours) = &budget.hours {
+        check.positive("hours", hours);
     }
-    for (key, number) in [("tokens", &budget.tokens), ("attempts", &budget.attempts)] {
-        if let Some(number) = number {
-            between(key, number, number.value, 1, u64::MAX, check);
-        }
+    if let Some(attempts) = &budget.attempts {
+        between("attempts", attempts, attempts.value, 1, u64::MAX, check);
     }
     let policy = &file.policy;
     if let Some(number) = &policy.max_files {
         between("max_files", number, u64::from(number.value), 1, u64::from(u32::MAX), check);
     }
+    if let Some(number) = &policy.diff_lines_max {
+        between("diff_lines_max", number, number.value, 1, u64::MAX, check);
+    }
+    if let Some(number) = &policy.diff_files_max {
+        between("diff_files_max", number, u64::from(number.value), 1, u64::from(u32::MAX), check);
+    }
     if let Some(number) = &policy.capsule_tokens {
         between("capsule_tokens", number, number.value, 500, 1_000_000, check);
+    }
+    for rule in &policy.command {
+        if rule.prefix.is_empty() || rule.prefix.iter().any(|word| word.is_empty()) {
+            let help = "write the program and its first arguments, e.g. [\"git\", \"push\"]";
+            check.report(rule.prefix.span(), "a command rule without its words", help);
+        }
     }
     if let Some(protect) = &policy.protect {
         check.globs(protect);
@@ -154,6 +160,25 @@ pub(super) fn check_limits(file: &JobFile, check: &mut Check<'_>) {
             "nothing may reach these hosts",
             "set `network = true`, or leave `setup_network` out",
         );
+    }
+}
+
+impl Check<'_> {
+    fn positive(&mut self, key: &str, number: &At<f64>) {
+        if !(number.value > 0.0 && number.value <= 1e9) {
+            let message = format!("`{key}` must be more than zero, not {}", number.value);
+            self.report(number.span(), message, "leave it out for no limit");
+        }
+    }
+
+    /// What the job, or one subtask, may spend.
+    pub(super) fn spending(&mut self, usd: Option<&At<f64>>, tokens: Option<&At<u64>>) {
+        if let Some(usd) = usd {
+            self.positive("usd", usd);
+        }
+        if let Some(tokens) = tokens {
+            between("tokens", tokens, tokens.value, 1, u64::MAX, self);
+        }
     }
 }
 

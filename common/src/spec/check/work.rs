@@ -49,6 +49,9 @@ pub(super) fn check_table(table: Table<'_>, check: &mut Check<'_>) {
         let message = format!("`wip_every` must be at least {} s", WIP_EVERY_MS_MIN / 1_000);
         check.report(every.span(), message, "raise it, or write \"off\"");
     }
+    if let Some(budget) = work.budget {
+        check.spending(budget.usd.as_ref(), budget.tokens.as_ref());
+    }
     if let Some(attempts) = work.attempts {
         between("attempts", attempts, u64::from(attempts.value), 1, u64::from(ATTEMPTS_MAX), check);
     }

@@ -26,7 +26,7 @@ fn unknown_keys_with_the_nearest_one() {
         &[
             "9:1: unknown key `batc` in [gate] (help: did you mean `batch`?)",
             "12:1: unknown key `laddr` in [[task]] (help: did you mean `ladder`?)",
-            "14:1: unknown key `zzzzzz` in [[task]] (help: known here: id, after, write, ladder, instructions, check, checks, timeout, attempts, land_with, constraints, left and 3 more)",
+            "14:1: unknown key `zzzzzz` in [[task]] (help: known here: id, after, write, ladder, instructions, check, checks, timeout, attempts, land_with, constraints, left and 5 more)",
             "15:2: unknown key `polisy` at the top of the file (help: did you mean `policy`?)",
         ],
     );
@@ -103,9 +103,9 @@ fn wrong_types_are_all_found() {
 #[test]
 fn kinds_of_agents() {
     after_head(
-        "[agent.coder]\nkind = 'acp'\ncommand = ['opencode', 'acp']\n[agent.script]\nkind = 'comand'\nrun = 'x'\n[[task]]\nid = 'a'\nladder = ['coder', 'script', 'scrip', 'zz']\n",
+        "[agent.coder]\nkind = 'modell'\nprofile = 'gpt'\n[agent.script]\nkind = 'comand'\nrun = 'x'\n[[task]]\nid = 'a'\nladder = ['coder', 'script', 'scrip', 'zz']\n",
         &[
-            "10:8: agents of kind \"acp\" are not supported yet (agent `coder`) (help: use \"codemod\", \"command\" or \"model\"; a command can start any program, an agent too)",
+            "10:8: unknown kind of agent \"modell\" (agent `coder`) (help: did you mean `model`?)",
             "13:8: unknown kind of agent \"comand\" (agent `script`) (help: did you mean `command`?)",
             "17:30: unknown agent `scrip` in the ladder of `a` (help: did you mean `script`?)",
             "17:39: unknown agent `zz` in the ladder of `a` (help: known here: coder, rules, script)",
@@ -117,10 +117,10 @@ fn kinds_of_agents() {
         ),
         &[
             "13:8: missing key `rules` in the codemod `a` (help: add `rules`: the file of ast-grep rules, relative to the job file)",
-            "14:7: `run` means nothing for a codemod (agent `a`) (help: remove it, or use kind = \"command\")",
+            "14:7: `run` means nothing for a codemod (agent `a`) (help: remove it, or use kind = \"command\", \"acp\" or \"codex\")",
             "16:8: missing key `run` in the command `b` (help: add `run`: a shell line, or a program and its arguments)",
             "17:9: `rules` means nothing for a command (agent `b`) (help: remove it, or use kind = \"codemod\")",
-            "18:1: missing key `kind` in [agent.c] (help: add `kind`: \"codemod\" (ast-grep rules), \"command\" (any program) or \"model\" (Longhaul's own loop around a model).)",
+            "18:1: missing key `kind` in [agent.c] (help: add `kind`: \"codemod\" (ast-grep rules), \"command\" (any program), \"model\" (Longhaul's own loop around a model), \"acp\" (an agent that speaks the Agent Client Protocol) or \"codex\" (Codex through its App Server).)",
         ],
     );
 }

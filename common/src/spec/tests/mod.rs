@@ -1,5 +1,6 @@
 //! What each mistake in a job file is answered with: line, column, cause and next step.
 
+mod budget;
 mod keys;
 mod meaning;
 mod models;

@@ -45,16 +45,16 @@ fn what_is_wrong_about_an_agent_around_a_model() {
         &[
             "17:9: missing key `model` in the model `one` (help: add `model`: its name at its provider)",
             "18:12: unknown provider `b` of the agent `one` (help: did you mean `a`?)",
-            "19:7: `run` means nothing for a model (agent `one`) (help: remove it, or use kind = \"command\")",
+            "19:7: `run` means nothing for a model (agent `one`) (help: remove it, or use kind = \"command\", \"acp\" or \"codex\")",
             "20:10: unknown `effort` \"hihg\" (agent `one`) (help: did you mean `high`?)",
             "21:11: unknown `profile` \"gtp\" (agent `one`) (help: did you mean `gpt`?)",
-            "25:12: the loop of the agent `two` does not speak gemini (help: name a provider of openai-responses, openai-chat or anthropic-messages)",
+            "25:12: the loop around a model cannot talk to the provider `g` (agent `two`) (help: name a provider with api = \"openai-responses\", \"openai-chat\" or \"anthropic-messages\")",
             "26:13: `max_turns` must be at least 1, not 0 (help: raise it, or leave it out)",
             "27:18: `context_tokens` must be at least 4000, not 10 (help: raise it, or leave it out)",
             "28:13: unknown `verbosity` \"x\" (agent `two`) (help: known here: low, medium, high)",
             "29:13: `subagents` must be at most 100, not 101 (help: lower it, or leave it out)",
             "30:18: `subagent_depth` must be at least 1, not 0 (help: raise it, or leave it out)",
-            "34:9: `model` means nothing for a command (agent `three`) (help: remove it, or use kind = \"model\")",
+            "34:9: `model` means nothing for a command (agent `three`) (help: remove it, or use kind = \"model\", \"acp\" or \"codex\")",
             "36:8: missing key `provider` in the model `four` (help: add `provider`: the name of a [provider.NAME])",
         ],
     );
@@ -66,4 +66,49 @@ fn an_agent_around_a_model_needs_little() {
         [agent.m]\nkind = 'model'\nmodel = 'gpt-5.5'\nprovider = 'a'\neffort = 'high'\ntimeout = '5m'\n";
     let file = parsed(&format!("{HEAD}{tables}{TASK}")).expect("right");
     assert_eq!(file.agent["m"].model.as_ref().map(|model| model.value.as_str()), Some("gpt-5.5"));
+}
+
+#[test]
+fn agents_that_talk() {
+    let tables = "[provider.chat]\napi = 'openai-chat'\nurl = 'http://127.0.0.1:1/v1'\n\
+        [agent.a]\nkind = 'acp'\neffort = 'high'\n\
+        [agent.b]\nkind = 'codex'\nmode = 'workspace'\nprovider = 'chat'\n\
+        [agent.d]\nkind = 'acp'\nprogram = 'gemini'\nprovider = 'chad'\n\
+        [agent.e]\nkind = 'command'\nrun = 'x'\nmodel = 'm'\n\
+        [agent.f]\nkind = 'codex'\nmcp = ['docs', 'dogs']\n[mcp.docs]\nrun = ['docs-mcp']\n";
+    check(
+        &format!("{HEAD}{tables}{TASK}"),
+        &[
+            "13:8: missing key `program` or `run` in the acp `a` (help: add `program`: a known one such as \"opencode\", or `run`: any command that speaks it on stdin and stdout)",
+            "14:10: `effort` means nothing for an acp (agent `a`) (help: remove it, or use kind = \"model\" or \"codex\")",
+            "17:8: unknown `mode` \"workspace\" (agent `b`) (help: did you mean `workspace-write`?)",
+            "18:12: Codex cannot talk to the provider `chat` (agent `b`) (help: name a provider with api = \"openai-responses\")",
+            "22:12: unknown provider `chad` of the agent `d` (help: did you mean `chat`?)",
+            "26:9: `model` means nothing for a command (agent `e`) (help: remove it, or use kind = \"model\", \"acp\" or \"codex\")",
+            "29:16: unknown mcp server `dogs` of the agent `f` (help: did you mean `docs`?)",
+        ],
+    );
+    let table = "[agent.a]\nkind = 'acp'\nprogram = 'claude-agent-acp'\n[agent.a.permissions]\nexecute = 'reject'\n";
+    let file = parsed(&format!("{HEAD}{table}{TASK}")).expect("right");
+    assert!(file.agent["a"].permissions.is_some());
+}
+
+#[test]
+fn a_cap_in_dollars_needs_prices() {
+    let tables = "[provider.a]\napi = 'openai-chat'\nurl = 'http://localhost/v1'\n\
+        [agent.m]\nkind = 'model'\nmodel = 'gpt-5.5'\nprovider = 'a'\n";
+    let budget = "[budget]\nusd = 5\n";
+    parsed(&format!("{HEAD}{tables}{TASK}")).expect("without a cap no price is needed");
+    check(
+        &format!("{HEAD}{tables}{TASK}{budget}"),
+        &[
+            "14:9: the budget is in dollars and the model `gpt-5.5` has no price (help: add [price.\"gpt-5.5\"] with `input` and `output` in dollars per million tokens, and `as_of`, the day they were read)",
+        ],
+    );
+    for name in ["gpt-5.5", "gpt-*", "*"] {
+        let price = format!("[price.'{name}']\ninput = 1.0\noutput = 2.0\nas_of = '2026-11-21'\n");
+        parsed(&format!("{HEAD}{tables}{price}{TASK}{budget}")).expect("a price is there");
+    }
+    parsed(&format!("{HEAD}{tables}{TASK}budget = {{ usd = 1.0 }}\n"))
+        .expect_err("the cap of one subtask needs it, too");
 }

@@ -162,8 +162,8 @@ impl State {
         let failure = pb::Failure {
             class: FailureClass::Conflict.into(),
             message: format!("its change conflicts with what landed meanwhile, in {}", event.paths.join(", ")),
-            detail: String::new(),
             paths: event.paths.clone(),
+            ..pb::Failure::default()
         };
         self.turn_away(node, failure, event.next(), event.park, event.not_before_ms)
     }
@@ -175,7 +175,7 @@ impl State {
             class: FailureClass::Gate.into(),
             message: "the gate is red with its change and green without it".to_owned(),
             detail: event.detail.clone(),
-            paths: Vec::new(),
+            ..pb::Failure::default()
         };
         self.turn_away(node, failure, event.next(), event.park, event.not_before_ms)
     }
@@ -194,6 +194,7 @@ impl State {
         let reverts = self.subtask(node).phase().candidate().and_then(|candidate| candidate.reverts.clone());
         let text = failure.message.clone();
         let subtask = &mut self.subtasks[node.index()];
+        subtask.lesson = Some(Box::new(failure.clone()));
         subtask.last_failure = Some(Box::new(failure));
         if let Some(landed) = reverts {
             subtask.summary = format!("its revert was refused: {text}");

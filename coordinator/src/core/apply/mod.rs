@@ -51,6 +51,7 @@ impl State {
             Event::LeaseExpired(event) => self.lease_expired(event),
             Event::Delivered(event) => self.delivered(event),
             Event::SpareKept(event) => self.spare_kept(event),
+            Event::Held(event) => self.held_back(event),
             Event::Unchanged(event) => self.unchanged(event),
             Event::AttemptFailed(event) => self.attempt_failed(event),
             Event::Parked(event) => self.parked(event),
@@ -77,11 +78,13 @@ impl State {
             Event::JobPaused(event) => {
                 self.job_phase = JobPhase::Paused { reason: event.reason.clone(), by_budget: event.by_budget };
                 self.landing.blocked |= event.command_failed;
+                self.recent.paused(event.by_breaker);
                 Ok(())
             }
             Event::JobResumed(_) => {
                 self.job_phase = JobPhase::Open;
                 self.closed_ms = 0;
+                self.recent.resumed();
                 self.landing.forget_verdicts();
                 Ok(())
             }
@@ -94,6 +97,7 @@ impl State {
                 self.closed_ms = at_ms;
                 Ok(())
             }
+            Event::SpendSettled(event) => self.spend_settled(event),
             Event::WipSaved(event) => self.wip_saved(event),
             Event::WorkerQuarantined(event) => self.worker_quarantined(event),
             Event::WorkerReleased(event) => self.worker_released(event),

@@ -7,8 +7,9 @@ use longhaul_proto::{Next, ParkReason};
 use super::ApplyError;
 use crate::core::Millis;
 use crate::core::live::{LiveAttempt, LostAttempt};
+use crate::core::recent::Ended;
 use crate::core::retry;
-use crate::core::spend::Amount;
+use crate::core::spend::{Amount, Reservation};
 use crate::core::state::State;
 use crate::core::subtask::{Candidate, Move, Phase, SavedWip};
 
@@ -37,7 +38,9 @@ impl State {
         if subtask.started_ms == 0 {
             subtask.started_ms = now;
         }
-        self.spend.reserve(attempt, Amount { tokens: event.reserved_tokens, usd_micros: event.reserved_usd_micros });
+        let amount = Amount { tokens: event.reserved_tokens, usd_micros: event.reserved_usd_micros };
+        let subtask = self.node(node).id.clone();
+        self.spend.reserve(attempt, Reservation { amount, subtask, worker: event.worker.clone() });
         let base = Oid::from_bytes(&event.base)?;
         self.begin_live(attempt, LiveAttempt { node, worker: event.worker.clone(), base, since_ms: now });
         Ok(())
@@ -56,24 +59,56 @@ impl State {
         Some(live)
     }
 
-    /// Ends an attempt's lease and books its time and cost; gives the worker, if it is known.
-    pub(super) fn end_attempt(&mut self, id: u64, node: NodeId, usage: Option<&pb::Usage>) -> String {
+    /// Ends an attempt's lease and books its time, its cost and how it ended (a class, 0 for a
+    /// result); gives the worker, if it is known.
+    pub(super) fn end_attempt(&mut self, id: u64, node: NodeId, usage: Option<&pb::Usage>, class: i32) -> String {
         let attempt = AttemptId(id);
         self.fleet.forget(id);
         let now = self.now_ms;
-        let amount = usage.copied().map(Amount::from).unwrap_or_default();
+        let usage = usage.copied().unwrap_or_default();
         let lost = self.lost.remove(&attempt).map(|lost| lost.worker);
         let (worker, since) = match self.end_live(attempt) {
-            Some(live) => (live.worker, live.since_ms),
+            Some(live) => {
+                if retry::is_telling(pb::FailureClass::try_from(class).unwrap_or_default()) {
+                    let ms = u64::try_from(now - live.since_ms).unwrap_or(0);
+                    self.recent.note(Ended { class, ms, used: usage.into() });
+                }
+                (live.worker, live.since_ms)
+            }
             None => (lost.unwrap_or_default(), now),
         };
-        self.spend.settle(attempt, amount);
+        self.settle(attempt, node, &usage);
         let subtask = &mut self.subtasks[node.index()];
         subtask.spent_ms += u64::try_from(now - since).unwrap_or(0);
-        subtask.tokens += amount.tokens;
-        subtask.usd_micros += amount.usd_micros;
         subtask.finished_ms = now;
         worker
+    }
+
+    /// Closes a reservation and books what was used on the subtask.
+    fn settle(&mut self, attempt: AttemptId, node: NodeId, usage: &pb::Usage) {
+        self.spend.settle(attempt, usage, &self.limits);
+        let subtask = &mut self.subtasks[node.index()];
+        subtask.tokens += usage.tokens;
+        subtask.usd_micros += usage.usd_micros;
+    }
+
+    /// What was in doubt is known, or given up by a person.
+    pub(super) fn spend_settled(&mut self, event: &pb::SpendSettled) -> Result<(), ApplyError> {
+        let attempt = AttemptId(event.attempt);
+        if !event.written_off_by.is_empty() {
+            self.spend.write_off(attempt);
+            return Ok(());
+        }
+        // It has reported: another result of it would be paid for twice.
+        self.lost.remove(&attempt);
+        let usage = event.usage.unwrap_or_default();
+        let subtask = self.spend.unsettled(attempt).map(|reservation| reservation.subtask.clone());
+        match subtask.and_then(|id| self.find(&id)) {
+            Some(node) => self.settle(attempt, node, &usage),
+            // The open plan has no such subtask any more; the job paid for it all the same.
+            None => self.spend.settle(attempt, &usage, &self.limits),
+        }
+        Ok(())
     }
 
     pub(super) fn lease_expired(&mut self, event: &pb::LeaseExpired) -> Result<(), ApplyError> {
@@ -88,7 +123,7 @@ impl State {
         self.retries += 1;
         let subtask = &mut self.subtasks[node.index()];
         subtask.finished_ms = self.now_ms;
-        subtask.losses += 1;
+        subtask.losses += u32::from(!event.handed_back);
         if subtask.losses >= retry::Limits::LOSSES_MAX {
             self.derived.fatal.insert(node);
         }
@@ -98,9 +133,9 @@ impl State {
     pub(super) fn delivered(&mut self, event: &pb::Delivered) -> Result<(), ApplyError> {
         let node = self.known(event.node)?;
         let patch = event.patch.clone().unwrap_or_default();
-        let mut worker = self.end_attempt(event.attempt, node, event.usage.as_ref());
+        let mut worker = self.end_attempt(event.attempt, node, event.usage.as_ref(), 0);
         let subtask = &mut self.subtasks[node.index()];
-        (subtask.infra, subtask.losses) = (0, 0);
+        (subtask.infra, subtask.losses, subtask.provider_waits) = (0, 0, 0);
         subtask.wip = None;
         self.derived.fatal.remove(&node);
         let subtask = &mut self.subtasks[node.index()];
@@ -117,6 +152,25 @@ impl State {
         Ok(())
     }
 
+    /// The result stays with its subtask as a spare: whoever wakes it takes the first one.
+    pub(super) fn held_back(&mut self, event: &pb::Held) -> Result<(), ApplyError> {
+        let node = self.known(event.node)?;
+        let patch = event.patch.clone().unwrap_or_default();
+        let worker = self.end_attempt(event.attempt, node, event.usage.as_ref(), 0);
+        self.infirmary.succeeded(&worker);
+        self.derived.fatal.remove(&node);
+        self.last_park = self.last_park.max(event.park);
+        let text = format!("its result waits for a yes: {}", patch.findings.join("; "));
+        let subtask = &mut self.subtasks[node.index()];
+        (subtask.infra, subtask.losses, subtask.provider_waits) = (0, 0, 0);
+        subtask.wip = None;
+        let patch = Box::new(patch);
+        subtask.spares.insert(0, Candidate { attempt: AttemptId(event.attempt), worker, patch, reverts: None });
+        let to = Phase::Parked { park: ParkId(event.park), reason: ParkReason::Approval.into(), text };
+        self.shift(node, Move::Park, to)?;
+        Ok(())
+    }
+
     pub(super) fn enqueue(&mut self, node: NodeId) {
         let name = self.task(node).land_with.clone();
         let reverting = self.subtask(node).phase().candidate().is_some_and(|candidate| candidate.reverts.is_some());
@@ -129,7 +183,7 @@ impl State {
     pub(super) fn spare_kept(&mut self, event: &pb::SpareKept) -> Result<(), ApplyError> {
         let node = self.known(event.node)?;
         let attempt = AttemptId(event.attempt);
-        self.spend.settle(attempt, event.usage.map(Amount::from).unwrap_or_default());
+        self.settle(attempt, node, &event.usage.unwrap_or_default());
         let worker = self.lost.remove(&attempt).map(|lost| lost.worker).unwrap_or_default();
         self.infirmary.succeeded(&worker);
         let patch = Box::new(event.patch.clone().unwrap_or_default());
@@ -139,7 +193,7 @@ impl State {
 
     pub(super) fn unchanged(&mut self, event: &pb::AttemptUnchanged) -> Result<(), ApplyError> {
         let node = self.known(event.node)?;
-        let worker = self.end_attempt(event.attempt, node, event.usage.as_ref());
+        let worker = self.end_attempt(event.attempt, node, event.usage.as_ref(), 0);
         self.infirmary.succeeded(&worker);
         self.subtasks[node.index()].wip = None;
         self.subtasks[node.index()].summary.clone_from(&event.summary);
@@ -151,8 +205,12 @@ impl State {
         let node = self.known(event.node)?;
         let failure = event.failure.clone().unwrap_or_default();
         let class = failure.class();
-        let worker = self.end_attempt(event.attempt, node, event.usage.as_ref());
-        if !retry::is_nobodys(class) {
+        let worker = self.end_attempt(event.attempt, node, event.usage.as_ref(), class.into());
+        if class == pb::FailureClass::ProviderLimit {
+            self.spend.give_back();
+            self.providers.limited(&failure, failure.until_ms);
+        }
+        if retry::is_workers(class) {
             self.infirmary.failed(&worker, event.node, &failure.message);
         }
         *self.failures.entry(class.into()).or_insert(0) += 1;
@@ -162,6 +220,8 @@ impl State {
             subtask.infra = 0;
             // What it left behind failed: the next attempt begins anew, told why.
             subtask.wip = None;
+        } else if class == pb::FailureClass::ProviderLimit {
+            subtask.provider_waits += 1;
         } else if !retry::is_nobodys(class) {
             subtask.infra += 1;
             if subtask.infra >= retry::Limits::INFRA_WITH_WIP_MAX {
@@ -170,6 +230,9 @@ impl State {
             }
         }
         let text = in_words(&failure);
+        if retry::teaches(class) {
+            subtask.lesson = Some(Box::new(failure.clone()));
+        }
         subtask.last_failure = Some(Box::new(failure));
         self.follow(node, event.next(), event.park, event.not_before_ms, retry::park_reason(class), text)
     }
@@ -246,7 +309,10 @@ impl State {
         let missing = self.outside_deps(node).filter(open).count();
         let subtask = &mut self.subtasks[node.index()];
         (subtask.tries, subtask.infra, subtask.rejections, subtask.losses) = (0, 0, 0, 0);
+        subtask.provider_waits = 0;
         subtask.wip = None;
+        // Who wants it done again does not want what waits for a yes.
+        subtask.spares.retain(|spare| spare.patch.findings.is_empty());
         subtask.missing = u32::try_from(missing).unwrap_or(u32::MAX);
         if !event.remark.is_empty() {
             subtask.remarks.push(event.remark.clone());

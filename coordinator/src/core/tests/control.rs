@@ -128,7 +128,7 @@ fn a_finished_job_is_opened_again_by_a_revert() {
     bench.expect("delivered");
     bench.land();
     bench.expect("job_closed");
-    bench.request(Request::Resume { limits: None });
+    bench.request(Request::Resume { limits: None, write_off: String::new() });
     bench.nothing_more();
     bench.request(Request::Revert { node: NodeId(0), parent: oid(3), parent_tree: oid(3), reason: String::new() });
     bench.expect_all(&["job_resumed", "revert_asked", "batch_opened"]);
@@ -153,6 +153,6 @@ fn a_paused_job_finishes_and_lands_what_runs_and_starts_nothing() {
     bench.land();
     bench.nothing_more();
     assert!(bench.state.is_stuck());
-    bench.request(Request::Resume { limits: None });
+    bench.request(Request::Resume { limits: None, write_off: String::new() });
     bench.expect_all(&["job_resumed", "assigned"]);
 }

@@ -112,7 +112,7 @@ fn a_red_control_blames_nobody_and_halts_landing_until_a_person_resumes() {
     // As after a resume: nothing is known of the tip.
     bench.request(Request::Pause { reason: "test".into() });
     bench.expect("job_paused");
-    bench.request(Request::Resume { limits: None });
+    bench.request(Request::Resume { limits: None, write_off: String::new() });
     bench.expect("job_resumed");
     let gate = merged(&mut bench);
     red(&mut bench, gate);
@@ -126,7 +126,7 @@ fn a_red_control_blames_nobody_and_halts_landing_until_a_person_resumes() {
     bench.expect_all(&["landing_halted", "batch_closed"]);
     assert_eq!((bench.name(0), bench.state.retries()), ("landing", 0));
     assert!(bench.state.is_stuck());
-    bench.request(Request::Resume { limits: None });
+    bench.request(Request::Resume { limits: None, write_off: String::new() });
     bench.expect_all(&["job_resumed", "batch_opened"]);
 }
 
@@ -178,7 +178,7 @@ fn a_gate_that_takes_its_workers_down_is_not_asked_without_end() {
     bench.now += 3_600_000;
     bench.hear("last", &[], "");
     bench.nothing_more();
-    bench.request(Request::Resume { limits: None });
+    bench.request(Request::Resume { limits: None, write_off: String::new() });
     bench.expect("job_resumed");
     let gate = bench.gate_asked();
     assert!(!bench.state.is_stuck());
@@ -274,7 +274,7 @@ fn a_moved_branch_pauses_the_job_and_overwrites_nothing() {
     bench.expect("job_paused");
     assert_eq!(bench.name(0), "landing");
     assert!(bench.state.is_stuck(), "it waits for a person, and the process may end");
-    bench.request(Request::Resume { limits: None });
+    bench.request(Request::Resume { limits: None, write_off: String::new() });
     bench.expect("job_resumed");
     bench.moved();
     bench.expect_all(&["landed", "job_closed"]);

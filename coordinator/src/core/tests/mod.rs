@@ -1,6 +1,8 @@
 //! Data tests of the core: the table, then stories told to a small bench.
 
+mod approval;
 mod bench;
+mod budget;
 mod control;
 mod fleet;
 mod gates;
@@ -28,6 +30,7 @@ const LEGAL: &[(PhaseKind, Move, PhaseKind)] = {
         (P::Running, M::Park, P::Parked),
         (P::Landing, M::Park, P::Parked),
         (P::Ready, M::Park, P::Parked),
+        (P::Backoff, M::Park, P::Parked),
         (P::Parked, M::Wake, P::Ready),
         (P::Delivered, M::Batch, P::Landing),
         (P::Landing, M::Unbatch, P::Delivered),

@@ -175,6 +175,6 @@ fn a_used_up_budget_pauses_the_job_and_a_raised_one_goes_on() {
     bench.expect_all(&["unchanged", "job_paused"]);
     assert!(matches!(bench.state.job_phase(), JobPhase::Paused { by_budget: true, .. }) && bench.state.is_stuck());
     let limits = Some(Budget { parallel: 4, attempts: 2, ..Budget::default() });
-    bench.request(crate::core::Request::Resume { limits });
+    bench.request(crate::core::Request::Resume { limits, write_off: String::new() });
     bench.expect_all(&["limits_changed", "job_resumed", "assigned"]);
 }

@@ -5,6 +5,7 @@ mod errors;
 mod expansion;
 mod keys;
 mod render;
+mod trust;
 
 use std::path::{Path, PathBuf};
 

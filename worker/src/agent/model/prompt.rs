@@ -1,15 +1,7 @@
-//! What a model is told first. What all subtasks of a map share comes before what is a subtask's
-//! own, so that siblings begin with the same bytes and share a provider's cache.
-
-use longhaul_proto::{Capsule, Failure, Work};
+//! What a model is told first: by its profile, and of the subtask.
 
 use super::history::Part;
-use crate::agent::command::instructions;
-use crate::agent::instructions::Instructions;
-use crate::agent::skills::{self, Skill};
-
-/// Files named in the prompt; the rest is counted.
-const FILES_SHOWN_MAX: usize = 200;
+use crate::agent::briefing::Briefing;
 
 /// How a model is to say things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,128 +21,6 @@ pub fn system(profile: &str, manner: Manner) -> String {
 }
 
 /// The first message: the shared part, marked where it ends, then the subtask's own.
-pub fn task(work: &Work, found: &Instructions, skills: &[Skill], before: Option<&Failure>) -> Vec<Part> {
-    let shared = shared(work, &found.general(), &skills::render(skills));
-    vec![Part::Text { text: shared, anchor: true }, Part::text(own(work, &found.near(), before))]
-}
-
-fn section(text: &mut String, title: &str, body: &str) {
-    if !body.trim().is_empty() {
-        text.push_str(&format!("# {title}\n\n{}\n\n", body.trim()));
-    }
-}
-
-fn list(lines: &[String]) -> String {
-    lines.iter().map(|line| format!("- {line}\n")).collect()
-}
-
-/// The same for every subtask of a task or map.
-fn shared(work: &Work, general: &str, skills: &str) -> String {
-    let mut text = String::new();
-    let goal = work.capsule.as_ref().map_or("", |capsule| capsule.goal.as_str());
-    section(&mut text, "The goal of the whole job", goal);
-    text.push_str(general);
-    text.push_str(skills);
-    if let Some(task) = &work.task {
-        section(&mut text, "Task", &task.instructions);
-        section(&mut text, "Constraints", &list(&task.constraints));
-    }
-    text
-}
-
-fn own(work: &Work, near: &str, before: Option<&Failure>) -> String {
-    let mut text = near.to_owned();
-    section(&mut text, "Your subtask", &work.subtask);
-    section(&mut text, "More on it", beyond(work));
-    if !work.files.is_empty() {
-        let mut files = list(&work.files[..work.files.len().min(FILES_SHOWN_MAX)]);
-        if work.files.len() > FILES_SHOWN_MAX {
-            files.push_str(&format!("… and {} more\n", work.files.len() - FILES_SHOWN_MAX));
-        }
-        section(&mut text, "Its files", &files);
-    }
-    let write =
-        work.task.as_ref().filter(|task| !task.whole_repository).map(|task| list(&task.write)).unwrap_or_default();
-    section(&mut text, "You may write only", &write);
-    if let Some(capsule) = &work.capsule {
-        context(&mut text, capsule);
-    }
-    if let Some(before) = before {
-        let words = "What came before you in this workspace failed; its changes were taken back.";
-        section(&mut text, "Failed before", &format!("{words}\n\n{}\n\n{}", before.message, before.detail));
-    }
-    text
-}
-
-/// What the capsule's instructions say beyond the task's own: a person's remarks.
-fn beyond(work: &Work) -> &str {
-    let own = work.task.as_ref().map_or("", |task| task.instructions.as_str());
-    let all = instructions(work);
-    all.strip_prefix(own).unwrap_or(all)
-}
-
-fn context(text: &mut String, capsule: &Capsule) {
-    section(text, "Decisions", &list(&capsule.decisions));
-    let landed = capsule.dependencies.iter();
-    let landed: Vec<String> =
-        landed.map(|one| format!("{}: {} ({})", one.subtask, one.summary, one.files.join(", "))).collect();
-    section(text, "Landed before", &list(&landed));
-    if let Some(failure) = &capsule.last_failure {
-        section(
-            text,
-            "The last attempt failed",
-            &format!("{}: {}\n\n{}", failure.class, failure.message, failure.detail),
-        );
-    }
-    section(text, "Next", &capsule.next);
-}
-
-#[cfg(test)]
-mod tests {
-    use longhaul_proto::{CapsuleFailure, Task};
-
-    use super::*;
-
-    fn work(subtask: &str) -> Work {
-        let task =
-            Task { instructions: "Use LazyLock.".into(), constraints: vec!["no new crates".into()], ..Task::default() };
-        let capsule = Capsule {
-            goal: "Modernise".into(),
-            instructions: format!("Use LazyLock.\n\nA remark on {subtask}"),
-            last_failure: Some(CapsuleFailure {
-                class: "check".into(),
-                message: format!("{subtask} broke"),
-                detail: String::new(),
-            }),
-            ..Capsule::default()
-        };
-        Work {
-            subtask: subtask.into(),
-            files: vec![format!("src/{subtask}.rs")],
-            task: Some(task),
-            capsule: Some(capsule),
-            ..Work::default()
-        }
-    }
-
-    #[test]
-    fn siblings_begin_with_the_same_bytes_and_end_with_their_own() {
-        let found = Instructions::default();
-        let (one, two) = (task(&work("one"), &found, &[], None), task(&work("two"), &found, &[], None));
-        assert_eq!(one[0], two[0]);
-        let Part::Text { text: shared, anchor: true } = &one[0] else { panic!("{one:?}") };
-        assert!(shared.contains("Modernise") && shared.contains("Use LazyLock.") && shared.contains("no new crates"));
-        let Part::Text { text: own, .. } = &one[1] else { panic!("{one:?}") };
-        for words in ["A remark on one", "src/one.rs", "one broke"] {
-            assert!(own.contains(words) && !shared.contains(words), "{words}");
-        }
-        assert_eq!(own.matches("Use LazyLock.").count(), 0, "said once");
-    }
-
-    #[test]
-    fn the_failure_of_the_rung_before_is_told() {
-        let before = Failure { message: "check exited with 1".into(), detail: "E0308".into(), ..Failure::default() };
-        let told = format!("{:?}", task(&work("one"), &Instructions::default(), &[], Some(&before)));
-        assert!(told.contains("check exited with 1") && told.contains("E0308"));
-    }
+pub fn task(briefing: Briefing) -> Vec<Part> {
+    vec![Part::Text { text: briefing.shared, anchor: true }, Part::text(briefing.own)]
 }

@@ -62,6 +62,15 @@ pub enum Ending {
     Refused(String),
     /// The model could not be asked.
     Unanswered(CallError),
+    /// What it may use does not cover another call.
+    Budget(String),
+    /// A provider's limit is over only later than is waited for.
+    Limit {
+        /// Its name.
+        provider: String,
+        /// When it is over, in milliseconds since the epoch.
+        until_ms: i64,
+    },
     /// The machine failed.
     Broken(Box<Failure>),
 }
@@ -77,6 +86,8 @@ impl Ending {
             Self::Time(limit) => format!("it was not done after {limit:.0?}, all the time it had"),
             Self::Refused(why) => format!("the model refused: {why}"),
             Self::Unanswered(error) => error.to_string(),
+            Self::Budget(what) => format!("the budget of this attempt is used up: {what}"),
+            Self::Limit { provider, .. } => format!("the limit of the provider {provider} is reached"),
             Self::Broken(failure) => failure.message.clone(),
         }
     }

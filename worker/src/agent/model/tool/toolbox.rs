@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use longhaul_common::command::{CommandPolicy, Decision};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -87,6 +88,8 @@ pub struct Toolbox {
     ripgrep: bool,
     /// Where `bash` is.
     folder: PathBuf,
+    /// Which commands may run, where the job says.
+    rules: Option<CommandPolicy>,
 }
 
 #[derive(Deserialize)]
@@ -147,7 +150,10 @@ impl Toolbox {
         let outputs = Outputs::new(&tmp.join("tools"))?;
         let runs = Runs::new(Arc::clone(execution));
         let folder = place.root().to_owned();
-        Ok(Self { place, outputs, runs, ripgrep: search::is_installed(), folder })
+        let rules = execution.assignment.policy.as_ref().map(|policy| policy.commands.as_slice()).unwrap_or_default();
+        // What no rule is about is the sandbox's to hold.
+        let rules = (!rules.is_empty()).then(|| CommandPolicy::new(rules, Decision::Allow));
+        Ok(Self { place, outputs, runs, ripgrep: search::is_installed(), folder, rules })
     }
 
     /// Ends what still runs.
@@ -179,8 +185,23 @@ impl Toolbox {
         Outcome { file: kept.file, ..Outcome::said(kept.text) }
     }
 
+    /// Whether the job's rules let a command run.
+    fn permitted(&self, command: &str) -> Result<(), String> {
+        let Some(rules) = &self.rules else { return Ok(()) };
+        let verdict = rules.shell(command);
+        match verdict.decision {
+            Decision::Allow => Ok(()),
+            Decision::Deny => Err(format!("not run: the job's rules deny it ({})", verdict.because)),
+            Decision::Ask => Err(format!(
+                "not run: it needs a person's yes ({}), and nobody can be asked now. Find another way",
+                verdict.because
+            )),
+        }
+    }
+
     async fn exec(&mut self, call: &Call) -> Result<Outcome, String> {
         let args: ExecArgs = args(call)?;
+        self.permitted(&args.cmd)?;
         let folder = self.folder_of(args.workdir.as_deref())?;
         let command = Command {
             argv: ["sh", "-c", &args.cmd].map(Into::into).to_vec(),
@@ -208,6 +229,7 @@ impl Toolbox {
         let Some(command) = args.command.filter(|command| !command.trim().is_empty()) else {
             return if args.restart { Ok(Outcome::said("restarted")) } else { Err("no command".to_owned()) };
         };
+        self.permitted(&command)?;
         let (file, stays) = (self.outputs.next(), does == Does::Bash);
         let note = file.with_extension("pwd");
         let argv: Vec<std::ffi::OsString> = if stays {

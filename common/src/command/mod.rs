@@ -1,0 +1,294 @@
+//! Which commands an agent may run: rules by the beginning of an argv, the longest wins.
+//!
+//! A rule that denies or asks is matched loosely and one that allows strictly: options between the
+//! words of a prefix, a path before the program's name and programs that start others (`env`,
+//! `sudo`, `xargs`, `sh -c`) hide nothing from a denial and earn no permission. A shell line is
+//! split into its commands where that is certain; any other line is for a person to decide. The
+//! rules keep an honest agent within what was agreed: what a program does once it runs is for the
+//! sandbox to hold.
+
+mod shell;
+
+pub use shell::{Unclear, commands};
+
+use longhaul_proto as proto;
+
+/// What becomes of a command, mildest first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Decision {
+    /// It runs.
+    Allow,
+    /// A person is asked.
+    Ask,
+    /// It does not run.
+    Deny,
+}
+
+impl Decision {
+    /// The word of the job file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Ask => "ask",
+            Self::Deny => "deny",
+        }
+    }
+}
+
+/// A decision and what led to it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Verdict {
+    /// What becomes of it.
+    pub decision: Decision,
+    /// The rule or the reason, for the agent and for people.
+    pub because: String,
+}
+
+/// Commands that begin so.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Rule {
+    prefix: Vec<String>,
+    decision: Decision,
+}
+
+/// The rules of a job.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CommandPolicy {
+    rules: Vec<Rule>,
+    otherwise: Decision,
+}
+
+/// Programs whose arguments hold another command.
+const STARTERS: &[&str] = &[
+    "busybox", "chroot", "command", "doas", "env", "exec", "find", "flock", "ionice", "nice", "nohup", "nsenter",
+    "parallel", "script", "setsid", "stdbuf", "sudo", "time", "timeout", "unshare", "watch", "xargs",
+];
+
+/// Programs that read a shell line after `-c`.
+const SHELLS: &[&str] = &["ash", "bash", "dash", "ksh", "sh", "zsh"];
+
+/// Shell lines within shell lines that are followed.
+const DEPTH_MAX: usize = 4;
+
+impl CommandPolicy {
+    /// The rules of a policy; `otherwise` is for what no rule is about.
+    pub fn new(rules: &[proto::CommandRule], otherwise: Decision) -> Self {
+        let decision = |rule: &proto::CommandRule| match rule.decide() {
+            proto::CommandDecision::Allow => Decision::Allow,
+            proto::CommandDecision::Deny => Decision::Deny,
+            // What a newer program wrote down is for a person.
+            proto::CommandDecision::Ask | proto::CommandDecision::Unspecified => Decision::Ask,
+        };
+        let rule = |rule: &proto::CommandRule| Rule { prefix: rule.prefix.clone(), decision: decision(rule) };
+        Self { rules: rules.iter().map(rule).collect(), otherwise }
+    }
+
+    /// What becomes of a program with its arguments.
+    pub fn argv(&self, argv: &[String]) -> Verdict {
+        self.judge(argv, DEPTH_MAX)
+    }
+
+    /// What becomes of a shell line: the strictest verdict on any of its commands.
+    pub fn shell(&self, line: &str) -> Verdict {
+        self.judge_line(line, DEPTH_MAX)
+    }
+
+    fn judge_line(&self, line: &str, depth: usize) -> Verdict {
+        let commands = match commands(line) {
+            Ok(commands) if depth > 0 => commands,
+            Ok(_) => return ask("shell lines within shell lines"),
+            Err(unclear) => return ask(&unclear.to_string()),
+        };
+        let verdicts = commands.iter().map(|argv| self.judge(argv, depth - 1));
+        strictest(verdicts).unwrap_or_else(|| self.fallback())
+    }
+
+    fn judge(&self, argv: &[String], depth: usize) -> Verdict {
+        let Some(program) = argv.first().map(|word| program(word)) else { return self.fallback() };
+        let own = self.by_rules(argv);
+        if let Some(line) = line_of_shell(program, argv) {
+            return strictest([own.unwrap_or_else(|| self.fallback()), self.judge_line(line, depth)])
+                .unwrap_or_else(|| self.fallback());
+        }
+        if !STARTERS.contains(&program) {
+            return own.unwrap_or_else(|| self.fallback());
+        }
+        // Where the inner command begins depends on the program's options, so every place counts for
+        // what is denied or asked, and none for what is allowed.
+        let inner = (1..argv.len()).filter_map(|at| {
+            let rest = &argv[at..];
+            let line = line_of_shell(program_of(rest), rest).map(|line| self.judge_line(line, depth));
+            let verdict = strictest(self.by_rules(rest).into_iter().chain(line))?;
+            (verdict.decision > Decision::Allow).then_some(verdict)
+        });
+        let fallback = own.unwrap_or_else(|| self.fallback());
+        strictest(std::iter::once(fallback).chain(inner)).unwrap_or_else(|| self.fallback())
+    }
+
+    /// The longest rule that matches; of several the strictest.
+    fn by_rules(&self, argv: &[String]) -> Option<Verdict> {
+        let matching = self.rules.iter().filter(|rule| rule.matches(argv));
+        let rule = matching.max_by_key(|rule| (rule.prefix.len(), rule.decision))?;
+        let because = format!(
+            "`{}` is {}",
+            rule.prefix.join(" "),
+            match rule.decision {
+                Decision::Allow => "allowed",
+                Decision::Ask => "for a person to decide",
+                Decision::Deny => "denied",
+            }
+        );
+        Some(Verdict { decision: rule.decision, because })
+    }
+
+    fn fallback(&self) -> Verdict {
+        Verdict { decision: self.otherwise, because: "no rule is about it".to_owned() }
+    }
+}
+
+impl Rule {
+    fn matches(&self, argv: &[String]) -> bool {
+        let Some((first, rest)) = self.prefix.split_first() else { return false };
+        let Some((name, arguments)) = argv.split_first() else { return false };
+        match self.decision {
+            // A path may lead to another program of that name.
+            Decision::Allow => name == first && arguments.starts_with(rest),
+            Decision::Ask | Decision::Deny => program(name) == program(first) && follows(rest, arguments),
+        }
+    }
+}
+
+/// Whether the words come in order, with nothing but options and their values between them.
+fn follows(words: &[String], arguments: &[String]) -> bool {
+    let Some((word, words)) = words.split_first() else { return true };
+    let mut may_be_value = false;
+    for (at, argument) in arguments.iter().enumerate() {
+        if argument == word {
+            return follows(words, &arguments[at + 1..]);
+        }
+        let is_option = argument.starts_with('-');
+        if !is_option && !may_be_value {
+            return false;
+        }
+        may_be_value = is_option;
+    }
+    false
+}
+
+/// The name of a program without its folder.
+fn program(word: &str) -> &str {
+    word.rsplit('/').next().unwrap_or(word)
+}
+
+fn program_of(argv: &[String]) -> &str {
+    argv.first().map_or("", |word| program(word))
+}
+
+/// The line a shell is given: the word after the options that hold a `c`.
+fn line_of_shell<'a>(program: &str, argv: &'a [String]) -> Option<&'a str> {
+    if !SHELLS.contains(&program) {
+        return None;
+    }
+    let is_command = |word: &String| word.starts_with('-') && !word.starts_with("--") && word.contains('c');
+    let at = argv.iter().skip(1).position(is_command)? + 2;
+    argv.get(at).map(String::as_str)
+}
+
+fn strictest(verdicts: impl IntoIterator<Item = Verdict>) -> Option<Verdict> {
+    let mut all = verdicts.into_iter();
+    let first = all.next()?;
+    // The first of those that are as strict.
+    Some(all.fold(first, |strict, next| if next.decision > strict.decision { next } else { strict }))
+}
+
+fn ask(why: &str) -> Verdict {
+    Verdict { decision: Decision::Ask, because: format!("it cannot be told what it runs: {why}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy() -> CommandPolicy {
+        let rule = |prefix: &str, decide: proto::CommandDecision| proto::CommandRule {
+            prefix: prefix.split(' ').map(str::to_owned).collect(),
+            decide: decide.into(),
+        };
+        use proto::CommandDecision as D;
+        let rules = [
+            rule("git", D::Allow),
+            rule("git push", D::Deny),
+            rule("git push --dry-run", D::Allow),
+            rule("rm", D::Ask),
+            rule("cargo publish", D::Deny),
+            rule("npm install", D::Ask),
+        ];
+        CommandPolicy::new(&rules, Decision::Allow)
+    }
+
+    #[test]
+    fn the_longest_prefix_wins_and_options_or_paths_hide_nothing() {
+        let cases = [
+            ("git status", Decision::Allow),
+            ("git push origin main", Decision::Deny),
+            ("git push --dry-run", Decision::Allow),
+            ("git -C /tmp push", Decision::Deny),
+            ("git --no-pager -c user.name=x push", Decision::Deny),
+            ("git log push", Decision::Allow),
+            ("/usr/bin/git push", Decision::Deny),
+            ("cargo +nightly publish", Decision::Allow),
+            ("cargo --locked publish", Decision::Deny),
+            ("echo git push", Decision::Allow),
+        ];
+        for (line, expected) in cases {
+            let argv: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            assert_eq!(policy().argv(&argv).decision, expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn programs_that_start_others_earn_nothing_and_hide_nothing() {
+        let cases = [
+            ("sudo -u root git push", Decision::Deny),
+            ("env A=b git push", Decision::Deny),
+            ("timeout 5 rm -rf x", Decision::Ask),
+            ("find . -name x -exec rm {} +", Decision::Ask),
+            ("xargs cargo publish", Decision::Deny),
+            ("sh -c 'git push'", Decision::Deny),
+            ("bash -lc \"make && git push\"", Decision::Deny),
+            ("sudo sh -c 'rm x'", Decision::Ask),
+            ("sh -c 'sh -c \"git push\"'", Decision::Deny),
+            ("sh -c 'git status'", Decision::Allow),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(policy().shell(line).decision, expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_line_is_as_strict_as_its_strictest_command_and_what_is_unclear_is_asked() {
+        let cases = [
+            ("make test && git push", Decision::Deny),
+            ("ls | xargs rm", Decision::Ask),
+            ("A=1 git push; true", Decision::Deny),
+            ("make > out.log 2>&1", Decision::Allow),
+            ("$CMD push", Decision::Ask),
+            ("git $(echo push)", Decision::Ask),
+            ("g*t push", Decision::Ask),
+            ("eval \"git push\"", Decision::Ask),
+            ("echo 'git push'", Decision::Allow),
+            ("", Decision::Allow),
+        ];
+        for (line, expected) in cases {
+            let verdict = policy().shell(line);
+            assert_eq!(verdict.decision, expected, "{line}: {verdict:?}");
+        }
+        assert_eq!(policy().shell("git push").because, "`git push` is denied");
+    }
+
+    #[test]
+    fn without_a_rule_it_is_as_the_caller_says() {
+        let none = CommandPolicy::new(&[], Decision::Ask);
+        assert_eq!(none.shell("make").decision, Decision::Ask);
+    }
+}

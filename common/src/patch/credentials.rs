@@ -1,0 +1,176 @@
+//! What looks like a credential in what a patch adds: the forms that providers publish, and random
+//! values given to a name that says so.
+//!
+//! Values this machine knows to be secret are refused outright by the worker; these are guesses, so
+//! a person looks at them. Placeholders and what the base held already are none. A value is never
+//! repeated: what is said is its place and its kind.
+
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
+
+use regex::bytes::Regex;
+
+/// Larger files are data.
+const SCANNED_BYTES_MAX: usize = 1 << 20;
+
+/// Places named in one file.
+const PLACES_MAX: usize = 10;
+
+/// Bits a character, from which on a value counts as random; English words have about 3.
+const RANDOM_BITS_MIN: f64 = 3.8;
+
+/// Published forms; the whole match is the value.
+const FORMS: &[(&str, &str)] = &[
+    ("an AWS access key", r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
+    ("a GitHub token", r"\b(?:gh[pousr]_[0-9A-Za-z]{36}|github_pat_[0-9A-Za-z_]{60,})"),
+    ("a GitLab token", r"\bglpat-[0-9A-Za-z_-]{20,}"),
+    ("a Slack token", r"\bxox[abprs]-[0-9A-Za-z-]{20,}"),
+    ("a Google API key", r"\bAIza[0-9A-Za-z_-]{35}"),
+    ("a Stripe key", r"\b[rs]k_live_[0-9A-Za-z]{20,}"),
+    ("an Anthropic key", r"\bsk-ant-[0-9A-Za-z_-]{20,}"),
+    ("an OpenAI key", r"\bsk-(?:proj-|svcacct-)?[0-9A-Za-z_-]{40,}"),
+    ("an npm token", r"\bnpm_[0-9A-Za-z]{36}"),
+    ("a private key", r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----\s+[0-9A-Za-z+/=]{40,}"),
+];
+
+/// A name that says secret, and a quoted or bare value of at least 20 characters.
+const NAMED: &str = r#"(?i)(?:secret|token|passwd|password|api_?key|access_?key|private_?key)["']?\s*(?:[:=]|=>)\s*["']?([0-9A-Za-z+/_=.-]{20,})"#;
+
+/// A place that looks like a credential.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Credential {
+    /// From 1.
+    pub line: usize,
+    /// In words, with its article.
+    pub kind: &'static str,
+}
+
+struct Patterns {
+    forms: Vec<(&'static str, Regex)>,
+    named: Regex,
+}
+
+fn patterns() -> &'static Patterns {
+    static PATTERNS: OnceLock<Patterns> = OnceLock::new();
+    let compiled = |pattern: &str| Regex::new(pattern).expect("a pattern of ours, compiled by a test");
+    PATTERNS.get_or_init(|| Patterns {
+        forms: FORMS.iter().map(|(kind, pattern)| (*kind, compiled(pattern))).collect(),
+        named: compiled(NAMED),
+    })
+}
+
+/// Each value that looks like a credential, with its kind and where it begins.
+fn values(text: &[u8]) -> Vec<(usize, &'static str, &[u8])> {
+    let patterns = patterns();
+    let mut found: Vec<(usize, &'static str, &[u8])> = Vec::new();
+    let is_known = |found: &[(usize, &'static str, &[u8])], place: usize| {
+        found.iter().any(|(at, _, value)| (*at..at + value.len()).contains(&place))
+    };
+    for (kind, form) in &patterns.forms {
+        for value in form.find_iter(text) {
+            if !is_known(&found, value.start()) {
+                found.push((value.start(), kind, value.as_bytes()));
+            }
+        }
+    }
+    for captured in patterns.named.captures_iter(text) {
+        if let Some(value) = captured.get(1).filter(|value| is_random(value.as_bytes()))
+            && !is_known(&found, value.start())
+        {
+            found.push((value.start(), "a random value with the name of a secret", value.as_bytes()));
+        }
+    }
+    found
+}
+
+/// What `after` holds and `before` did not.
+pub fn credentials(before: &[u8], after: &[u8]) -> Vec<Credential> {
+    if after.len() > SCANNED_BYTES_MAX {
+        return Vec::new();
+    }
+    let found = values(after);
+    if found.is_empty() {
+        return Vec::new();
+    }
+    let before: BTreeSet<&[u8]> = values(before).into_iter().map(|(_, _, value)| value).collect();
+    let line = |at: usize| after[..at].iter().filter(|&&byte| byte == b'\n').count() + 1;
+    let new = found.into_iter().filter(|(_, _, value)| !before.contains(value));
+    let mut places: Vec<Credential> = new.map(|(at, kind, _)| Credential { line: line(at), kind }).collect();
+    places.sort();
+    places.dedup();
+    places.truncate(PLACES_MAX);
+    places
+}
+
+/// Letters and digits mixed as no word is.
+fn is_random(value: &[u8]) -> bool {
+    let digits = value.iter().filter(|byte| byte.is_ascii_digit()).count();
+    let letters = value.iter().filter(|byte| byte.is_ascii_alphabetic()).count();
+    digits >= 3 && letters >= 3 && bits(value) >= RANDOM_BITS_MIN
+}
+
+/// Shannon entropy of a value's bytes.
+fn bits(value: &[u8]) -> f64 {
+    let mut counts = [0_u32; 256];
+    value.iter().for_each(|&byte| counts[usize::from(byte)] += 1);
+    let all = value.len() as f64;
+    let part = |&count: &u32| f64::from(count) / all;
+    counts.iter().filter(|&&count| count > 0).map(part).map(|part| -part * part.log2()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Built from parts, so that no scanner stumbles over this file.
+    fn key(start: &str, rest: &str) -> String {
+        format!("{start}{rest}")
+    }
+
+    fn kinds(text: &str) -> Vec<&'static str> {
+        credentials(b"", text.as_bytes()).into_iter().map(|found| found.kind).collect()
+    }
+
+    #[test]
+    fn published_forms_are_known() {
+        let random = "q7Zp2Xv9Lk4Tn8Rb3Wd6Yc1Hs5Jf0Gm2Qa7Ze9";
+        let aws = key("AKIA", "IOSFODNN7EXAMPLE");
+        let cases = [
+            (format!("id = {aws}"), "an AWS access key"),
+            (key("ghp_", &random[..36]), "a GitHub token"),
+            (key("xoxb-", &random[..30]), "a Slack token"),
+            (key("AIza", &random[..35]), "a Google API key"),
+            (key("sk-ant-", random), "an Anthropic key"),
+            (key("sk-proj-", &random.repeat(2)), "an OpenAI key"),
+            (format!("-----BEGIN {}-----\n{}\n", "RSA PRIVATE KEY", random.repeat(2)), "a private key"),
+            (format!("api_key: \"{}\"", &random[..24]), "a random value with the name of a secret"),
+        ];
+        for (text, kind) in cases {
+            assert_eq!(kinds(&text), [kind], "{text}");
+        }
+    }
+
+    #[test]
+    fn words_placeholders_and_hashes_of_files_are_none() {
+        let none = [
+            "password = \"correct-horse-battery-staple\"",
+            "token: ${{ secrets.GITHUB_TOKEN_FOR_RELEASES }}",
+            "api_key = \"xxxxxxxxxxxxxxxxxxxxxxxx\"",
+            "let token_count_of_the_whole_file = count_tokens(text);",
+            "checksum = \"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"",
+            "-----BEGIN PUBLIC KEY-----",
+        ];
+        for text in none {
+            assert_eq!(kinds(text), Vec::<&str>::new(), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_new_counts_and_its_line_is_said() {
+        let old = key("AKIA", "IOSFODNN7EXAMPLE");
+        let new = key("AKIA", "IOSFODNN7OTHERXX");
+        let (before, after) = (format!("a = {old}\n"), format!("moved\na = {old}\n\nb = {new}\n"));
+        let found = credentials(before.as_bytes(), after.as_bytes());
+        assert_eq!(found, [Credential { line: 4, kind: "an AWS access key" }]);
+    }
+}

@@ -1,0 +1,77 @@
+//! The tests of one file: their names, how often they assert, whether they run.
+
+use std::ops::Range;
+
+use ast_grep_core::Node;
+use ast_grep_core::tree_sitter::{LanguageExt as _, StrDoc};
+use ast_grep_language::SupportLang;
+
+use super::language::TestLanguage;
+
+/// A node of a parsed file.
+pub(super) type Tree<'r> = Node<'r, StrDoc<SupportLang>>;
+
+/// One test.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Case {
+    /// As it is called in its file.
+    pub name: String,
+    /// Assertions in it.
+    pub assertions: usize,
+    /// Whether it is marked not to run.
+    pub is_skipped: bool,
+    /// Places in it that end it early, perhaps only at times.
+    pub skips: usize,
+    /// What it does, without white space: what stays the same when it is moved.
+    pub body: String,
+}
+
+/// The tests of a file in order, and the assertions outside of them.
+#[derive(Clone, Default, Debug)]
+pub(super) struct Cases {
+    pub tests: Vec<Case>,
+    pub outside: usize,
+}
+
+/// Reads a file. What does not parse holds no tests.
+pub(super) fn cases(language: TestLanguage, text: &str) -> Cases {
+    let tree = language.grammar().ast_grep(text);
+    let (mut found, mut skips) = (Vec::<(Range<usize>, Case)>::new(), Vec::<Range<usize>>::new());
+    let mut assertions: Vec<usize> = Vec::new();
+    let root = tree.root();
+    for node in root.dfs() {
+        if let Some(test) = language.test(&node) {
+            let body: String = test.body.chars().filter(|c| !c.is_whitespace()).collect();
+            let case = Case { name: test.name, assertions: 0, is_skipped: test.is_skipped, skips: 0, body };
+            found.push((node.range(), case));
+        }
+        if language.is_skip(&node) {
+            skips.push(node.range());
+        }
+        if language.is_assertion(&node) {
+            assertions.push(node.range().start);
+        }
+    }
+    let mut cases = Cases::default();
+    for at in assertions {
+        match innermost(&found, at) {
+            Some(index) => found[index].1.assertions += 1,
+            None => cases.outside += 1,
+        }
+    }
+    for skip in skips {
+        let around = |range: &Range<usize>| skip.start <= range.start && range.end <= skip.end;
+        if let Some(index) = innermost(&found, skip.start).filter(|&index| !around(&found[index].0)) {
+            found[index].1.skips += 1;
+        }
+        found.iter_mut().filter(|(range, _)| around(range)).for_each(|(_, case)| case.is_skipped = true);
+    }
+    cases.tests = found.into_iter().map(|(_, case)| case).collect();
+    cases
+}
+
+/// The last test that begins before a place and ends behind it: tests come in order, inner ones later.
+fn innermost(found: &[(Range<usize>, Case)], at: usize) -> Option<usize> {
+    let begun = found.partition_point(|(range, _)| range.start <= at);
+    found[..begun].iter().rposition(|(range, _)| at < range.end)
+}

@@ -1,0 +1,130 @@
+//! How much an attempt may use: its subtask's own budget, or its share of the job's.
+//!
+//! What an agent may use is reserved whole before it begins, so the job's cap is split among as many
+//! attempts as can run at once. While others hold what is missing, the next one waits for them to
+//! settle; with nobody left to wait for it gets what there is. Codemods use no model.
+
+use longhaul_common::NodeId;
+
+use super::State;
+use super::spend::Amount;
+
+/// Why an attempt gets no allowance now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Short {
+    /// Live attempts hold it: it comes back when they settle.
+    Held,
+    /// The subtask's own budget is used up.
+    Subtask(String),
+    /// The job's is.
+    Job(String),
+}
+
+/// One kind of amount, with everything that bounds it. 0 is no limit.
+struct Account {
+    unit: &'static str,
+    /// The subtask's limit, and what its attempts used or may have used.
+    own: (u64, u64),
+    cap: u64,
+    total: u64,
+    held: u64,
+    doubted: u64,
+}
+
+impl Account {
+    /// What is reserved, where the cap is split in so many parts.
+    fn allowance(&self, parts: u64) -> Result<u64, Short> {
+        let (limit, used) = self.own;
+        if limit > 0 && used >= limit {
+            return Err(Short::Subtask(format!("its budget of {} is used up", self.amount(limit))));
+        }
+        let rest = limit.saturating_sub(used);
+        if self.cap == 0 {
+            return Ok(rest);
+        }
+        let left = self.cap.saturating_sub(self.total);
+        let wanted = if limit > 0 { rest } else { (self.cap / parts.max(1)).max(1) };
+        match left {
+            left if wanted <= left => Ok(wanted),
+            // A share may be smaller, so that the last ones need not all wait.
+            left if limit == 0 && left >= wanted.div_ceil(2) => Ok(left),
+            _ if self.held > 0 => Err(Short::Held),
+            0 => Err(Short::Job(self.used_up())),
+            left => Ok(left),
+        }
+    }
+
+    fn used_up(&self) -> String {
+        let what = format!("the budget of {} is used up", self.amount(self.cap));
+        if self.doubted == 0 {
+            return what;
+        }
+        let doubted = self.amount(self.doubted);
+        format!("{what}, {doubted} of it in doubt: attempts ended without a report (`longhaul resume --write-off`)")
+    }
+
+    fn amount(&self, number: u64) -> String {
+        match self.unit {
+            "$" => format!("${:.2}", number as f64 / 1e6),
+            unit => format!("{number} {unit}"),
+        }
+    }
+}
+
+/// What the next attempt of a node reserves.
+pub(super) fn of(state: &State, node: NodeId) -> Result<Amount, Short> {
+    let (task, cap) = (state.task(node), state.limits());
+    if state.deterministic(node) || (cap.tokens, cap.usd_micros, task.tokens_max, task.usd_micros_max) == (0, 0, 0, 0) {
+        return Ok(Amount::default());
+    }
+    let subtask = state.subtask(node);
+    let own = state.spend.doubts_of(&state.node(node).id);
+    let own = own.plus(Amount { tokens: subtask.tokens, usd_micros: subtask.usd_micros });
+    let (total, held, doubted) = (state.spend.total(), state.spend.held(), state.spend.doubted());
+    let tokens = Account {
+        unit: "tokens",
+        own: (task.tokens_max, own.tokens),
+        cap: cap.tokens,
+        total: total.tokens,
+        held: held.tokens,
+        doubted: doubted.tokens,
+    };
+    let usd = Account {
+        unit: "$",
+        own: (task.usd_micros_max, own.usd_micros),
+        cap: cap.usd_micros,
+        total: total.usd_micros,
+        held: held.usd_micros,
+        doubted: doubted.usd_micros,
+    };
+    let parts = u64::from(cap.parallel).min(state.plan().nodes.len() as u64);
+    Ok(Amount { tokens: tokens.allowance(parts)?, usd_micros: usd.allowance(parts)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(own: (u64, u64), cap: u64, total: u64, held: u64) -> Account {
+        Account { unit: "tokens", own, cap, total, held, doubted: 0 }
+    }
+
+    #[test]
+    fn an_attempt_gets_its_subtasks_rest_or_a_share_or_what_is_left() {
+        let cases = [
+            ("no limits", account((0, 0), 0, 0, 0), Ok(0)),
+            ("the subtask's rest", account((100, 30), 0, 0, 0), Ok(70)),
+            ("a share", account((0, 0), 1_000, 0, 0), Ok(250)),
+            ("a smaller share", account((0, 0), 1_000, 850, 300), Ok(150)),
+            ("the last ones wait for the others", account((0, 0), 1_000, 900, 300), Err(Short::Held)),
+            ("with nobody to wait for, what is left", account((0, 0), 1_000, 900, 0), Ok(100)),
+            ("a cap smaller than its parts", account((0, 0), 2, 0, 0), Ok(1)),
+            ("the subtask's rest within the cap", account((500, 0), 1_000, 600, 0), Ok(400)),
+        ];
+        for (what, account, expected) in cases {
+            assert_eq!(account.allowance(4), expected, "{what}");
+        }
+        assert!(matches!(account((100, 100), 0, 0, 0).allowance(4), Err(Short::Subtask(_))));
+        assert!(matches!(account((0, 0), 1_000, 1_000, 0).allowance(4), Err(Short::Job(_))));
+    }
+}

@@ -1,0 +1,290 @@
+//! What an attempt costs around its agent: time for each turn and for the start, and memory while it
+//! waits for its model. The peer is the same program run alone against the same scripted model.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use longhaul_tests::World;
+use longhaul_tests::agents::Agents;
+use longhaul_tests::model::{Script, ScriptedModel};
+use serde_json::{Value, json};
+
+use super::table::{Row, median};
+
+/// Calls of a tool in one session.
+const TURNS: usize = 30;
+
+/// Sessions of each, in turns.
+const ROUNDS: usize = 3;
+
+/// Attempts that wait at once.
+const WAITING: usize = 17;
+
+/// How a program is run.
+#[derive(Clone, Copy)]
+struct Subject {
+    name: &'static str,
+    tool: &'static str,
+    argument: &'static str,
+    /// Its agent in a job.
+    table: &'static str,
+    args: &'static [&'static str],
+    api: &'static str,
+}
+
+const CODEX: Subject = Subject {
+    name: "codex",
+    tool: "exec_command",
+    argument: "cmd",
+    table: "kind = 'codex'\nmodel = 'gpt-5.5'\n",
+    args: &["app-server"],
+    api: "openai-responses",
+};
+
+const OPENCODE: Subject = Subject {
+    name: "opencode",
+    tool: "bash",
+    argument: "command",
+    table: "kind = 'acp'\nprogram = 'opencode'\nmodel = 'm1'\n",
+    args: &["acp"],
+    api: "openai-chat",
+};
+
+/// One session: from its start to the first call of its model, and between two calls.
+struct Session {
+    start: Duration,
+    turns: Vec<Duration>,
+}
+
+pub fn run() -> Result<Vec<Row>> {
+    tokio::runtime::Runtime::new()?.block_on(measure())
+}
+
+async fn measure() -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for subject in [CODEX, OPENCODE] {
+        match Agents::install(subject.name) {
+            Ok(program) => rows.extend(compare(subject, &program).await?),
+            Err(error) => eprintln!("  {} is not measured: {error:#}", subject.name),
+        }
+    }
+    let (start, turn) = our_loop().await?;
+    rows.push(Row::figure("start-up of `model`: attempt to its first call", millis(start), "–"));
+    rows.push(Row::figure("a turn of `model`: one command, model included", millis(turn), "–"));
+    rows.push(waiting().await?);
+    Ok(rows)
+}
+
+async fn compare(subject: Subject, program: &Path) -> Result<Vec<Row>> {
+    let (mut alone, mut within) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let script = looking(subject);
+        alone.push(run_alone(subject, program, &script).await?);
+        within.push(run_within(subject, program, &script).await?);
+    }
+    let turns = |sessions: &[Session]| median(sessions.iter().flat_map(|one| one.turns.clone()).collect());
+    let start = |sessions: &[Session]| median(sessions.iter().map(|one| one.start).collect());
+    let name = subject.name;
+    let per_turn = format!("a turn of `{name}`: one command, model included");
+    let started = format!("start-up of `{name}`: attempt to its first call");
+    Ok(vec![
+        Row::times(&per_turn, turns(&within), "alone", turns(&alone), "≤ 1.03"),
+        Row::times(&started, start(&within), "alone, from its start", start(&alone), "–"),
+    ])
+}
+
+/// One command after another, each another one.
+fn looking(subject: Subject) -> Value {
+    let call = |turn: usize| {
+        let mut args = json!({ subject.argument: format!("echo {turn}") });
+        if subject.name == "opencode" {
+            args["description"] = "looks".into();
+        }
+        json!({"tool": subject.tool, "args": args, "usage": [10, 1]})
+    };
+    let steps: Vec<Value> = (0..TURNS).map(call).chain([json!({"text": "done", "usage": [10, 1]})]).collect();
+    json!({ "steps": steps })
+}
+
+async fn model(script: &Value) -> Result<ScriptedModel> {
+    ScriptedModel::start(Script::parse(&script.to_string())?).await
+}
+
+/// Times of the calls of the conversation, in microseconds since the epoch: titles and the like are not of it.
+fn session(model: &ScriptedModel, began_us: u64) -> Result<Session> {
+    let is_turn = |body: &[u8]| body.windows(8).any(|part| part == b"\"tools\":");
+    let calls: Vec<u64> =
+        model.requests().iter().filter(|request| is_turn(&request.body)).map(|request| request.at_us).collect();
+    ensure!(calls.len() == TURNS + 1, "{} calls instead of {}", calls.len(), TURNS + 1);
+    let turns = calls.windows(2).map(|pair| Duration::from_micros(pair[1].saturating_sub(pair[0])));
+    Ok(Session { start: Duration::from_micros(calls[0].saturating_sub(began_us)), turns: turns.collect() })
+}
+
+fn now_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+async fn run_alone(subject: Subject, program: &Path, script: &Value) -> Result<Session> {
+    let model = model(script).await?;
+    let folder = Agents::scratch()?;
+    let work = folder.path().join("work");
+    std::fs::create_dir(&work)?;
+    let made = Command::new("git").args(["init", "--quiet"]).current_dir(&work).status()?;
+    ensure!(made.success(), "git init");
+    let mut command = match subject.name {
+        "codex" => codex_alone(program, folder.path(), &model.url())?,
+        _ => opencode_alone(program, folder.path(), &model.url())?,
+    };
+    command.current_dir(&work).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let began = now_us();
+    let out = tokio::task::spawn_blocking(move || command.output()).await??;
+    ensure!(out.status.success(), "{} alone: {}", subject.name, String::from_utf8_lossy(&out.stderr));
+    session(&model, began)
+}
+
+fn clean(program: &Path, home: &Path) -> Command {
+    let mut command = Command::new(program);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    command.env_clear().env("PATH", path).env("HOME", home).env("TERM", "dumb");
+    command
+}
+
+fn codex_alone(program: &Path, home: &Path, url: &str) -> Result<Command> {
+    std::fs::create_dir(home.join(".codex"))?;
+    let config = format!(
+        "model = \"gpt-5.5\"\nmodel_provider = \"scripted\"\napproval_policy = \"never\"\n\
+         sandbox_mode = \"danger-full-access\"\ncheck_for_update_on_startup = false\n[analytics]\nenabled = false\n\
+         [feedback]\nenabled = false\n[model_providers.scripted]\nname = \"scripted\"\nbase_url = \"{url}/v1\"\n\
+         wire_api = \"responses\"\nenv_key = \"SCRIPTED_KEY\"\n"
+    );
+    std::fs::write(home.join(".codex/config.toml"), config)?;
+    let mut command = clean(program, home);
+    command.env("CODEX_HOME", home.join(".codex")).env("SCRIPTED_KEY", "sk-scripted");
+    command.args(["exec", "--json", "--skip-git-repo-check", "Look."]);
+    Ok(command)
+}
+
+fn opencode_alone(program: &Path, home: &Path, url: &str) -> Result<Command> {
+    let folder = home.join(".config/opencode");
+    std::fs::create_dir_all(&folder)?;
+    let config = json!({
+        "autoupdate": false, "share": "disabled", "model": "scripted/m1", "small_model": "scripted/m1",
+        "enabled_providers": ["scripted"],
+        "provider": {"scripted": {
+            "npm": "@ai-sdk/openai-compatible", "name": "scripted",
+            "options": {"baseURL": format!("{url}/v1"), "apiKey": "sk-scripted"},
+            "models": {"m1": {"name": "m1", "tool_call": true, "limit": {"context": 128_000, "output": 8_192}}},
+        }},
+        "permission": {"edit": "allow", "bash": "allow"},
+    });
+    std::fs::write(folder.join("opencode.json"), config.to_string())?;
+    let mut command = clean(program, home);
+    command.env("OPENCODE_DISABLE_AUTOUPDATE", "1").env("OPENCODE_DISABLE_MODELS_FETCH", "1");
+    command.args(["run", "--format", "json", "-m", "scripted/m1", "Look."]);
+    Ok(command)
+}
+
+/// A job of `tasks` tasks whose agent is told by `table`.
+fn job(world: &World, url: &str, api: &str, table: &str, tasks: usize) {
+    let tasks: String = (0..tasks)
+        .map(|n| {
+            format!(
+                "[[task]]\nid = 't{n}'\nwrite = ['f{n}']\nladder = ['coder']\ninstructions = 'Look.'\nattempts = 1\n"
+            )
+        })
+        .collect();
+    world.job(&format!(
+        "goal = 'Look'\nname = 'look'\n[[repo]]\nname = 'app'\npath = 'repo'\n[provider.scripted]\napi = '{api}'\n\
+         url = '{url}/v1'\n[agent.coder]\n{table}provider = 'scripted'\n{tasks}[gate]\nrun = 'true'\n\
+         [budget]\nparallel = 64\n"
+    ));
+}
+
+async fn run_within(subject: Subject, program: &Path, script: &Value) -> Result<Session> {
+    let table = format!(
+        "{}run = {}\n",
+        subject.table,
+        json!(
+            [vec![program.display().to_string()], subject.args.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>()]
+                .concat()
+        )
+    );
+    within(subject.api, &table, script).await
+}
+
+/// A session of an attempt; nothing lands, as nothing is changed.
+async fn within(api: &'static str, table: &str, script: &Value) -> Result<Session> {
+    let model = model(script).await?;
+    let (url, table) = (model.url(), table.to_owned());
+    let began = tokio::task::spawn_blocking(move || {
+        let world = World::new(&[("main.rs", "fn main() {}\n")]);
+        job(&world, &url, api, &table, 1);
+        let out = world.command(&["run", "--json"]).output()?;
+        let text = String::from_utf8_lossy(&out.stdout).into_owned();
+        let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let assigned = events.filter(|event| event["event"] == "assigned").map(|event| event["at_ms"].clone());
+        let at = assigned.into_iter().find_map(|at| at.as_u64().or_else(|| at.as_str()?.parse().ok()));
+        at.with_context(|| format!("no attempt started: {text}\n{}", String::from_utf8_lossy(&out.stderr)))
+    });
+    let began = began.await??;
+    session(&model, began * 1_000)
+}
+
+async fn our_loop() -> Result<(Duration, Duration)> {
+    let subject = Subject { name: "model", tool: "shell", argument: "command", ..OPENCODE };
+    let mut sessions = Vec::new();
+    for _ in 0..ROUNDS {
+        sessions.push(within("openai-chat", "kind = 'model'\nmodel = 'm1'\n", &looking(subject)).await?);
+    }
+    let turns = median(sessions.iter().flat_map(|one| one.turns.clone()).collect());
+    Ok((median(sessions.iter().map(|one| one.start).collect()), turns))
+}
+
+/// Memory of attempts whose model has not answered yet, by what more of them take.
+async fn waiting() -> Result<Row> {
+    let (one, many) = (resident(1).await?, resident(WAITING).await?);
+    let each = many.saturating_sub(one) / (WAITING as u64 - 1);
+    let ours = format!("{:.1} MiB", each as f64 / f64::from(1 << 20));
+    Ok(Row::figure("memory of one more attempt of `model` that waits", ours, "–"))
+}
+
+async fn resident(attempts: usize) -> Result<u64> {
+    let model = model(&json!({"steps": [{"text": "done", "gate": "never"}]})).await?;
+    let world = World::new(&[("main.rs", "fn main() {}\n")]);
+    job(&world, &model.url(), "openai-chat", "kind = 'model'\nmodel = 'm1'\n", attempts);
+    let mut run = Ended(world.command(&["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?);
+    tokio::time::timeout(Duration::from_secs(120), model.wait_for_count(attempts))
+        .await
+        .context("not all attempts asked their model")?;
+    let bytes = own_memory(run.0.id())?;
+    drop(run.0.kill());
+    Ok(bytes)
+}
+
+/// Ends with the measurement.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// Memory that only this process has, and its share of what it shares, in bytes.
+fn own_memory(pid: u32) -> Result<u64> {
+    let path = PathBuf::from(format!("/proc/{pid}/smaps_rollup"));
+    let text = std::fs::read_to_string(&path)?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+    let Some(kib) = line.and_then(|line| line.split_whitespace().next()) else {
+        bail!("{} has no Pss", path.display())
+    };
+    Ok(kib.parse::<u64>()? << 10)
+}
+
+fn millis(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1e3)
+}

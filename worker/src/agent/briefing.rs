@@ -1,0 +1,148 @@
+//! What an agent that reads is told first, the same for every kind of them. What all subtasks of a
+//! map share comes before what is a subtask's own, so that siblings begin with the same bytes and
+//! share a provider's cache.
+
+use longhaul_proto::{Capsule, Failure, Work};
+
+use super::command::instructions;
+use super::instructions::Instructions;
+use super::skills::{self, Skill};
+
+/// Files named in it; the rest is counted.
+const FILES_SHOWN_MAX: usize = 200;
+
+/// A briefing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Briefing {
+    /// The same for every subtask of a task or map.
+    pub shared: String,
+    /// The subtask's own.
+    pub own: String,
+}
+
+impl Briefing {
+    /// For a subtask, with what its repository tells agents; `before` is the failure of the rung
+    /// before.
+    pub fn new(work: &Work, found: &Instructions, skills: &[Skill], before: Option<&Failure>) -> Self {
+        Self { shared: shared(work, &found.general(), &skills::render(skills)), own: own(work, &found.near(), before) }
+    }
+}
+
+fn section(text: &mut String, title: &str, body: &str) {
+    if !body.trim().is_empty() {
+        text.push_str(&format!("# {title}\n\n{}\n\n", body.trim()));
+    }
+}
+
+fn list(lines: &[String]) -> String {
+    lines.iter().map(|line| format!("- {line}\n")).collect()
+}
+
+fn shared(work: &Work, general: &str, skills: &str) -> String {
+    let mut text = String::new();
+    let goal = work.capsule.as_ref().map_or("", |capsule| capsule.goal.as_str());
+    section(&mut text, "The goal of the whole job", goal);
+    text.push_str(general);
+    text.push_str(skills);
+    if let Some(task) = &work.task {
+        section(&mut text, "Task", &task.instructions);
+        section(&mut text, "Constraints", &list(&task.constraints));
+    }
+    text
+}
+
+fn own(work: &Work, near: &str, before: Option<&Failure>) -> String {
+    let mut text = near.to_owned();
+    section(&mut text, "Your subtask", &work.subtask);
+    section(&mut text, "More on it", beyond(work));
+    if !work.files.is_empty() {
+        let mut files = list(&work.files[..work.files.len().min(FILES_SHOWN_MAX)]);
+        if work.files.len() > FILES_SHOWN_MAX {
+            files.push_str(&format!("… and {} more\n", work.files.len() - FILES_SHOWN_MAX));
+        }
+        section(&mut text, "Its files", &files);
+    }
+    let write =
+        work.task.as_ref().filter(|task| !task.whole_repository).map(|task| list(&task.write)).unwrap_or_default();
+    section(&mut text, "You may write only", &write);
+    if let Some(capsule) = &work.capsule {
+        context(&mut text, capsule);
+    }
+    if let Some(before) = before {
+        let words = "What came before you in this workspace failed; its changes were taken back.";
+        section(&mut text, "Failed before", &format!("{words}\n\n{}\n\n{}", before.message, before.detail));
+    }
+    text
+}
+
+/// What the capsule's instructions say beyond the task's own: a person's remarks.
+fn beyond(work: &Work) -> &str {
+    let own = work.task.as_ref().map_or("", |task| task.instructions.as_str());
+    let all = instructions(work);
+    all.strip_prefix(own).unwrap_or(all)
+}
+
+fn context(text: &mut String, capsule: &Capsule) {
+    section(text, "Decisions", &list(&capsule.decisions));
+    let landed = capsule.dependencies.iter();
+    let landed: Vec<String> =
+        landed.map(|one| format!("{}: {} ({})", one.subtask, one.summary, one.files.join(", "))).collect();
+    section(text, "Landed before", &list(&landed));
+    if let Some(failure) = &capsule.last_failure {
+        section(
+            text,
+            "The last attempt failed",
+            &format!("{}: {}\n\n{}", failure.class, failure.message, failure.detail),
+        );
+    }
+    section(text, "Next", &capsule.next);
+}
+
+#[cfg(test)]
+mod tests {
+    use longhaul_proto::{CapsuleFailure, Task};
+
+    use super::*;
+
+    fn work(subtask: &str) -> Work {
+        let task =
+            Task { instructions: "Use LazyLock.".into(), constraints: vec!["no new crates".into()], ..Task::default() };
+        let capsule = Capsule {
+            goal: "Modernise".into(),
+            instructions: format!("Use LazyLock.\n\nA remark on {subtask}"),
+            last_failure: Some(CapsuleFailure {
+                class: "check".into(),
+                message: format!("{subtask} broke"),
+                detail: String::new(),
+            }),
+            ..Capsule::default()
+        };
+        Work {
+            subtask: subtask.into(),
+            files: vec![format!("src/{subtask}.rs")],
+            task: Some(task),
+            capsule: Some(capsule),
+            ..Work::default()
+        }
+    }
+
+    #[test]
+    fn siblings_begin_with_the_same_bytes_and_end_with_their_own() {
+        let found = Instructions::default();
+        let brief = |subtask| Briefing::new(&work(subtask), &found, &[], None);
+        let Briefing { shared, own } = brief("one");
+        assert_eq!(shared, brief("two").shared);
+        assert!(shared.contains("Modernise") && shared.contains("Use LazyLock.") && shared.contains("no new crates"));
+        for words in ["A remark on one", "src/one.rs", "one broke"] {
+            assert!(own.contains(words) && !shared.contains(words), "{words}");
+        }
+        assert_eq!(own.matches("Use LazyLock.").count(), 0, "said once");
+    }
+
+    #[test]
+    fn the_failure_of_the_rung_before_is_told() {
+        let before = Failure { message: "check exited with 1".into(), detail: "E0308".into(), ..Failure::default() };
+        let told = Briefing::new(&work("one"), &Instructions::default(), &[], Some(&before)).own;
+        assert!(told.contains("check exited with 1") && told.contains("E0308"));
+    }
+}

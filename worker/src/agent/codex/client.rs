@@ -1,0 +1,366 @@
+//! The client of the App Server: newline-delimited JSON-RPC without its version field.
+//!
+//! One task reads and writes, so there is no order of messages to get wrong. A request of the server
+//! has an id of the server's own space and a method; an answer to us has an id of ours and none.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::read::{Heard, approval, notification};
+use super::rollout::missing;
+use crate::agent::talk::{
+    AgentEvent, Answer, CANCEL_MAX, McpServer, Nonsense, Policy, START_MAX, Setting, TalkError, Totals, TurnEnd, Used,
+    Witness,
+};
+use crate::process::talk::{Input, Lines, Talk};
+
+/// How long any further request may take to be answered.
+const ANSWER_MAX: Duration = Duration::from_secs(60);
+
+/// Part of the window, in percent, above which the history is compacted before the next turn. Within
+/// a turn Codex sees to it by itself.
+const COMPACT_ABOVE_PERCENT: u64 = 80;
+
+/// Largest rollout that is read for what the events left out, in bytes.
+const ROLLOUT_BYTES_MAX: u64 = 64 << 20;
+
+/// What is Codex's own in a session.
+#[derive(Clone, Debug, Default)]
+pub struct Codex {
+    /// Reasoning effort; empty leaves it.
+    pub effort: String,
+    /// Its sandbox.
+    pub sandbox: String,
+    /// What an earlier session had used.
+    pub used_before: Used,
+}
+
+/// Talks until the last turn ended; its input ends with it.
+pub async fn converse(
+    talk: Talk,
+    mut setting: Setting,
+    codex: Codex,
+    witness: &mut Witness,
+) -> Result<TurnEnd, TalkError> {
+    let Talk { lines, input, .. } = talk;
+    let totals = Totals::new(setting.resume.is_some().then_some(codex.used_before));
+    let mut client = Client {
+        lines,
+        input,
+        nonsense: Nonsense::default(),
+        policy: setting.policy.clone(),
+        codex,
+        totals,
+        last_id: 0,
+        turn: None,
+        ended: None,
+        filled: (0, 0),
+        seen: BTreeSet::new(),
+        rollout: None,
+        thread: String::new(),
+        begun: false,
+        witness,
+    };
+    let end = client.session(&mut setting).await;
+    client.complete().await;
+    end
+}
+
+struct Client<'a> {
+    lines: Lines,
+    input: Input,
+    nonsense: Nonsense,
+    policy: Policy,
+    codex: Codex,
+    totals: Totals,
+    last_id: u64,
+    /// The turn that runs.
+    turn: Option<String>,
+    /// How the last one ended.
+    ended: Option<TurnEnd>,
+    /// Tokens of the last call, and of the window.
+    filled: (u64, u64),
+    /// Uses of tools that there were events of.
+    seen: BTreeSet<String>,
+    rollout: Option<PathBuf>,
+    thread: String,
+    /// Whether a turn of this session began.
+    begun: bool,
+    witness: &'a mut Witness,
+}
+
+impl Client<'_> {
+    async fn session(&mut self, setting: &mut Setting) -> Result<TurnEnd, TalkError> {
+        let version = env!("CARGO_PKG_VERSION");
+        let hello = json!({
+            "clientInfo": {"name": "longhaul", "title": "Longhaul", "version": version},
+            "capabilities": {"experimentalApi": false, "requestAttestation": false},
+        });
+        self.call("initialize", hello, START_MAX).await?;
+        self.write(&json!({"method": "initialized"})).await?;
+        self.open(setting).await?;
+        let mut next = (std::mem::take(&mut setting.prompt), false);
+        loop {
+            let (text, steers) = next;
+            let end = self.turn(setting, text, steers).await?;
+            self.witness.tell(&AgentEvent::TurnEnded { end: end.clone() });
+            // Words that came too late for the turn are a turn of their own.
+            match setting.words.try_recv() {
+                Ok(words) if end == TurnEnd::Done => next = (words, true),
+                _ => return Ok(end),
+            }
+            self.compact().await?;
+        }
+    }
+
+    /// Starts a thread, or goes on with one.
+    async fn open(&mut self, setting: &Setting) -> Result<(), TalkError> {
+        let approvals = if setting.policy.allows_work() { "never" } else { "untrusted" };
+        let mut params = json!({"cwd": setting.cwd, "approvalPolicy": approvals, "sandbox": self.codex.sandbox});
+        if !setting.model.is_empty() {
+            params["model"] = setting.model.clone().into();
+        }
+        if !setting.mcp.is_empty() {
+            params["config"] = json!({"mcp_servers": mcp_servers(&setting.mcp)});
+        }
+        let mut resumed = false;
+        let mut answer = Value::Null;
+        if let Some(thread) = &setting.resume {
+            let mut params = params.clone();
+            params["threadId"] = thread.clone().into();
+            match self.call("thread/resume", params, START_MAX).await {
+                Ok(found) => (answer, resumed) = (found, true),
+                Err(TalkError::Answered { message, .. }) => {
+                    let message = format!("the earlier thread cannot be gone on with: {message}");
+                    self.witness.tell(&AgentEvent::Warning { message });
+                    self.totals = Totals::default();
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if !resumed {
+            answer = self.call("thread/start", params, START_MAX).await?;
+        }
+        let thread = &answer["thread"];
+        self.thread = thread["id"].as_str().unwrap_or_default().to_owned();
+        self.rollout = thread["path"].as_str().map(PathBuf::from);
+        self.witness.tell(&AgentEvent::Session { id: self.thread.clone(), resumed });
+        Ok(())
+    }
+
+    /// One turn, from what is said to its end.
+    async fn turn(&mut self, setting: &mut Setting, text: String, steers: bool) -> Result<TurnEnd, TalkError> {
+        let mut params = json!({"threadId": self.thread, "input": input(&text)});
+        if !self.codex.effort.is_empty() {
+            params["effort"] = self.codex.effort.clone().into();
+        }
+        self.witness.tell(&AgentEvent::Told { text, steers });
+        (self.turn, self.ended) = (None, None);
+        let limit = setting.idle.map_or(ANSWER_MAX, |idle| idle.min(ANSWER_MAX));
+        let started = self.call("turn/start", params, limit).await.map_err(|error| match error {
+            TalkError::NoAnswer { limit, .. } if setting.idle == Some(limit) => TalkError::Silent(limit),
+            other => other,
+        })?;
+        if self.ended.is_none() {
+            self.turn = started["turn"]["id"].as_str().map(str::to_owned);
+        }
+        let mut listening = true;
+        loop {
+            if let Some(end) = self.ended.take() {
+                return Ok(end);
+            }
+            let silence = self.witness.silence(setting.idle);
+            tokio::select! {
+                biased;
+                () = setting.cancel.cancelled() => {
+                    self.interrupt().await;
+                    return Err(TalkError::Cancelled);
+                }
+                message = message(&mut self.lines, &mut self.nonsense, self.witness) => self.take(message?).await?,
+                words = setting.words.recv(), if listening => match words {
+                    Some(words) => self.steer(words).await?,
+                    None => listening = false,
+                },
+                limit = silence => {
+                    self.interrupt().await;
+                    return Err(TalkError::Silent(limit));
+                }
+            }
+        }
+    }
+
+    /// Words into the running turn; if it ended meanwhile, they are a turn of their own.
+    async fn steer(&mut self, words: String) -> Result<(), TalkError> {
+        let params = json!({"threadId": self.thread, "expectedTurnId": self.turn, "input": input(&words)});
+        self.witness.tell(&AgentEvent::Told { text: words.clone(), steers: true });
+        match self.call("turn/steer", params, ANSWER_MAX).await {
+            Ok(_) => Ok(()),
+            Err(TalkError::Answered { .. }) if self.ended.is_some() => {
+                let params = json!({"threadId": self.thread, "input": input(&words)});
+                (self.turn, self.ended) = (None, None);
+                let started = self.call("turn/start", params, ANSWER_MAX).await?;
+                self.turn = started["turn"]["id"].as_str().map(str::to_owned);
+                Ok(())
+            }
+            Err(TalkError::Answered { message, .. }) => {
+                let message = format!("the words were not taken: {message}");
+                self.witness.tell(&AgentEvent::Warning { message });
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Stops the turn; whether that worked, the end of the process shows anyway.
+    async fn interrupt(&mut self) {
+        let Some(turn) = self.turn.clone() else { return };
+        let params = json!({"threadId": self.thread, "turnId": turn});
+        let stopping = async {
+            self.call("turn/interrupt", params, CANCEL_MAX).await?;
+            while self.ended.is_none() {
+                let next = message(&mut self.lines, &mut self.nonsense, self.witness).await?;
+                self.take(next).await?;
+            }
+            Ok::<_, TalkError>(())
+        };
+        let stopped = matches!(tokio::time::timeout(CANCEL_MAX, stopping).await, Ok(Ok(())));
+        if let Some(end) = self.ended.take().filter(|_| stopped) {
+            self.witness.tell(&AgentEvent::TurnEnded { end });
+        }
+    }
+
+    /// Compacts the history between two turns when it is due.
+    async fn compact(&mut self) -> Result<(), TalkError> {
+        let (filled, window) = self.filled;
+        if window == 0 || filled.saturating_mul(100) <= window.saturating_mul(COMPACT_ABOVE_PERCENT) {
+            return Ok(());
+        }
+        (self.turn, self.ended) = (None, None);
+        self.call("thread/compact/start", json!({"threadId": self.thread}), ANSWER_MAX).await?;
+        while self.ended.take().is_none() {
+            let next = message(&mut self.lines, &mut self.nonsense, self.witness).await?;
+            self.take(next).await?;
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, message: &Value) -> Result<(), TalkError> {
+        Ok(self.input.write_line(&message.to_string()).await?)
+    }
+
+    /// A request, and its answer; what comes before that is taken as ever.
+    async fn call(&mut self, method: &str, params: Value, limit: Duration) -> Result<Value, TalkError> {
+        self.last_id += 1;
+        let id = self.last_id;
+        self.write(&json!({"id": id, "method": method, "params": params})).await?;
+        let answered = async {
+            loop {
+                let next = message(&mut self.lines, &mut self.nonsense, self.witness).await?;
+                if next["method"].is_null() && next["id"] == id {
+                    return Ok::<Value, TalkError>(next);
+                }
+                self.take(next).await?;
+            }
+        };
+        let no_answer = |_| TalkError::NoAnswer { method: method.to_owned(), limit };
+        let mut answer: Value = tokio::time::timeout(limit, answered).await.map_err(no_answer)??;
+        if answer["error"].is_null() {
+            return Ok(answer["result"].take());
+        }
+        let message = answer["error"]["message"].as_str().unwrap_or("an error without words").to_owned();
+        Err(TalkError::Answered { method: method.to_owned(), message })
+    }
+
+    /// Whatever the server says that is no answer to us.
+    async fn take(&mut self, message: Value) -> Result<(), TalkError> {
+        let Some(method) = message["method"].as_str() else { return Ok(()) };
+        if !message["id"].is_null() {
+            return self.answer(method, &message).await;
+        }
+        for heard in notification(method, &message["params"]) {
+            match heard {
+                Heard::Event(event) => {
+                    if let AgentEvent::ToolStarted { id, .. } | AgentEvent::ToolEnded { id, .. } = &event {
+                        self.seen.insert(id.clone());
+                    }
+                    self.witness.tell(&event);
+                }
+                Heard::TurnStarted(id) => (self.turn, self.begun) = (Some(id), true),
+                Heard::TurnEnded(_, end) => (self.turn, self.ended) = (None, Some(end)),
+                Heard::Total { total, last, window } => {
+                    self.filled = (last, window);
+                    // A thread that is gone on with tells first what it had used by then.
+                    if !self.begun {
+                        self.totals = Totals::new(Some(total));
+                    }
+                    let since = self.totals.take(total);
+                    if since != Used::default() {
+                        self.witness.tell(&AgentEvent::Usage(since));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers a request of the server: a question of permission by the policy, all else with no.
+    async fn answer(&mut self, method: &str, request: &Value) -> Result<(), TalkError> {
+        let Some((id, asked, title)) = approval(method, &request["params"]) else {
+            let message = format!("longhaul does not answer {method}");
+            self.witness.tell(&AgentEvent::Warning { message: message.clone() });
+            return self.write(&json!({"id": request["id"], "error": {"code": -32601, "message": message}})).await;
+        };
+        self.witness.tell(&AgentEvent::PermissionAsked { id: id.clone(), kind: asked.kind, title });
+        let (answer, why) = self.policy.answer(&asked);
+        // `decline` and not `cancel`: the turn goes on and the model is told.
+        let decision = if answer == Answer::Allow { "accept" } else { "decline" };
+        self.witness.tell(&AgentEvent::PermissionAnswered { id, answer, why });
+        self.write(&json!({"id": request["id"], "result": {"decision": decision}})).await
+    }
+
+    /// Puts into the trace what the events left out.
+    async fn complete(&mut self) {
+        let Some(path) = self.rollout.take() else { return };
+        let read = tokio::task::spawn_blocking(move || {
+            let length = std::fs::metadata(&path)?.len();
+            if length > ROLLOUT_BYTES_MAX {
+                return Err(std::io::Error::other(format!("it has {length} bytes")));
+            }
+            Ok(String::from_utf8_lossy(&std::fs::read(&path)?).into_owned())
+        });
+        match read.await {
+            Ok(Ok(rollout)) => missing(&rollout, &self.seen).iter().for_each(|event| self.witness.note(event)),
+            Ok(Err(error)) => {
+                let message = format!("the rollout cannot be read: {error}");
+                self.witness.tell(&AgentEvent::Warning { message });
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// Servers of tools as Codex's configuration has them.
+fn mcp_servers(servers: &[McpServer]) -> Value {
+    let own = |server: &McpServer| json!({"command": server.command, "args": server.args, "env": server.env});
+    Value::Object(servers.iter().map(|server| (server.name.clone(), own(server))).collect())
+}
+
+fn input(text: &str) -> Value {
+    json!([{"type": "text", "text": text, "text_elements": []}])
+}
+
+/// The next message; lines that are none are noted.
+async fn message(lines: &mut Lines, nonsense: &mut Nonsense, witness: &mut Witness) -> Result<Value, TalkError> {
+    loop {
+        let line = lines.next().await?.ok_or(TalkError::Ended)?;
+        witness.heard();
+        match nonsense.read(&line)? {
+            Ok(message) => return Ok(message),
+            Err(line) if line.is_empty() => {}
+            Err(line) => witness.tell(&AgentEvent::Nonsense { line }),
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The gateway of an attempt, by what the job says of a provider: it holds the real key, meters what
+//! is used and waits out short limits. The agent has nothing but a throwaway key.
+
+use longhaul_common::price::{Price, Prices};
+use longhaul_proto::{Failure, FailureClass};
+
+use crate::config::Held;
+use crate::execution::Execution;
+use crate::failure::{failure, infrastructure};
+use crate::gateway::{Allowance, Api, Gateway, GatewayConfig, Provider, RateShare};
+
+/// Who asks models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// The worker itself, for a loop.
+    Worker,
+    /// A program within the attempt's boundary, whose network may be its own.
+    Program,
+}
+
+/// What is asked of a provider, by whom.
+pub struct Asks<'a> {
+    /// Globs of the models' names.
+    pub models: Vec<String>,
+    /// What they cost.
+    pub prices: &'a [longhaul_proto::Price],
+    /// How much may be used.
+    pub allowance: Allowance,
+    /// Who asks.
+    pub who: Who,
+}
+
+/// Opens the gateway to a provider; it ends when it is dropped.
+pub async fn gateway(
+    provider: &longhaul_proto::Provider,
+    asks: Asks<'_>,
+    execution: &Execution,
+) -> Result<Gateway, Box<Failure>> {
+    let broken = |error: &dyn std::fmt::Display| Box::new(infrastructure(error.to_string()));
+    let apis = [Api::OpenaiResponses, Api::OpenaiChat, Api::AnthropicMessages, Api::Gemini];
+    let Some(api) = apis.into_iter().find(|api| api.name() == provider.api) else {
+        return Err(broken(&format!("this worker does not know the api {:?} of {}", provider.api, provider.name)));
+    };
+    let key = match provider.key_env.as_str() {
+        "" => Held::default(),
+        name => Provider::key_from(name).map_err(|message| Box::new(failure(FailureClass::Setup, message)))?,
+    };
+    let share =
+        RateShare { requests_per_minute: provider.requests_per_minute, tokens_per_minute: provider.tokens_per_minute };
+    let mut config = GatewayConfig::new(vec![Provider {
+        name: provider.name.clone(),
+        api,
+        url: provider.url.clone(),
+        key,
+        models: asks.models,
+        rates: execution.rates().of(&provider.url, &provider.key_env, share),
+    }]);
+    config.secrets = execution.secrets();
+    config.prices = Prices::new(asks.prices.iter().map(price)).map_err(|error| broken(&error))?;
+    config.allowance = asks.allowance;
+    match asks.who {
+        Who::Worker => Gateway::start(config).await.map_err(|error| broken(&error)),
+        Who::Program => {
+            let listener = execution.boundary.gateway().await.map_err(|error| broken(&error))?.0;
+            Gateway::serve(config, listener).map_err(|error| broken(&error))
+        }
+    }
+}
+
+fn price(price: &longhaul_proto::Price) -> (String, Price) {
+    let own = Price {
+        input: price.input,
+        cached_input: price.cached_input,
+        cache_write: price.cache_write,
+        output: price.output,
+        as_of: price.as_of.clone(),
+    };
+    (price.model.clone(), own)
+}

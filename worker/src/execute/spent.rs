@@ -1,0 +1,50 @@
+//! What an attempt may use of models, and what it used.
+
+use longhaul_proto::{Failure, FailureClass};
+
+use super::Attempt;
+use crate::agent::talk;
+use crate::failure::failure;
+use crate::gateway::{Allowance, Used};
+
+impl Attempt {
+    /// What the attempt may still use; its earlier rungs used the rest.
+    pub(super) fn allowance(&self) -> Result<Allowance, Box<Failure>> {
+        let left = |allowed: u64, used: u64| match allowed {
+            0 => Some(0),
+            allowed => allowed.checked_sub(used).filter(|&left| left > 0),
+        };
+        let tokens = left(self.work.allowance_tokens, self.usage.tokens);
+        let usd_micros = left(self.work.allowance_usd_micros, self.usage.usd_micros);
+        match (tokens, usd_micros) {
+            (Some(tokens), Some(usd_micros)) => Ok(Allowance { tokens, usd_micros }),
+            _ => Err(Box::new(failure(FailureClass::Agent, "earlier rungs used up the budget of this attempt"))),
+        }
+    }
+
+    /// Books what a gateway metered.
+    pub(super) fn book(&mut self, used: Used) {
+        let tokens = used.tokens;
+        self.add([tokens.input, tokens.cached, tokens.output, tokens.reasoning], tokens.total());
+        self.usage.usd_micros = self.usage.usd_micros.saturating_add(used.usd_micros);
+    }
+
+    /// Books what a program says that it used, which nothing metered: no cap holds for it.
+    pub(super) fn observe(&mut self, used: talk::Used) {
+        self.add([used.input, used.cached, used.output, used.reasoning], used.total());
+        self.usage.observed = true;
+    }
+
+    fn add(&mut self, [input, cached, output, reasoning]: [u64; 4], total: u64) {
+        let sum = &mut self.usage;
+        for (sum, more) in [
+            (&mut sum.tokens, total),
+            (&mut sum.input_tokens, input),
+            (&mut sum.cached_tokens, cached),
+            (&mut sum.output_tokens, output),
+            (&mut sum.reasoning_tokens, reasoning),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
+    }
+}

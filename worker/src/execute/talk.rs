@@ -1,0 +1,156 @@
+//! A rung whose agent is a program that is talked with: its home, its gateway, its process, the
+//! conversation, and what is kept of it.
+
+mod both;
+mod judge;
+mod keeper;
+mod prepare;
+
+use std::sync::{Arc, Mutex};
+
+use longhaul_proto::{Agent, Failure, agent};
+use tokio_util::sync::CancellationToken;
+
+use self::both::{Ended, Talking};
+use self::judge::judge;
+use self::keeper::Keeper;
+use self::prepare::Session;
+use super::{Attempt, checking, record, told_of};
+use crate::agent::talk::{Kept, OnProgress, Setting, prompt};
+use crate::execution::Program;
+use crate::gateway::{Calls, Gateway};
+use crate::process::Purpose;
+use crate::process::talk::Talk;
+use crate::session::Told;
+use crate::wip::Saver;
+use crate::workspace::{WorkspaceError, remove_tree};
+
+impl Attempt {
+    /// Has a program do the work.
+    pub(super) async fn talk(&mut self, agent: &Agent, kind: &agent::Kind, before: Option<&Failure>) -> Told {
+        let session = match self.prepare(agent, kind, before).await {
+            Ok(session) => session,
+            Err(failure) => return told_of(Err(failure)),
+        };
+        let home = session.home.clone();
+        let told = self.converse(agent, session).await;
+        if let Some(home) = home
+            && let Err(error) = self.execution.blocking(move |_| remove_tree(&home)).await
+        {
+            tracing::warn!(%error, "an agent's home is not removed");
+        }
+        told_of(told)
+    }
+
+    /// Runs the session until it ends, or what the attempt may use does.
+    async fn converse(&mut self, agent: &Agent, mut session: Session) -> Result<(), Box<Failure>> {
+        let gateway = session.gateway.take();
+        let mut ended = gateway.as_ref().map(Gateway::ended);
+        let execution = Arc::clone(&self.execution);
+        let stop = execution.cancel.child_token();
+        let limit = async {
+            match &mut ended {
+                // The sender lives as long as the gateway.
+                Some(ended) => ended.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone()),
+                None => std::future::pending().await,
+            }
+        };
+        let calls = gateway.as_ref().map(Gateway::calls).unwrap_or_default();
+        let mut running = Box::pin(self.run_session(agent, session, calls, stop.clone()));
+        let (result, outcome) = tokio::select! {
+            result = &mut running => (result, None),
+            outcome = limit => {
+                stop.cancel();
+                (running.as_mut().await, outcome)
+            }
+        };
+        drop(running);
+        match gateway {
+            Some(gateway) => self.book(gateway.stop().await),
+            None => self.observe(result.as_ref().map(|end| end.used).unwrap_or_default()),
+        }
+        if execution.leave.is_cancelled() {
+            self.saver.last(self.rung).await;
+        }
+        judge(&agent.name, &result?, outcome)
+    }
+
+    async fn run_session(
+        &mut self,
+        agent: &Agent,
+        session: Session,
+        calls: Calls,
+        stop: CancellationToken,
+    ) -> Result<Ended, Box<Failure>> {
+        let execution = Arc::clone(&self.execution);
+        let slot = &execution.slot;
+        let talk = Talk::new(&slot.tmp())
+            .map_err(|source| WorkspaceError::Io { action: "make a pipe in", path: slot.tmp(), source })
+            .map_err(|error| Box::new(Failure::from(error)))?;
+        let keeper = self.keeper(&session);
+        let on_progress: OnProgress = match &keeper {
+            Some(keeper) => keeper.on_progress(),
+            None => Box::new(|_, _, _| {}),
+        };
+        let (log, witness) = record::witness(&execution, &agent.name, on_progress)?;
+        let mut witness = witness.watching(stop.clone());
+        let task = self.work.task.clone().unwrap_or_default();
+        let setting = Setting {
+            cwd: slot.ws(),
+            prompt: prompt(&session.briefing, &task, session.continues),
+            model: session.model.clone(),
+            resume: session.kept.as_ref().map(|kept| kept.id.clone()),
+            words: execution.reporter.listen(),
+            cancel: stop.clone(),
+            idle: checking::idle_timeout(&self.work),
+            policy: session.policy.clone(),
+            mcp: session.mcp.clone(),
+        };
+        let program = Program {
+            name: agent.name.clone(),
+            argv: session.argv.clone(),
+            logins: session.logins.clone(),
+            env: session.env.clone(),
+            stdin: Some(talk.stdin.clone()),
+            stdout: Some(talk.stdout.clone()),
+            timeout: session.timeout,
+            ..Program::default()
+        };
+        let kill = CancellationToken::new();
+        let ended = talk.ended.clone();
+        let process = async {
+            let ran = execution.run_until(Purpose::Agent, program, &kill).await;
+            ended.cancel();
+            ran
+        };
+        let talking = Talking { setting, kind: session.kind, kept: session.kept, talk, stop };
+        let (said, process, stopped) = {
+            let both = talking.until_both_end(process, &kill, &mut witness);
+            tokio::select! {
+                biased;
+                finished = both => finished,
+                () = self.saver.watch(self.rung) => return Err(crate::execution::cancelled()),
+                () = Keeper::keep_on(keeper) => return Err(crate::execution::cancelled()),
+            }
+        };
+        let (used, stuck) = (witness.used(), witness.stuck());
+        record::keep(&execution, &agent.name, log, witness, calls).await;
+        let process = process.map_err(|error| Box::new(Failure::from(error)))?;
+        Ok(Ended { said, process, stopped, used, stuck })
+    }
+
+    /// Who keeps the program's session; nobody where it has the user's home.
+    fn keeper(&self, session: &Session) -> Option<Arc<Keeper>> {
+        let slot = &self.execution.slot;
+        Some(Arc::new(Keeper {
+            home: session.home.clone()?,
+            parts: session.known.sessions(),
+            cwd: slot.ws(),
+            folder: Saver::session_dir(slot),
+            turn: Saver::turn_file(slot),
+            secrets: self.execution.secrets(),
+            before: session.kept.as_ref().map(Kept::used).unwrap_or_default(),
+            last: Mutex::default(),
+        }))
+    }
+}

@@ -1,0 +1,248 @@
+//! What a session is run with: the program's command, its home, its gateway, and the session of an
+//! earlier attempt.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use longhaul_common::command::{CommandPolicy, Decision, Verdict};
+use longhaul_proto::{Agent, AgentProgram, Failure, FailureClass, Permissions, agent};
+
+use super::both::Kind;
+use crate::agent::acp::Acp;
+use crate::agent::briefing::Briefing;
+use crate::agent::codex::Codex;
+use crate::agent::command;
+use crate::agent::metered::{self, Asks, Who};
+use crate::agent::programs::{Models, Program as Known};
+use crate::agent::talk::{Answer, CommandRules, Kept, McpServer, Policy, restore};
+use crate::execute::{Attempt, policy as sending};
+use crate::execution::{Execution, limit_of};
+use crate::failure::failure;
+use crate::gateway::Gateway;
+use crate::process::talk::find;
+use crate::process::{Placeholders, Purpose, argv_of, variables};
+use crate::wip::Saver;
+use crate::workspace::{Slot, WorkspaceError, remove_tree};
+
+/// What a session is run with.
+pub(super) struct Session {
+    pub known: Known,
+    pub kind: Kind,
+    pub argv: Vec<OsString>,
+    pub env: BTreeMap<OsString, OsString>,
+    /// The home that was written for it; `None` where it has the user's.
+    pub home: Option<PathBuf>,
+    pub gateway: Option<Gateway>,
+    pub kept: Option<Kept>,
+    /// Whether it goes on from work in progress, with its session or without.
+    pub continues: bool,
+    pub briefing: Briefing,
+    /// What of the user's home holds its login, where that is what it uses.
+    pub logins: Vec<PathBuf>,
+    pub policy: Policy,
+    pub mcp: Vec<McpServer>,
+    pub model: String,
+    pub timeout: Option<Duration>,
+}
+
+/// The program of an agent, what is known of it, and its client.
+fn client_of(kind: &agent::Kind) -> Option<(AgentProgram, Known, &str, Kind)> {
+    match kind {
+        agent::Kind::Acp(acp) => {
+            let known = Known::of(&acp.preset);
+            // This one's mode is set by a variable, before its first word.
+            let mode = if known == Known::CodexAcp { String::new() } else { acp.mode.clone() };
+            Some((acp.program.clone()?, known, &acp.mode, Kind::Acp(Acp { mode })))
+        }
+        agent::Kind::Codex(codex) => {
+            let own = Codex { effort: codex.effort.clone(), sandbox: codex.sandbox.clone(), ..Codex::default() };
+            Some((codex.program.clone()?, Known::Codex, "", Kind::Codex(own)))
+        }
+        _ => None,
+    }
+}
+
+/// The job's rules about commands, if it has any; what none is about is as the permissions say. Nobody can
+/// be asked while a program waits, so what is to be asked is not done.
+fn command_rules(execution: &Execution, may: &Permissions) -> Option<CommandRules> {
+    let rules = &execution.assignment.policy.as_ref()?.commands;
+    let otherwise = if may.execute == "allow" { Decision::Allow } else { Decision::Deny };
+    let policy = (!rules.is_empty()).then(|| CommandPolicy::new(rules, otherwise))?;
+    Some(Arc::new(move |line: &str| {
+        let Verdict { decision, because } = policy.shell(line);
+        Some(match decision {
+            Decision::Allow => (Answer::Allow, because),
+            Decision::Deny => (Answer::Reject, because),
+            Decision::Ask => {
+                (Answer::Reject, format!("{because}; it needs a person's yes, and nobody can be asked now"))
+            }
+        })
+    }))
+}
+
+/// In a boundary in which no other can be drawn, Codex runs with its own off: ours holds instead. Behind
+/// its adapter it then asks for nothing, so that there is nobody to refuse.
+fn without_own_sandbox(known: Known, kind: Kind, policy: &Policy) -> Result<Kind, Box<Failure>> {
+    match kind {
+        Kind::Codex(codex) => Ok(Kind::Codex(Codex { sandbox: "danger-full-access".to_owned(), ..codex })),
+        _ if known == Known::CodexAcp && !policy.allows_work() => Err(setup(
+            "codex-acp asks for no permission without a sandbox of its own, which does not work within the worker's; \
+             use kind = \"codex\", or allow edits and commands and leave [[policy.command]] out"
+                .to_owned(),
+        )),
+        other => Ok(other),
+    }
+}
+
+fn setup(message: String) -> Box<Failure> {
+    Box::new(failure(FailureClass::Setup, message))
+}
+
+impl Attempt {
+    pub(super) async fn prepare(
+        &self,
+        agent: &Agent,
+        kind: &agent::Kind,
+        before: Option<&Failure>,
+    ) -> Result<Session, Box<Failure>> {
+        let Some((program, known, mode, kind)) = client_of(kind) else {
+            return Err(setup(format!("the agent {} has no program", agent.name)));
+        };
+        let nests = self.execution.boundary.nests();
+        let may = program.permissions.clone().unwrap_or_default();
+        let policy = Policy::new(&may, command_rules(&self.execution, &may));
+        let kind = if nests { kind } else { without_own_sandbox(known, kind, &policy)? };
+        let provider = program.provider.as_ref();
+        sending::may_be_sent(&self.execution, &self.work, provider.map(|provider| provider.name.as_str()))?;
+        let values = command::placeholders(&self.execution.assignment, &self.work.files, &self.execution.slot.ws());
+        let argv = program.run.as_ref().and_then(|run| argv_of(run, &values));
+        let argv = argv.unwrap_or_else(|| known.command(&program.model));
+        self.program_is_there(&agent.name, &argv, &program)?;
+        let mcp = program.mcp.iter().map(|server| self.mcp_server(server, &values)).collect::<Result<_, _>>()?;
+        let mut env = BTreeMap::new();
+        let (mut home, mut gateway) = (None, None);
+        if let Some(provider) = provider {
+            let asks = Asks {
+                models: vec!["*".to_owned()],
+                prices: &program.prices,
+                allowance: self.allowance()?,
+                who: Who::Program,
+            };
+            let open = metered::gateway(provider, asks, &self.execution).await?;
+            let models = Models {
+                url: open.base_url(),
+                key: open.key().to_owned(),
+                api: provider.api.clone(),
+                model: program.model.clone(),
+            };
+            let own = self.execution.slot.home();
+            let made = known.home(&own, &models, mode, nests);
+            env.extend(tool_homes());
+            env.extend(made.env);
+            self.write_home(own.clone(), made.files).await?;
+            (home, gateway) = (Some(own), Some(open));
+        }
+        env.extend(program.env.iter().map(|(key, value)| (key.into(), value.into())));
+        let broken = |error| Box::new(Failure::from(error));
+        let continues = self.restore_session(before).await.map_err(broken)?.is_some();
+        let kept = if continues { self.session_before(home.clone()).await.map_err(broken)? } else { None };
+        Ok(Session {
+            known,
+            kind,
+            argv,
+            env,
+            home,
+            gateway,
+            kept: kept.filter(|kept| known.moves() || kept.cwd == self.execution.slot.ws()),
+            continues,
+            briefing: self.briefing(&program.skills, before).await?,
+            policy,
+            logins: if provider.is_none() {
+                known.logins(std::env::var_os("HOME").map(PathBuf::from))
+            } else {
+                Vec::new()
+            },
+            mcp,
+            model: program.model,
+            timeout: limit_of(program.timeout_ms),
+        })
+    }
+
+    /// A missing program is said to be missing before anything is started.
+    fn program_is_there(&self, agent: &str, argv: &[OsString], own: &AgentProgram) -> Result<(), Box<Failure>> {
+        let Some(program) = argv.first() else { return Err(setup(format!("the agent {agent} has no command"))) };
+        match self.find(program, own.env.get("PATH")) {
+            Some(_) => Ok(()),
+            None => Err(setup(format!(
+                "the program {} of the agent {agent} is not on this worker: install it, or name it in `run`",
+                Path::new(program).display(),
+            ))),
+        }
+    }
+
+    /// Where a program is that an agent would find.
+    fn find(&self, program: &OsStr, own_path: Option<&String>) -> Option<PathBuf> {
+        let slot = &self.execution.slot;
+        let mut env = variables(Purpose::Agent, self.execution.repo_env(), &slot.tmp());
+        let path = own_path.map(OsString::from).or_else(|| env.remove(OsStr::new("PATH")));
+        find(program, &slot.ws(), path.as_deref())
+    }
+
+    fn mcp_server(&self, server: &longhaul_proto::McpServer, values: &Placeholders) -> Result<McpServer, Box<Failure>> {
+        let argv = server.run.as_ref().and_then(|run| argv_of(run, values)).unwrap_or_default();
+        let mut words = argv.into_iter();
+        let program = words.next().unwrap_or_default();
+        let Some(found) = self.find(&program, server.env.get("PATH")) else {
+            let (name, program) = (&server.name, program.display());
+            return Err(setup(format!("the program {program} of the mcp server {name} is not on this worker")));
+        };
+        Ok(McpServer {
+            name: server.name.clone(),
+            command: found.display().to_string(),
+            args: words.map(|word| word.display().to_string()).collect(),
+            env: server.env.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+        })
+    }
+
+    async fn write_home(&self, home: PathBuf, files: Vec<(String, String)>) -> Result<(), Box<Failure>> {
+        let write = move |_: &Slot| {
+            let at = |path: &Path| {
+                let path = path.to_owned();
+                move |source| WorkspaceError::Io { action: "write", path, source }
+            };
+            remove_tree(&home).map_err(at(&home))?;
+            std::fs::create_dir(&home).map_err(at(&home))?;
+            for (path, content) in files {
+                let path = home.join(path);
+                if let Some(folder) = path.parent() {
+                    std::fs::create_dir_all(folder).map_err(at(folder))?;
+                }
+                std::fs::write(&path, content).map_err(at(&path))?;
+            }
+            Ok(())
+        };
+        self.execution.blocking(write).await.and_then(|written| written).map_err(|error| Box::new(error.into()))
+    }
+
+    /// Puts an earlier attempt's session into the home of this one.
+    async fn session_before(&self, home: Option<PathBuf>) -> Result<Option<Kept>, WorkspaceError> {
+        let Some(home) = home else { return Ok(None) };
+        let put = move |slot: &Slot| restore(&Saver::session_dir(slot), &home);
+        Ok(self.execution.blocking(put).await?.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the session of the earlier attempt is not gone on with");
+            None
+        }))
+    }
+}
+
+/// Tools that keep their state in the user's home find it though the agent has another one.
+fn tool_homes() -> BTreeMap<OsString, OsString> {
+    let Some(home) = std::env::var_os("HOME").map(PathBuf::from) else { return BTreeMap::new() };
+    let tools = [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")];
+    let found = tools.into_iter().map(|(name, folder)| (name, home.join(folder)));
+    let found = found.filter(|(name, path)| std::env::var_os(name).is_none() && path.is_dir());
+    found.map(|(name, path)| (name.into(), path.into())).collect()
+}
