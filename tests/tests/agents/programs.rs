@@ -1,7 +1,7 @@
 //! Whole jobs whose agent is a real program, in a network with only `lo`: its models are the scripted
 //! one, behind the gateway.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -129,8 +129,9 @@ impl Rig {
         self.world.on_branch(&self.world.branch(), path)
     }
 
-    /// Whether a session with what its first tool was told is kept with work in progress.
-    fn saved(&self) -> bool {
+    /// Whether a session with what its first tool was told is kept with work in progress, and a run that
+    /// says so in `log` has written that down: what is only on the disk was never saved.
+    fn saved(&self, log: &Path) -> bool {
         fn archives(folder: PathBuf) -> Vec<PathBuf> {
             let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
             let found = entries.flat_map(|path| match path.is_dir() && !path.is_symlink() {
@@ -152,7 +153,9 @@ impl Rig {
             let told = zstd::decode_all(&out.expect("tar").stdout[..]).unwrap_or_default();
             String::from_utf8_lossy(&told).contains("echo one")
         };
-        archives(self.world.state().join("jobs")).iter().any(tells)
+        let kept = archives(self.world.state().join("jobs"));
+        let said = std::fs::read_to_string(log).unwrap_or_default().matches("work in progress saved").count();
+        said >= kept.len() && kept.iter().any(tells)
     }
 }
 
@@ -198,9 +201,11 @@ fn goes_on_after_a_kill(coder: &Coder<'_>, tool: impl Fn(&str) -> String) {
         r#"{{"steps":[{make},{wait}],"cases":[{{"when":"was interrupted before, and you go on","steps":[{copy},{copy},{{"text":"done"}}]}}]}}"#
     );
     let Some(rig) = Rig::new(coder, &script) else { return };
-    let mut first = rig.command(&["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+    let log = rig.world.folder().join("first.log");
+    let told = std::fs::File::create(&log).expect("made");
+    let mut first = rig.command(&["run"]).stdout(Stdio::null()).stderr(told).spawn().expect("it starts");
     let began = Instant::now();
-    while !rig.saved() {
+    while !rig.saved(&log) {
         assert!(began.elapsed() < SAVED_MAX, "nothing was saved");
         std::thread::park_timeout(Duration::from_millis(100));
     }
