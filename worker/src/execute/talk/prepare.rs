@@ -148,7 +148,7 @@ impl Attempt {
         env.extend(program.env.iter().map(|(key, value)| (key.into(), value.into())));
         let broken = |error| Box::new(Failure::from(error));
         let continues = self.restore_session(before).await.map_err(broken)?.is_some();
-        let kept = if continues { self.session_before(home.clone()).await.map_err(broken)? } else { None };
+        let kept = if continues { self.session_before(known, home.clone()).await.map_err(broken)? } else { None };
         Ok(Session {
             known,
             kind,
@@ -228,9 +228,9 @@ impl Attempt {
     }
 
     /// Puts an earlier attempt's session into the home of this one.
-    async fn session_before(&self, home: Option<PathBuf>) -> Result<Option<Kept>, WorkspaceError> {
+    async fn session_before(&self, known: Known, home: Option<PathBuf>) -> Result<Option<Kept>, WorkspaceError> {
         let Some(home) = home else { return Ok(None) };
-        let put = move |slot: &Slot| restore(&Saver::session_dir(slot), &home);
+        let put = move |slot: &Slot| restore(&Saver::session_dir(slot), &home, |path| known.restored(path));
         Ok(self.execution.blocking(put).await?.unwrap_or_else(|error| {
             tracing::warn!(%error, "the session of the earlier attempt is not gone on with");
             None
