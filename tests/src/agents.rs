@@ -43,6 +43,11 @@ pub struct Agent {
     program: &'static str,
 }
 
+/// What npm is told to install: `package@version` of each.
+pub fn packages() -> impl Iterator<Item = String> {
+    AGENTS.iter().map(|agent| format!("{}@{}", agent.package, agent.version))
+}
+
 /// Where agent programs are.
 pub struct Agents;
 
