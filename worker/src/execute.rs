@@ -1,6 +1,7 @@
 //! Drives the machine of one attempt: does each step, tells what happened, builds the result.
 
 mod checking;
+mod mcp;
 mod model;
 mod policy;
 mod record;

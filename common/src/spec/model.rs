@@ -182,7 +182,7 @@ pub struct AgentTable {
     /// For a model, an acp or a codex: folders of the repository with skills (a `SKILL.md` each) that it is told of; none when left out.
     #[serde(default)]
     pub skills: StringList,
-    /// For an acp or a codex: names of the [mcp.NAME] it is given; none when left out.
+    /// For a model, an acp or a codex: names of the [mcp.NAME] it is given; none when left out.
     #[serde(default)]
     pub mcp: StringList,
     /// For a model: whether it says what it is about to do before it does it; false when left out.

@@ -8,9 +8,10 @@ use longhaul_proto::{Agent, Failure, FailureClass, ModelAgent};
 
 use super::checking::{Bench, left};
 use super::{Attempt, policy, record, refused, told_of};
+use crate::agent::command;
 use crate::agent::model::{
     Call, CallError, Conversation, Crew, Delta, Does, Ending, Facts, Hands, Limits, Manner, Outcome, Part, Profile,
-    Reach, Remedy, SessionFile, Settings, Setup, Tokens, Toolbox, Turns, prompt,
+    Reach, Remedy, Servers, SessionFile, Settings, Setup, Tokens, Toolbox, Turns, prompt,
 };
 use crate::agent::stuck::Watch;
 use crate::agent::talk::{AgentEvent, ToolKind, Totals, TurnEnd, Used, Witness};
@@ -43,6 +44,8 @@ impl Attempt {
         policy::may_be_sent(&self.execution, &self.work, provider)?;
         let profile = profile(model)?;
         self.restore_session(before).await.map_err(|error| Box::new(Failure::from(error)))?;
+        let servers = self.servers(model, &profile).await?;
+        let profile = profile.with_served(servers.specs());
         let reach = Reach::open(model, &profile, self.allowance()?, &self.execution).await?;
         let mut setup = self.setup(model, profile, before).await?;
         let mut session = SessionFile::new(&Saver::session_dir(&self.execution.slot), &model.model);
@@ -54,7 +57,11 @@ impl Attempt {
         let mut conversation = Conversation::new(reach.client.clone(), setup, history);
         let (log, mut witness) = record::witness(&self.execution, &agent.name, Box::new(|_, _, _| {}))?;
         witness.tell(&AgentEvent::Told { text: first, steers: false });
-        let toolbox = Toolbox::new(&self.execution).map_err(|error| Box::new(infrastructure(error.to_string())))?;
+        for message in servers.left_out() {
+            witness.tell(&AgentEvent::Warning { message: message.clone() });
+        }
+        let toolbox =
+            Toolbox::new(&self.execution, servers).map_err(|error| Box::new(infrastructure(error.to_string())))?;
         let mut workshop = Workshop {
             bench: Bench { execution: &self.execution, work: &self.work, services: &mut self.services },
             left: self.left.as_ref(),
@@ -88,7 +95,7 @@ impl Attempt {
             () = self.saver.watch(self.rung) => Ending::Unanswered(CallError::Cancelled),
         };
         let Workshop { mut toolbox, mut witness, mut totals, .. } = workshop;
-        toolbox.close().await;
+        toolbox.end().await;
         let ending = match reach.gateway.ended().borrow().clone() {
             Some(outcome) if !matches!(ending, Ending::Done(_)) => ended_by(outcome),
             _ => ending,
@@ -102,6 +109,13 @@ impl Attempt {
             self.saver.last(self.rung).await;
         }
         Ok(told(&agent.name, ending))
+    }
+
+    /// The servers of tools that the job gives to it; they work in the same place as its commands.
+    async fn servers(&self, model: &ModelAgent, profile: &Profile) -> Result<Servers, Box<Failure>> {
+        let values = command::placeholders(&self.execution.assignment, &self.work.files, &self.execution.slot.ws());
+        let wanted = self.mcp_servers(&model.mcp, &values)?;
+        Servers::start(&self.execution, &wanted, profile).await
     }
 
     async fn setup(
@@ -192,7 +206,7 @@ fn kind_of(does: Does) -> ToolKind {
         Does::Exec | Does::WriteStdin | Does::Shell | Does::Bash => ToolKind::Execute,
         Does::ApplyPatch | Does::TextEditor | Does::Edit => ToolKind::Edit,
         Does::ReadFile | Does::Search | Does::ViewImage => ToolKind::Read,
-        Does::UpdatePlan | Does::Delegate | Does::Finish => ToolKind::Other,
+        Does::UpdatePlan | Does::Delegate | Does::Finish | Does::Mcp => ToolKind::Other,
     }
 }
 
@@ -276,7 +290,7 @@ impl Hands for Workshop<'_> {
             input: call.input.object(),
         });
         let outcome = self.toolbox.call(does, call).await;
-        let runs = matches!(does, Does::Exec | Does::WriteStdin | Does::Shell | Does::Bash);
+        let runs = matches!(does, Does::Exec | Does::WriteStdin | Does::Shell | Does::Bash | Does::Mcp);
         self.touched |= runs || !outcome.edits.is_empty();
         let (id, failed) = (call.id.clone(), outcome.failed);
         self.witness.tell(&AgentEvent::ToolEnded { id, failed, output: outcome.text() });

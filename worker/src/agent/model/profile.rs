@@ -49,6 +49,9 @@ pub enum Does {
     Delegate,
     /// Says that the work is done.
     Finish,
+    /// Has a server of the job do something.
+    #[serde(skip)]
+    Mcp,
 }
 
 #[derive(Debug, Deserialize)]
@@ -154,6 +157,12 @@ impl Profile {
     /// Without a tool, where it is of no use.
     pub fn without(mut self, does: Does) -> Self {
         self.tools.retain(|(other, _)| *other != does);
+        self
+    }
+
+    /// With the tools of servers after its own.
+    pub fn with_served(mut self, tools: &[ToolSpec]) -> Self {
+        self.tools.extend(tools.iter().map(|tool| (Does::Mcp, tool.clone())));
         self
     }
 

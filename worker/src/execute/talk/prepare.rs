@@ -2,7 +2,7 @@
 //! earlier attempt.
 
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +22,7 @@ use crate::execute::{Attempt, policy as sending};
 use crate::execution::{Execution, limit_of};
 use crate::failure::failure;
 use crate::gateway::Gateway;
-use crate::process::talk::find;
-use crate::process::{Placeholders, Purpose, argv_of, variables};
+use crate::process::argv_of;
 use crate::wip::Saver;
 use crate::workspace::{Slot, WorkspaceError, remove_tree};
 
@@ -121,7 +120,7 @@ impl Attempt {
         let argv = program.run.as_ref().and_then(|run| argv_of(run, &values));
         let argv = argv.unwrap_or_else(|| known.command(&program.model));
         self.program_is_there(&agent.name, &argv, &program)?;
-        let mcp = program.mcp.iter().map(|server| self.mcp_server(server, &values)).collect::<Result<_, _>>()?;
+        let mcp = self.mcp_servers(&program.mcp, &values)?;
         let mut env = BTreeMap::new();
         let (mut home, mut gateway) = (None, None);
         if let Some(provider) = provider {
@@ -174,37 +173,13 @@ impl Attempt {
     /// A missing program is said to be missing before anything is started.
     fn program_is_there(&self, agent: &str, argv: &[OsString], own: &AgentProgram) -> Result<(), Box<Failure>> {
         let Some(program) = argv.first() else { return Err(setup(format!("the agent {agent} has no command"))) };
-        match self.find(program, own.env.get("PATH")) {
+        match self.found(program, own.env.get("PATH")) {
             Some(_) => Ok(()),
             None => Err(setup(format!(
                 "the program {} of the agent {agent} is not on this worker: install it, or name it in `run`",
                 Path::new(program).display(),
             ))),
         }
-    }
-
-    /// Where a program is that an agent would find.
-    fn find(&self, program: &OsStr, own_path: Option<&String>) -> Option<PathBuf> {
-        let slot = &self.execution.slot;
-        let mut env = variables(Purpose::Agent, self.execution.repo_env(), &slot.tmp());
-        let path = own_path.map(OsString::from).or_else(|| env.remove(OsStr::new("PATH")));
-        find(program, &slot.ws(), path.as_deref())
-    }
-
-    fn mcp_server(&self, server: &longhaul_proto::McpServer, values: &Placeholders) -> Result<McpServer, Box<Failure>> {
-        let argv = server.run.as_ref().and_then(|run| argv_of(run, values)).unwrap_or_default();
-        let mut words = argv.into_iter();
-        let program = words.next().unwrap_or_default();
-        let Some(found) = self.find(&program, server.env.get("PATH")) else {
-            let (name, program) = (&server.name, program.display());
-            return Err(setup(format!("the program {program} of the mcp server {name} is not on this worker")));
-        };
-        Ok(McpServer {
-            name: server.name.clone(),
-            command: found.display().to_string(),
-            args: words.map(|word| word.display().to_string()).collect(),
-            env: server.env.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
-        })
     }
 
     async fn write_home(&self, home: PathBuf, files: Vec<(String, String)>) -> Result<(), Box<Failure>> {

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use super::super::history::{Call, Input, Part};
 use super::super::patch::Change;
 use super::super::profile::Does;
+use super::Servers;
 use super::exec::{Command, Ran, Runs, State};
 use super::output::{OUTPUT_BYTES_MAX, Outputs, bounded, bytes_of_tokens};
 use super::place::Place;
@@ -85,6 +86,7 @@ pub struct Toolbox {
     place: Place,
     outputs: Outputs,
     runs: Runs,
+    servers: Servers,
     ripgrep: bool,
     /// Where `bash` is.
     folder: PathBuf,
@@ -143,8 +145,8 @@ struct PathArgs {
 }
 
 impl Toolbox {
-    /// For an attempt.
-    pub fn new(execution: &Arc<Execution>) -> std::io::Result<Self> {
+    /// For an attempt, with the tools of these servers beside its own.
+    pub fn new(execution: &Arc<Execution>, servers: Servers) -> std::io::Result<Self> {
         let (workspace, tmp) = (execution.slot.ws(), execution.slot.tmp());
         let place = Place::new(&workspace, &tmp)?;
         let outputs = Outputs::new(&tmp.join("tools"))?;
@@ -153,12 +155,17 @@ impl Toolbox {
         let rules = execution.assignment.policy.as_ref().map(|policy| policy.commands.as_slice()).unwrap_or_default();
         // What no rule is about is the sandbox's to hold.
         let rules = (!rules.is_empty()).then(|| CommandPolicy::new(rules, Decision::Allow));
-        Ok(Self { place, outputs, runs, ripgrep: search::is_installed(), folder, rules })
+        Ok(Self { place, outputs, runs, servers, ripgrep: search::is_installed(), folder, rules })
     }
 
-    /// Ends what still runs.
+    /// Ends the commands that still run.
     pub async fn close(&mut self) {
         self.runs.close().await;
+    }
+
+    /// Ends everything, servers included.
+    pub async fn end(&mut self) {
+        tokio::join!(self.runs.close(), self.servers.end());
     }
 
     /// Does what a call asks for.
@@ -174,6 +181,7 @@ impl Toolbox {
             Does::Edit => self.edit(call),
             Does::ReadFile => args(call).and_then(|args| files::read(&self.place, &args)).map(|text| self.kept(text)),
             Does::ViewImage => self.view_image(call),
+            Does::Mcp => self.served(call).await,
             // Both are the loop's own.
             Does::Delegate | Does::Finish => Ok(Outcome::default()),
         };
@@ -324,6 +332,14 @@ impl Toolbox {
         let image = image::image(&args.path, &bytes)?;
         let words = Part::text(format!("{}, {} x {} pixels:", args.path, image.width, image.height));
         Ok(Outcome { parts: vec![words, Part::Image(image)], ..Outcome::default() })
+    }
+
+    /// The rules for commands say nothing of what servers do: the sandbox they run in does.
+    async fn served(&mut self, call: &Call) -> Result<Outcome, String> {
+        let answer = self.servers.call(&call.name, args(call)?).await?;
+        let kept = self.kept(answer.text);
+        let parts = kept.parts.into_iter().chain(answer.images.into_iter().map(Part::Image));
+        Ok(Outcome { parts: parts.collect(), failed: answer.failed, wrong: answer.failed, ..kept })
     }
 
     fn folder_of(&self, workdir: Option<&str>) -> Result<PathBuf, String> {
