@@ -15,6 +15,7 @@ pub mod model_policy;
 pub mod notify;
 pub mod patch;
 pub mod price;
+pub mod question;
 pub mod room;
 pub mod server;
 pub mod spec;

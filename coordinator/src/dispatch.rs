@@ -148,6 +148,7 @@ impl Performer {
             wip: self.saved(state, node, live.base),
             allowance_tokens: allowance.tokens,
             allowance_usd_micros: allowance.usd_micros,
+            decisions: state.decisions(node).cloned().collect(),
         }));
         self.send_assignment(assignment);
     }

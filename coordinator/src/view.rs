@@ -17,6 +17,7 @@ use crate::landing::{Refs, read_receipts};
 mod books;
 mod event;
 mod forecast;
+mod questions;
 
 pub use event::{retired_event, watch_event};
 
@@ -54,6 +55,7 @@ pub fn class_name(class: FailureClass) -> &'static str {
         FailureClass::Provider => "provider",
         FailureClass::ProviderLimit => "provider-limit",
         FailureClass::Sandbox => "sandbox",
+        FailureClass::Asked => "asked",
     }
 }
 
@@ -71,6 +73,7 @@ pub fn park_name(reason: Option<ParkReason>) -> &'static str {
         Some(ParkReason::Budget) => "budget",
         Some(ParkReason::Provider) => "provider",
         Some(ParkReason::Approval) => "approval",
+        Some(ParkReason::Ask) => "ask",
         Some(ParkReason::Unspecified) | None => "unknown",
     }
 }
@@ -190,13 +193,21 @@ fn running(state: &State, now: Millis, progress: &ProgressMap) -> Vec<pb::Runnin
 }
 
 fn parked(state: &State) -> Vec<pb::ParkRow> {
+    let open = questions::open(state);
     let rows = state.nodes().filter_map(|node| match state.subtask(node).phase() {
-        phase @ Phase::Parked { park, text, .. } => Some(pb::ParkRow {
-            subtask: state.node(node).id.clone(),
-            park: park.0,
-            reason: park_name(phase.park_reason()).to_owned(),
-            text: text.clone(),
-        }),
+        phase @ Phase::Parked { park, text, .. } => {
+            let row = pb::ParkRow {
+                subtask: state.node(node).id.clone(),
+                park: park.0,
+                reason: park_name(phase.park_reason()).to_owned(),
+                text: text.clone(),
+                ..pb::ParkRow::default()
+            };
+            Some(match state.asks(node) {
+                Some((_, question)) => questions::filled(row, question, &open),
+                None => row,
+            })
+        }
         _ => None,
     });
     rows.take(PARKS_MAX).collect()
@@ -241,6 +252,7 @@ fn warnings(state: &State, now: Millis, live: bool) -> Vec<String> {
             "{pilots} subtasks wait for a yes to their pilot: look at what landed, then `longhaul approve --all`"
         ));
     }
+    lines.extend(questions::warnings(state));
     if let Some(reason) = &state.landing.halted {
         lines.push(format!("landing is halted: {reason}; mend it, then `longhaul resume`"));
     }

@@ -248,6 +248,8 @@ pub enum Permission {
     Allow,
     /// No.
     Reject,
+    /// A person decides; the subtask waits for it.
+    Ask,
 }
 
 /// Answers by kind of action.

@@ -8,6 +8,7 @@ mod gateway;
 mod model;
 mod model_job;
 mod programs;
+mod questions;
 mod telemetry;
 mod turns;
 mod wires;
