@@ -109,7 +109,8 @@ fn told_of(result: Result<(), Box<Failure>>) -> Told {
             | FailureClass::Setup
             | FailureClass::Provider
             | FailureClass::ProviderLimit
-            | FailureClass::Sandbox => Told::Broken(failure),
+            | FailureClass::Sandbox
+            | FailureClass::Asked => Told::Broken(failure),
             _ => Told::Refused(failure),
         },
     }

@@ -163,6 +163,7 @@ fn answer(written: Option<Permission>, otherwise: Permission) -> String {
     match written.unwrap_or(otherwise) {
         Permission::Allow => "allow",
         Permission::Reject => "reject",
+        Permission::Ask => "ask",
     }
     .to_owned()
 }

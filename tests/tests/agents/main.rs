@@ -8,6 +8,7 @@ mod gateway;
 mod model;
 mod model_job;
 mod programs;
+mod questions;
 mod served;
 mod telemetry;
 mod turns;

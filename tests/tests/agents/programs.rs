@@ -156,7 +156,6 @@ impl Rig {
             _ => false,
         })
     }
-    }
 }
 
 fn of<'e>(events: &'e [Value], kind: &str) -> Vec<&'e Value> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use longhaul_common::question::decided;
 use longhaul_common::text::clip_head;
 use longhaul_proto::{Agent, Failure, FailureClass, ModelAgent};
 
@@ -17,7 +18,7 @@ use crate::agent::stuck::Watch;
 use crate::agent::talk::{AgentEvent, ToolKind, Totals, TurnEnd, Used, Witness};
 use crate::commit::{Snapshot, StageError, snapshot_aside};
 use crate::execution::{cancelled, limit_of};
-use crate::failure::{failure, infrastructure};
+use crate::failure::{asked, failure, infrastructure};
 use crate::gateway;
 use crate::session::Told;
 use crate::wip::{Saver, copy_index};
@@ -53,15 +54,20 @@ impl Attempt {
             setup.facts = facts;
             history
         });
+        let resumed = history.is_some();
         let first = words_of(&setup.task);
         let mut conversation = Conversation::new(reach.client.clone(), setup, history);
+        if resumed {
+            // What was decided since is in no message yet.
+            self.work.decisions.iter().for_each(|decision| conversation.learn(&decided(decision)));
+        }
         let (log, mut witness) = record::witness(&self.execution, &agent.name, Box::new(|_, _, _| {}))?;
         witness.tell(&AgentEvent::Told { text: first, steers: false });
         for message in servers.left_out() {
             witness.tell(&AgentEvent::Warning { message: message.clone() });
         }
-        let toolbox =
-            Toolbox::new(&self.execution, servers).map_err(|error| Box::new(infrastructure(error.to_string())))?;
+        let toolbox = Toolbox::new(&self.execution, servers, &self.work.decisions)
+            .map_err(|error| Box::new(infrastructure(error.to_string())))?;
         let mut workshop = Workshop {
             bench: Bench { execution: &self.execution, work: &self.work, services: &mut self.services },
             left: self.left.as_ref(),
@@ -104,7 +110,8 @@ impl Attempt {
         witness.tell(&AgentEvent::TurnEnded { end: turn_end(&ending) });
         record::keep(&self.execution, &agent.name, log, witness, reach.gateway.calls()).await;
         self.book(reach.gateway.stop().await);
-        let goes_on = self.execution.leave.is_cancelled() || matches!(ending, Ending::Limit { .. });
+        let waits = matches!(ending, Ending::Limit { .. } | Ending::Asked(_));
+        let goes_on = self.execution.leave.is_cancelled() || waits;
         if goes_on && !matches!(ending, Ending::Done(_)) {
             self.saver.last(self.rung).await;
         }
@@ -188,6 +195,7 @@ fn turn_end(ending: &Ending) -> TurnEnd {
         Ending::Time(_) => TurnEnd::Limit { what: "time".to_owned() },
         Ending::Budget(_) => TurnEnd::Limit { what: "budget".to_owned() },
         Ending::Limit { .. } => TurnEnd::Limit { what: "provider".to_owned() },
+        Ending::Asked(question) => TurnEnd::Asked { what: question.text.clone() },
         Ending::Stuck(_) | Ending::Unanswered(_) | Ending::Broken(_) => TurnEnd::Failed { message: ending.words() },
     }
 }
@@ -206,7 +214,7 @@ fn kind_of(does: Does) -> ToolKind {
         Does::Exec | Does::WriteStdin | Does::Shell | Does::Bash => ToolKind::Execute,
         Does::ApplyPatch | Does::TextEditor | Does::Edit => ToolKind::Edit,
         Does::ReadFile | Does::Search | Does::ViewImage => ToolKind::Read,
-        Does::UpdatePlan | Does::Delegate | Does::Finish | Does::Mcp => ToolKind::Other,
+        Does::UpdatePlan | Does::Delegate | Does::Ask | Does::Finish | Does::Mcp => ToolKind::Other,
     }
 }
 
@@ -231,6 +239,7 @@ fn told(name: &str, ending: Ending) -> Told {
     match ending {
         Ending::Done(_) => Told::Done,
         Ending::Broken(failure) => told_of(Err(failure)),
+        Ending::Asked(question) => Told::Broken(Box::new(asked(name, &question))),
         Ending::Unanswered(CallError::Cancelled) => Told::Broken(cancelled()),
         Ending::Unanswered(error) if matches!(error.remedy(), Remedy::Again(_)) => {
             Told::Broken(Box::new(failure(FailureClass::Provider, error.to_string())))

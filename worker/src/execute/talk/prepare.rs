@@ -4,11 +4,9 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use longhaul_common::command::{CommandPolicy, Decision, Verdict};
-use longhaul_proto::{Agent, AgentProgram, Failure, FailureClass, Permissions, agent};
+use longhaul_proto::{Agent, AgentProgram, Failure, FailureClass, agent};
 
 use super::both::Kind;
 use crate::agent::acp::Acp;
@@ -17,9 +15,9 @@ use crate::agent::codex::Codex;
 use crate::agent::command;
 use crate::agent::metered::{self, Asks, Who};
 use crate::agent::programs::{Models, Program as Known};
-use crate::agent::talk::{Answer, CommandRules, Kept, McpServer, Policy, restore};
+use crate::agent::talk::{Kept, McpServer, Policy, restore};
 use crate::execute::{Attempt, policy as sending};
-use crate::execution::{Execution, limit_of};
+use crate::execution::limit_of;
 use crate::failure::failure;
 use crate::gateway::Gateway;
 use crate::process::argv_of;
@@ -64,24 +62,6 @@ fn client_of(kind: &agent::Kind) -> Option<(AgentProgram, Known, &str, Kind)> {
     }
 }
 
-/// The job's rules about commands, if it has any; what none is about is as the permissions say. Nobody can
-/// be asked while a program waits, so what is to be asked is not done.
-fn command_rules(execution: &Execution, may: &Permissions) -> Option<CommandRules> {
-    let rules = &execution.assignment.policy.as_ref()?.commands;
-    let otherwise = if may.execute == "allow" { Decision::Allow } else { Decision::Deny };
-    let policy = (!rules.is_empty()).then(|| CommandPolicy::new(rules, otherwise))?;
-    Some(Arc::new(move |line: &str| {
-        let Verdict { decision, because } = policy.shell(line);
-        Some(match decision {
-            Decision::Allow => (Answer::Allow, because),
-            Decision::Deny => (Answer::Reject, because),
-            Decision::Ask => {
-                (Answer::Reject, format!("{because}; it needs a person's yes, and nobody can be asked now"))
-            }
-        })
-    }))
-}
-
 /// In a boundary in which no other can be drawn, Codex runs with its own off: ours holds instead. Behind
 /// its adapter it then asks for nothing, so that there is nobody to refuse.
 fn without_own_sandbox(known: Known, kind: Kind, policy: &Policy) -> Result<Kind, Box<Failure>> {
@@ -112,7 +92,8 @@ impl Attempt {
         };
         let nests = self.execution.boundary.nests();
         let may = program.permissions.clone().unwrap_or_default();
-        let policy = Policy::new(&may, command_rules(&self.execution, &may));
+        let rules = self.execution.assignment.policy.as_ref().map_or(&[][..], |policy| &policy.commands);
+        let policy = Policy::new(may, rules, &self.work.decisions);
         let kind = if nests { kind } else { without_own_sandbox(known, kind, &policy)? };
         let provider = program.provider.as_ref();
         sending::may_be_sent(&self.execution, &self.work, provider.map(|provider| provider.name.as_str()))?;
