@@ -7,7 +7,7 @@
 mod lcov;
 mod lines;
 
-pub use lcov::{Lcov, LcovError, Lines};
+pub use lcov::Lcov;
 pub use lines::{Added, added};
 
 use ast_grep_core::Language as _;
