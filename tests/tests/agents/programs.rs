@@ -140,9 +140,10 @@ impl Rig {
     /// Whether the journal knows of work in progress with a session: what is not in it is lost with a kill.
     fn saved(&self) -> bool {
         let layout = Layout::new(&self.world.state()).job(&"two".parse().expect("a name"));
-        read_records(&layout, 0).unwrap_or_default().into_iter().any(
-            |record| matches!(record.event, Some(Event::WipSaved(saved)) if saved.wip.is_some_and(|wip| !wip.session_hash.is_empty())),
-        )
+        read_records(&layout, 0).unwrap_or_default().into_iter().any(|record| match record.event {
+            Some(Event::WipSaved(saved)) => saved.wip.is_some_and(|wip| !wip.session_hash.is_empty()),
+            _ => false,
+        })
     }
 }
 
