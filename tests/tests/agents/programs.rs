@@ -140,7 +140,7 @@ impl Rig {
     /// Whether the journal knows of work in progress with a session that holds what its first tool was told:
     /// what is not in it is lost with a kill.
     fn saved(&self) -> bool {
-        let layout = Layout::new(&self.world.state()).job(&"two".parse().expect("a name"));
+        let layout = Layout::new(self.world.state()).job(&"two".parse().expect("a name"));
         let told = |hash: &[u8]| {
             let name: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
             let archive = self.world.state().join("jobs/two/sessions").join(name);

@@ -38,9 +38,10 @@ fn job(world: &World, program: &Path, url: &str) {
 /// Whether the server's journal knows of work in progress with a session.
 fn saved(root: &Path) -> bool {
     let layout = Layout::new(root).job(&"two".parse().expect("a name"));
-    read_records(&layout, 0).unwrap_or_default().into_iter().any(
-        |record| matches!(record.event, Some(Event::WipSaved(saved)) if saved.wip.is_some_and(|wip| !wip.session_hash.is_empty())),
-    )
+    read_records(&layout, 0).unwrap_or_default().into_iter().any(|record| match record.event {
+        Some(Event::WipSaved(saved)) => saved.wip.is_some_and(|wip| !wip.session_hash.is_empty()),
+        _ => false,
+    })
 }
 
 #[test]
