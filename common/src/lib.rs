@@ -6,6 +6,7 @@
 
 pub mod bus;
 pub mod command;
+pub mod coverage;
 pub mod git;
 pub mod hosts;
 pub mod id;

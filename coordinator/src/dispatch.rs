@@ -193,6 +193,7 @@ impl Performer {
             author_name: plan.author_name.clone(),
             author_email: plan.author_email.clone(),
             idle_timeout_ms: spec.idle_timeout_ms,
+            coverage: spec.coverage.filter(|_| batch),
         }));
         self.send_assignment(assignment);
     }

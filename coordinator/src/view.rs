@@ -130,6 +130,8 @@ pub fn job_status(state: &State, now: Millis, progress: &ProgressMap, live: bool
         bytes: None,
         books: Some(books::books(state)),
         forecast: forecast::forecast(state, now),
+        measures_coverage: plan.gate.as_ref().is_some_and(|gate| gate.coverage.is_some()),
+        landings_proven: state.landing.proven,
     }
 }
 
@@ -385,6 +387,7 @@ pub fn prove(row: &mut pb::ReceiptRow, receipt: &pb::Receipt) {
     row.exit_code = receipt.exit_code;
     row.log_hash.clone_from(&receipt.log_hash);
     row.unproven = receipt.unproven;
+    row.coverage.clone_from(&receipt.coverage);
 }
 
 fn log_names(folder: &Path) -> Vec<String> {
@@ -409,6 +412,7 @@ fn receipt_row(state: &State, node: NodeId) -> Option<pb::ReceiptRow> {
         protected_touched: patch.protected_touched.clone(),
         flaky: landed.flaky,
         gate: landed.gate.0,
+        coverage: None,
     })
 }
 

@@ -374,6 +374,9 @@ pub struct MapTable {
 pub struct GateTable {
     /// Run on the integrated tree; must exit 0. `{changed_files}` and `{base}` are filled in.
     pub run: At<CommandLine>,
+    /// Run behind a green gate on each batch; writes a report in lcov's format to `{coverage}`. A landing is proven
+    /// when all changed lines that are code were executed.
+    pub coverage: Option<At<CommandLine>>,
     /// Run once more at the end of the job.
     #[serde(rename = "final")]
     pub last: Option<At<CommandLine>>,

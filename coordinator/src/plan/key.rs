@@ -214,7 +214,7 @@ fn program(encoder: &mut Encoder, program: Option<&proto::AgentProgram>) {
 
 /// Refuses a command of the gate that names a script which is not there.
 pub(super) fn check_gate(file: &JobFile, job_dir: &Path, problems: &mut Vec<Problem>) {
-    let gate = std::iter::once(&file.gate.run).chain(&file.gate.last);
+    let gate = std::iter::once(&file.gate.run).chain(&file.gate.last).chain(&file.gate.coverage);
     for command in gate {
         let found: Result<_, String> = command_inputs(&command.value as &CommandLine, job_dir);
         if let Err(cause) = found {
