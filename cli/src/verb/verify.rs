@@ -79,7 +79,7 @@ fn print_report(context: &Context, report: &VerifyReport) {
         println!("{}: {}", finding.what, finding.problem);
     }
     println!(
-        "{} merges, {} receipts verified ({} proven by coverage), {} subtasks landed, {} findings",
+        "{} merges, {} receipts verified ({} proven by coverage), {} subtasks proven landed, {} findings",
         report.merges.len(),
         report.receipts,
         report.proven,
