@@ -83,7 +83,7 @@ pub enum Verb {
     Explain(SubtaskArgs),
     /// Let subtasks go on that wait for a yes.
     Approve(ApproveArgs),
-    /// Drop a result that waits for a yes, and try again.
+    /// Say no to what an agent wants, or drop a result that waits for a yes and try again.
     Reject(RejectArgs),
     /// Hand out no new work; what runs is finished.
     Pause(PauseArgs),
@@ -342,8 +342,20 @@ pub struct ApproveArgs {
     /// Every subtask behind any pilot.
     #[arg(long)]
     pub all: bool,
+    /// Where an agent asks: for whom the yes holds.
+    #[arg(long, value_enum, default_value_t, conflicts_with_all = ["map", "all"])]
+    pub scope: ScopeName,
     #[command(flatten)]
     pub job: JobOption,
+}
+
+/// For whom an answer to an agent holds: the subtask that asked, its map, or the whole job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ScopeName {
+    #[default]
+    Once,
+    Map,
+    Job,
 }
 
 #[derive(Args, Debug)]
@@ -354,6 +366,9 @@ pub struct RejectArgs {
     /// Why; the agent of the next attempt reads it.
     #[arg(value_name = "REASON")]
     pub reason: Vec<String>,
+    /// Where an agent asks: for whom the no holds.
+    #[arg(long, value_enum, default_value_t)]
+    pub scope: ScopeName,
     #[command(flatten)]
     pub job: JobOption,
 }

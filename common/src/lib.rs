@@ -6,6 +6,7 @@
 
 pub mod bus;
 pub mod command;
+pub mod coverage;
 pub mod git;
 pub mod hosts;
 pub mod id;
@@ -15,6 +16,7 @@ pub mod model_policy;
 pub mod notify;
 pub mod patch;
 pub mod price;
+pub mod question;
 pub mod room;
 pub mod server;
 pub mod spec;

@@ -4,7 +4,7 @@
 //! alone are over the limit they are kept whole and the overflow is said. What dependencies did
 //! and the last failure are cut, longest first, and each cut is said in `clipped`.
 
-use longhaul_common::{NodeId, Oid, text, tokens};
+use longhaul_common::{NodeId, Oid, question, text, tokens};
 use longhaul_proto::{Capsule, CapsuleDependency, CapsuleFailure, Patch};
 
 use crate::core::{Phase, State};
@@ -33,7 +33,8 @@ pub fn instructions(state: &State, node: NodeId) -> String {
 pub fn capsule(state: &State, node: NodeId) -> Capsule {
     let subtask = state.subtask(node);
     let plan_node = state.node(node);
-    let remarks = plan_node.remarks.iter().chain(&subtask.remarks).cloned();
+    let answers = state.decisions(node).map(question::decided);
+    let remarks = plan_node.remarks.iter().chain(&subtask.remarks).cloned().chain(answers);
     // What broke around an agent is nothing it could do better.
     let failure = subtask.lesson.as_deref().map(|failure| CapsuleFailure {
         class: class_name(failure.class()).to_owned(),

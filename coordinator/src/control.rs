@@ -133,9 +133,11 @@ pub fn prepare(state: &State, store: &Path, control: Control) -> Result<Prepared
             Prepared { lines: names(state, &nodes), request: Request::Retry { nodes, remark: request.remark } }
         }
         Control::Approve(request) => {
+            let scope = request.scope();
             let parks = select::parks(state, &request);
-            let lines = vec![format!("{} subtasks may go on", parks.len())];
-            Prepared { request: Request::Approve { parks, by: or(request.by, "request") }, lines }
+            let asking = parks.iter().map(|&park| state.askers(park, scope).len().max(1)).sum::<usize>();
+            let lines = vec![format!("{asking} subtasks may go on")];
+            Prepared { request: Request::Approve { parks, scope, by: or(request.by, "request") }, lines }
         }
         Control::Revert(request) => revert(state, store, request)?,
         Control::Release(request, by) => Prepared {
@@ -151,11 +153,12 @@ fn answer(state: &State, request: pb::AnswerRequest, by: String) -> Result<Prepa
     let asks =
         |node: &NodeId| matches!(state.subtask(*node).phase(), Phase::Parked { park, .. } if park.0 == request.park);
     let node = state.nodes().find(asks).ok_or(SelectError::NoPark(request.park))?;
-    let park = ParkId(request.park);
-    let lines = names(state, &[node]);
+    let (park, scope) = (ParkId(request.park), request.scope());
+    let askers = state.askers(park, scope);
+    let lines = names(state, if askers.is_empty() { std::slice::from_ref(&node) } else { &askers });
     Ok(match request.reject {
-        true => Prepared { request: Request::Reject { park, reason: request.text }, lines },
-        false => Prepared { request: Request::Answer { park, text: request.text, by }, lines },
+        true => Prepared { request: Request::Reject { park, reason: request.text, scope, by }, lines },
+        false => Prepared { request: Request::Answer { park, text: request.text, scope, by }, lines },
     })
 }
 

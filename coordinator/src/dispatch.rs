@@ -148,6 +148,7 @@ impl Performer {
             wip: self.saved(state, node, live.base),
             allowance_tokens: allowance.tokens,
             allowance_usd_micros: allowance.usd_micros,
+            decisions: state.decisions(node).cloned().collect(),
         }));
         self.send_assignment(assignment);
     }
@@ -192,6 +193,7 @@ impl Performer {
             author_name: plan.author_name.clone(),
             author_email: plan.author_email.clone(),
             idle_timeout_ms: spec.idle_timeout_ms,
+            coverage: spec.coverage.filter(|_| batch),
         }));
         self.send_assignment(assignment);
     }

@@ -17,6 +17,7 @@ use crate::landing::{Refs, read_receipts};
 mod books;
 mod event;
 mod forecast;
+mod questions;
 
 pub use event::{retired_event, watch_event};
 
@@ -54,6 +55,7 @@ pub fn class_name(class: FailureClass) -> &'static str {
         FailureClass::Provider => "provider",
         FailureClass::ProviderLimit => "provider-limit",
         FailureClass::Sandbox => "sandbox",
+        FailureClass::Asked => "asked",
     }
 }
 
@@ -71,6 +73,7 @@ pub fn park_name(reason: Option<ParkReason>) -> &'static str {
         Some(ParkReason::Budget) => "budget",
         Some(ParkReason::Provider) => "provider",
         Some(ParkReason::Approval) => "approval",
+        Some(ParkReason::Ask) => "ask",
         Some(ParkReason::Unspecified) | None => "unknown",
     }
 }
@@ -127,6 +130,8 @@ pub fn job_status(state: &State, now: Millis, progress: &ProgressMap, live: bool
         bytes: None,
         books: Some(books::books(state)),
         forecast: forecast::forecast(state, now),
+        measures_coverage: plan.gate.as_ref().is_some_and(|gate| gate.coverage.is_some()),
+        landings_proven: state.landing.proven,
     }
 }
 
@@ -190,13 +195,21 @@ fn running(state: &State, now: Millis, progress: &ProgressMap) -> Vec<pb::Runnin
 }
 
 fn parked(state: &State) -> Vec<pb::ParkRow> {
+    let open = questions::open(state);
     let rows = state.nodes().filter_map(|node| match state.subtask(node).phase() {
-        phase @ Phase::Parked { park, text, .. } => Some(pb::ParkRow {
-            subtask: state.node(node).id.clone(),
-            park: park.0,
-            reason: park_name(phase.park_reason()).to_owned(),
-            text: text.clone(),
-        }),
+        phase @ Phase::Parked { park, text, .. } => {
+            let row = pb::ParkRow {
+                subtask: state.node(node).id.clone(),
+                park: park.0,
+                reason: park_name(phase.park_reason()).to_owned(),
+                text: text.clone(),
+                ..pb::ParkRow::default()
+            };
+            Some(match state.asks(node) {
+                Some((_, question)) => questions::filled(row, question, &open),
+                None => row,
+            })
+        }
         _ => None,
     });
     rows.take(PARKS_MAX).collect()
@@ -241,6 +254,7 @@ fn warnings(state: &State, now: Millis, live: bool) -> Vec<String> {
             "{pilots} subtasks wait for a yes to their pilot: look at what landed, then `longhaul approve --all`"
         ));
     }
+    lines.extend(questions::warnings(state));
     if let Some(reason) = &state.landing.halted {
         lines.push(format!("landing is halted: {reason}; mend it, then `longhaul resume`"));
     }
@@ -373,6 +387,7 @@ pub fn prove(row: &mut pb::ReceiptRow, receipt: &pb::Receipt) {
     row.exit_code = receipt.exit_code;
     row.log_hash.clone_from(&receipt.log_hash);
     row.unproven = receipt.unproven;
+    row.coverage.clone_from(&receipt.coverage);
 }
 
 fn log_names(folder: &Path) -> Vec<String> {
@@ -397,6 +412,7 @@ fn receipt_row(state: &State, node: NodeId) -> Option<pb::ReceiptRow> {
         protected_touched: patch.protected_touched.clone(),
         flaky: landed.flaky,
         gate: landed.gate.0,
+        coverage: None,
     })
 }
 

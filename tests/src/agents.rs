@@ -1,4 +1,4 @@
-//! Agent programs at exact versions, installed once for all tests.
+//! Agent programs, and a server of tools, at exact versions, installed once for all tests.
 //!
 //! They come from npm into `target/agents/<name>-<version>`. Installing is locked against other
 //! test processes and atomic: the folder is there whole or not at all. Without npm, or a registry,
@@ -25,6 +25,12 @@ const AGENTS: &[Agent] = &[
         version: "0.49.0",
         program: "claude-agent-acp",
     },
+    Agent {
+        name: "mcp-everything",
+        package: "@modelcontextprotocol/server-everything",
+        version: "2026.8.31",
+        program: "mcp-server-everything",
+    },
     Agent { name: "claude", package: "@anthropic-ai/claude-code", version: "2.1.329", program: "claude" },
 ];
 
@@ -35,6 +41,11 @@ pub struct Agent {
     package: &'static str,
     version: &'static str,
     program: &'static str,
+}
+
+/// What npm is told to install: `package@version` of each.
+pub fn packages() -> impl Iterator<Item = String> {
+    AGENTS.iter().map(|agent| format!("{}@{}", agent.package, agent.version))
 }
 
 /// Where agent programs are.

@@ -1,6 +1,7 @@
 //! Drives the machine of one attempt: does each step, tells what happened, builds the result.
 
 mod checking;
+mod mcp;
 mod model;
 mod policy;
 mod record;
@@ -108,7 +109,8 @@ fn told_of(result: Result<(), Box<Failure>>) -> Told {
             | FailureClass::Setup
             | FailureClass::Provider
             | FailureClass::ProviderLimit
-            | FailureClass::Sandbox => Told::Broken(failure),
+            | FailureClass::Sandbox
+            | FailureClass::Asked => Told::Broken(failure),
             _ => Told::Refused(failure),
         },
     }

@@ -1,8 +1,9 @@
 //! Failures as the coordinator hears of them.
 
+use longhaul_common::question;
 use longhaul_common::room::is_out_of_room;
 use longhaul_common::text::clip_middle;
-use longhaul_proto::{Failure, FailureClass};
+use longhaul_proto::{Failure, FailureClass, Question};
 
 use crate::process::{CapturedLog, ProcessEnd, ProcessError, ProcessOutcome};
 use crate::workspace::WorkspaceError;
@@ -29,6 +30,12 @@ pub fn with_paths(mut failure: Failure, mut paths: Vec<String>) -> Failure {
     paths.truncate(PATHS_MAX);
     failure.paths = paths;
     failure
+}
+
+/// An agent needs a person: no failure of anybody.
+pub fn asked(agent: &str, asked: &Question) -> Failure {
+    let question = Question { agent: agent.to_owned(), ..asked.clone() };
+    Failure { question: Some(question.clone()), ..failure(FailureClass::Asked, question::sentence(&question)) }
 }
 
 /// A failure of the machine.

@@ -1,5 +1,7 @@
 //! The gate: a command that judges the integrated tree, in a slot no agent ever wrote to.
 
+mod covered;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -110,10 +112,23 @@ async fn steps(
     timing.commit_ms = ms_since(started);
     let started = Instant::now();
     let services = Services::start(execution, Purpose::Gate).await?;
-    let judged = run(execution, gate, &services, result).await;
+    let judged = run_and_measure(execution, gate, &services, result).await;
     services.stop().await;
     timing.check_ms = ms_since(started);
     judged
+}
+
+async fn run_and_measure(
+    execution: &Execution,
+    gate: &Gate,
+    services: &Services,
+    result: &mut GateResult,
+) -> Result<(), Stop> {
+    run(execution, gate, services, result).await?;
+    if result.verdict() == Verdict::Green {
+        result.coverage = covered::measure(execution, gate, services).await?;
+    }
+    Ok(())
 }
 
 fn values(execution: &Execution, gate: &Gate) -> Placeholders {

@@ -10,6 +10,7 @@ mod backoff;
 mod carry;
 mod commit;
 mod config;
+mod coverage;
 pub mod credential;
 mod environment;
 mod execute;

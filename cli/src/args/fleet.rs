@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use longhaul_common::spec::Period;
 
-use super::{JobOption, SandboxArgs, SubtaskArgs};
+use super::{JobOption, SandboxArgs, ScopeName, SubtaskArgs};
 
 /// How NATS is reached.
 #[derive(Args, Clone, Debug, Default)]
@@ -178,6 +178,9 @@ pub struct AnswerArgs {
     /// The answer; the agent reads it.
     #[arg(value_name = "TEXT", required = true, num_args = 1..)]
     pub text: Vec<String>,
+    /// Where an agent asks: for whom the answer holds.
+    #[arg(long, value_enum, default_value_t)]
+    pub scope: ScopeName,
     #[command(flatten)]
     pub job: JobOption,
 }

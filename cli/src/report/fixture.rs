@@ -127,6 +127,7 @@ fn status(rows: &[SubtaskRow], receipts: &[Receipt]) -> JobStatus {
         park: n as u64 + 1,
         reason: "conflict".into(),
         text: row.reason.clone(),
+        ..ParkRow::default()
     };
     JobStatus {
         job: "lazy-lock-20260301".into(),

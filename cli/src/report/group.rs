@@ -144,6 +144,8 @@ pub struct Reason<'a> {
     pub text: String,
     /// Why they are parked (`pilot`, `conflict` …); empty for other states.
     pub park_reason: &'a str,
+    /// What an agent asked (`question`, `command` …); empty for other parks.
+    pub asks: &'a str,
     /// Ids of their parks, in row order.
     pub parks: Vec<u64>,
     /// The subtasks.
@@ -171,6 +173,7 @@ pub fn by_reason<'a>(status: &'a JobStatus, rows: &'a [SubtaskRow]) -> Vec<Reaso
             state: &row.state,
             text,
             park_reason,
+            asks: park.map_or("", |park| park.asks.as_str()),
             parks: Vec::new(),
             rows: Vec::new(),
         });
@@ -238,6 +241,7 @@ mod tests {
             park,
             reason: "pilot".into(),
             text: "waits for a yes to the pilot".into(),
+            ..ParkRow::default()
         };
         let status = JobStatus { parked: vec![park("b", 9), park("a", 4)], ..JobStatus::default() };
         let groups = by_reason(&status, &rows);

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use longhaul_common::coverage::words;
 use longhaul_proto::{Receipt, SubtaskRow};
 use serde::Serialize;
 
@@ -244,7 +245,8 @@ fn marks(receipt: &Receipt) -> Vec<String> {
         marks.push("flaky".to_owned());
     }
     if receipt.unproven {
-        marks.push("unproven".to_owned());
+        let why = receipt.coverage.as_ref().map(|coverage| format!(": {}", plain::line(&words(coverage))));
+        marks.push(format!("unproven{}", why.unwrap_or_default()));
     }
     let touched: BTreeSet<&str> =
         receipt.members.iter().flat_map(|member| member.protected_touched.iter().map(String::as_str)).collect();
@@ -278,7 +280,7 @@ impl Receipts {
             );
         }
         if receipts.iter().any(|receipt| receipt.unproven) {
-            note.push_str("Unproven: nothing tells which changed lines the gate executed. ");
+            note.push_str("Unproven: nothing tells that the gate executed all changed lines of code. ");
         }
         if receipts.iter().any(|receipt| receipt.flaky) {
             note.push_str("Flaky: the gate gave two verdicts on this tree. ");

@@ -35,6 +35,7 @@ impl Commands<'_> {
                 let yes = reason.parks.first().map(|park| self.subtask(&format!("approve {park}")));
                 std::iter::once(on_first("diff")).chain(yes).collect()
             }
+            (Outcome::Parked, _, "ask") => self.answers(reason),
             (Outcome::Parked, _, "gate" | "attempts" | "protected" | "footprint" | "disk") => {
                 vec![on_first("logs"), self.retry(reason)]
             }
@@ -52,6 +53,17 @@ impl Commands<'_> {
         };
         next.retain(|command| fits(command));
         next
+    }
+
+    /// Commands for what an agent asked: one answer is for all who ask the same.
+    fn answers(&self, reason: &Reason<'_>) -> Vec<String> {
+        let Some(park) = reason.parks.first() else { return Vec::new() };
+        let scope = if reason.parks.len() > 1 { " --scope job" } else { "" };
+        match reason.asks {
+            "question" => vec![self.subtask(&format!("answer {park} TEXT{scope}"))],
+            "" => vec![self.subtask(&format!("answer {park} TEXT"))],
+            _ => ["reject", "approve"].map(|verb| self.subtask(&format!("{verb} {park}{scope}"))).to_vec(),
+        }
     }
 
     /// Commands for failed subtasks whose ids are not at hand.
@@ -145,6 +157,7 @@ mod tests {
             state,
             text: String::new(),
             park_reason: park,
+            asks: "",
             parks: (1..=rows.len() as u64).collect(),
             rows: rows.iter().collect(),
         }

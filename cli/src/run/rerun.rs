@@ -136,6 +136,8 @@ fn assignment_of(state: &State, store: &Path, id: u64, merge: Oid, receipt: Opti
             compare_base: receipt.map(|receipt| receipt.tip_before.clone()).unwrap_or_default(),
             author_name: plan.author_name.clone(),
             author_email: plan.author_email.clone(),
+            // What a landing proved was measured when it landed.
+            coverage: None,
         })),
     }
 }

@@ -1,9 +1,9 @@
-//! The verbs that steer a job: `approve`, `reject`, `pause`, `cancel`, `retry`, `revert`.
+//! The verbs that steer a job: `approve`, `reject`, `answer`, `pause`, `cancel`, `retry`, `revert`.
 
 use longhaul_coordinator::control::Control;
 use longhaul_proto as pb;
 
-use crate::args::{ApproveArgs, CancelArgs, PauseArgs, RejectArgs, RetryArgs, RevertArgs};
+use crate::args::{AnswerArgs, ApproveArgs, CancelArgs, PauseArgs, RejectArgs, RetryArgs, RevertArgs, ScopeName};
 use crate::client::Client;
 use crate::context::Context;
 use crate::exit::{Exit, Stop};
@@ -18,16 +18,34 @@ pub async fn approve(context: &Context, args: ApproveArgs) -> anyhow::Result<Exi
         map: args.map.unwrap_or_default(),
         all: args.all,
         by,
+        scope: scope(args.scope),
     };
     send(context, args.job.job.as_deref(), Control::Approve(request)).await
 }
 
-/// Drops a result that waits for a yes.
+/// Says no to what an agent wants, or drops a result that waits for a yes.
 pub async fn reject(context: &Context, args: RejectArgs) -> anyhow::Result<Exit> {
     let by = std::env::var("USER").unwrap_or_default();
     let (park, text) = (args.park, args.reason.join(" "));
-    let request = pb::AnswerRequest { job: String::new(), park, text, reject: true };
+    let request = pb::AnswerRequest { job: String::new(), park, text, reject: true, scope: scope(args.scope) };
     send(context, args.job.job.as_deref(), Control::Answer(request, by)).await
+}
+
+/// Answers a parked question.
+pub async fn answer(context: &Context, args: AnswerArgs) -> anyhow::Result<Exit> {
+    let by = std::env::var("USER").unwrap_or_default();
+    let (park, text) = (args.park, args.text.join(" "));
+    let request = pb::AnswerRequest { job: String::new(), park, text, reject: false, scope: scope(args.scope) };
+    send(context, args.job.job.as_deref(), Control::Answer(request, by)).await
+}
+
+fn scope(name: ScopeName) -> i32 {
+    match name {
+        ScopeName::Once => pb::AnswerScope::Once,
+        ScopeName::Map => pb::AnswerScope::Map,
+        ScopeName::Job => pb::AnswerScope::Job,
+    }
+    .into()
 }
 
 /// Stops handing out work.

@@ -49,7 +49,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Verb::Verify(args) => verify::verify(&context, &args).await,
         Verb::Export(args) => verify::export(&context, &args).await,
         Verb::Attach(args) => talk::attach(&context, &args).await,
-        Verb::Answer(args) => talk::answer(&context, args).await,
+        Verb::Answer(args) => control::answer(&context, args).await,
         Verb::Steer(args) => talk::steer(&context, args).await,
         Verb::Workers => fleet::workers(&context).await,
         Verb::Drain(args) => fleet::drain(&context, args).await,

@@ -1,8 +1,8 @@
-//! The verbs that speak with an agent: `attach`, `answer`, `steer`.
+//! The verbs that speak with an agent: `attach`, `steer`.
 
 use longhaul_proto as pb;
 
-use crate::args::{AnswerArgs, SteerArgs, SubtaskArgs};
+use crate::args::{SteerArgs, SubtaskArgs};
 use crate::client::Client;
 use crate::context::Context;
 use crate::exit::Exit;
@@ -32,15 +32,6 @@ pub async fn attach(context: &Context, args: &SubtaskArgs) -> anyhow::Result<Exi
     }
     eprintln!("it has ended: `longhaul show {}` has its result", args.subtask);
     Ok(Exit::Done)
-}
-
-/// Answers a parked question.
-pub async fn answer(context: &Context, args: AnswerArgs) -> anyhow::Result<Exit> {
-    let client = Client::find(context, args.job.job.as_deref()).await?;
-    let (park, text) = (args.park, args.text.join(" "));
-    let request = pb::AnswerRequest { job: client.job().to_string(), park, text, reject: false };
-    let reply = client.running()?.answer(request).await.map_err(|status| client.said(status))?.into_inner();
-    Ok(told(context, &reply, "no subtask is parked with that number: `longhaul status` shows them"))
 }
 
 /// Says something to a running agent.

@@ -47,13 +47,14 @@ async fn verify_there(context: &Context, client: &Client, again: bool) -> anyhow
     let merges = found.merges.iter().map(|oid| Oid::from_bytes(oid)).collect::<Result<Vec<_>, _>>()?;
     let findings: Vec<Finding> =
         found.problems.into_iter().map(|problem| Finding { what: client.job().to_string(), problem }).collect();
-    let proven = found.receipts.iter().filter(|receipt| merges.iter().any(|oid| oid.to_string() == receipt.merge));
-    let (mut receipts, mut subtasks) = (0, 0);
-    for receipt in proven {
+    let fitting = found.receipts.iter().filter(|receipt| merges.iter().any(|oid| oid.to_string() == receipt.merge));
+    let (mut receipts, mut subtasks, mut proven) = (0, 0, 0);
+    for receipt in fitting {
         receipts += 1;
         subtasks += receipt.members.len();
+        proven += usize::from(!receipt.unproven);
     }
-    let report = VerifyReport { merges, receipts, subtasks, findings };
+    let report = VerifyReport { merges, receipts, subtasks, proven, findings };
     print_report(context, &report);
     Ok(if report.findings.is_empty() { Exit::Done } else { Exit::Failed })
 }
@@ -69,6 +70,7 @@ fn print_report(context: &Context, report: &VerifyReport) {
             "merges": report.merges.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "receipts": report.receipts,
             "subtasks": report.subtasks,
+            "proven": report.proven,
             "findings": findings,
         }));
         return;
@@ -77,9 +79,10 @@ fn print_report(context: &Context, report: &VerifyReport) {
         println!("{}: {}", finding.what, finding.problem);
     }
     println!(
-        "{} merges, {} receipts verified, {} subtasks proven landed, {} findings",
+        "{} merges, {} receipts verified ({} proven by coverage), {} subtasks proven landed, {} findings",
         report.merges.len(),
         report.receipts,
+        report.proven,
         report.subtasks,
         report.findings.len()
     );

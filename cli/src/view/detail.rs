@@ -1,5 +1,6 @@
 //! One subtask in full, and why something is not running.
 
+use longhaul_common::coverage::words;
 use longhaul_proto::{AttemptRow, Capsule, Explanation, ReceiptRow, SubtaskDetail};
 
 use super::{
@@ -150,9 +151,7 @@ fn receipt_lines(page: &mut Page<'_>, receipt: &ReceiptRow) {
     if receipt.flaky {
         marks.push("flaky".to_owned());
     }
-    if receipt.unproven {
-        marks.push("unproven".to_owned());
-    }
+    marks.push(if receipt.unproven { "unproven".to_owned() } else { "proven".to_owned() });
     if !receipt.protected_touched.is_empty() {
         let touched: Vec<String> =
             receipt.protected_touched.iter().take(ENTRIES_MAX).map(|path| plain::line(path)).collect();
@@ -165,6 +164,7 @@ fn receipt_lines(page: &mut Page<'_>, receipt: &ReceiptRow) {
     page.push(&line.text(Tone::Warn, if marks.is_empty() { String::new() } else { format!("  {}", marks.join(", ")) }));
     page.fact("Gate", &format!("{} exited with {}", receipt.command, receipt.exit_code));
     page.fact("Log hash", &receipt.log_hash);
+    page.fact("Coverage", &receipt.coverage.as_ref().map(words).unwrap_or_default());
 }
 
 fn capsule_lines(page: &mut Page<'_>, capsule: &Capsule) {

@@ -225,6 +225,7 @@ impl Frame<'_> {
             state: "parked",
             text: String::new(),
             park_reason: &park.reason,
+            asks: &park.asks,
             parks: vec![park.park],
             rows: vec![&row],
         };

@@ -68,6 +68,7 @@ pub fn status(status: &JobStatus, canvas: &Canvas) -> String {
     let facts = [
         ("Branch", branch),
         ("Gate", gate),
+        ("Coverage", coverage(status)),
         ("Limits", limits(status)),
         ("Unsettled", unsettled(status)),
         ("Forecast", forecast(status)),
@@ -125,6 +126,14 @@ fn limits(status: &JobStatus) -> String {
         parts.push(format!("{} at a time", budget.parallel));
     }
     parts.join(", ")
+}
+
+/// How many landings executed all they changed, where that is measured.
+fn coverage(status: &JobStatus) -> String {
+    match status.measures_coverage {
+        true => format!("{} of {} proven", status.landings_proven, format::plural(status.landings.into(), "landing")),
+        false => String::new(),
+    }
 }
 
 /// What may still be used, and what may have been.

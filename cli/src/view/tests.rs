@@ -144,8 +144,13 @@ fn a_frame_shows_what_runs_and_what_waits() {
 #[test]
 fn a_pilot_hints_at_its_approval() {
     let mut status = fixture::running(1);
-    status.parked =
-        vec![ParkRow { subtask: "lazy-a".into(), park: 7, reason: "pilot".into(), text: "waits for a yes".into() }];
+    status.parked = vec![ParkRow {
+        subtask: "lazy-a".into(),
+        park: 7,
+        reason: "pilot".into(),
+        text: "waits for a yes".into(),
+        ..ParkRow::default()
+    }];
     let frame = Live::new(Style::plain()).frame(&status, NOW_MS, 100, 20).join("\n");
     assert!(frame.contains("Parked lazy-a  longhaul approve 7  waits for a yes"), "{frame}");
 }

@@ -6,12 +6,16 @@
 //! split into its commands where that is certain; any other line is for a person to decide. The
 //! rules keep an honest agent within what was agreed: what a program does once it runs is for the
 //! sandbox to hold.
+//!
+//! What a person decided about a command is for everything that the same rule asks about, or for the
+//! very same command where no rule does. It changes what is asked and nothing that is denied.
 
 mod shell;
 
 pub use shell::{Unclear, commands};
 
 use longhaul_proto as proto;
+use proto::{Answer, QuestionKind};
 
 /// What becomes of a command, mildest first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -42,6 +46,9 @@ pub struct Verdict {
     pub decision: Decision,
     /// The rule or the reason, for the agent and for people.
     pub because: String,
+    /// With `Ask`: the beginning of the commands that a yes would be about. Empty where no yes can be
+    /// given, because nobody can tell what would run.
+    pub about: Vec<String>,
 }
 
 /// Commands that begin so.
@@ -56,6 +63,8 @@ struct Rule {
 pub struct CommandPolicy {
     rules: Vec<Rule>,
     otherwise: Decision,
+    /// What people decided about what is asked.
+    decided: Vec<(Vec<String>, Decision)>,
 }
 
 /// Programs whose arguments hold another command.
@@ -80,7 +89,21 @@ impl CommandPolicy {
             proto::CommandDecision::Ask | proto::CommandDecision::Unspecified => Decision::Ask,
         };
         let rule = |rule: &proto::CommandRule| Rule { prefix: rule.prefix.clone(), decision: decision(rule) };
-        Self { rules: rules.iter().map(rule).collect(), otherwise }
+        Self { rules: rules.iter().map(rule).collect(), otherwise, decided: Vec::new() }
+    }
+
+    /// The same with what people decided, oldest first.
+    pub fn with_decisions(mut self, decisions: &[proto::Decision]) -> Self {
+        for decision in decisions {
+            let command = decision.question.as_ref().filter(|question| question.kind() == QuestionKind::Command);
+            let answer = match decision.answer() {
+                Answer::Yes => Decision::Allow,
+                Answer::No => Decision::Deny,
+                Answer::Words | Answer::Unspecified => continue,
+            };
+            self.decided.extend(command.map(|question| (question.prefix.clone(), answer)));
+        }
+        self
     }
 
     /// What becomes of a program with its arguments.
@@ -96,22 +119,27 @@ impl CommandPolicy {
     fn judge_line(&self, line: &str, depth: usize) -> Verdict {
         let commands = match commands(line) {
             Ok(commands) if depth > 0 => commands,
-            Ok(_) => return ask("shell lines within shell lines"),
-            Err(unclear) => return ask(&unclear.to_string()),
+            Ok(_) => return self.unclear(line, "shell lines within shell lines"),
+            Err(unclear) => return self.unclear(line, &unclear.to_string()),
         };
         let verdicts = commands.iter().map(|argv| self.judge(argv, depth - 1));
-        strictest(verdicts).unwrap_or_else(|| self.fallback())
+        strictest(verdicts).unwrap_or_else(|| self.fallback(&[]))
     }
 
     fn judge(&self, argv: &[String], depth: usize) -> Verdict {
-        let Some(program) = argv.first().map(|word| program(word)) else { return self.fallback() };
+        let Some(program) = argv.first().map(|word| program(word)) else { return self.fallback(argv) };
         let own = self.by_rules(argv);
         if let Some(line) = line_of_shell(program, argv) {
-            return strictest([own.unwrap_or_else(|| self.fallback()), self.judge_line(line, depth)])
-                .unwrap_or_else(|| self.fallback());
+            let inner = self.judge_line(line, depth);
+            return match own {
+                Some(own) => stricter(own, inner),
+                // The line says all that the shell does.
+                None if self.otherwise == Decision::Ask => inner,
+                None => stricter(self.fallback(argv), inner),
+            };
         }
         if !STARTERS.contains(&program) {
-            return own.unwrap_or_else(|| self.fallback());
+            return own.unwrap_or_else(|| self.fallback(argv));
         }
         // Where the inner command begins depends on the program's options, so every place counts for
         // what is denied or asked, and none for what is allowed.
@@ -121,8 +149,7 @@ impl CommandPolicy {
             let verdict = strictest(self.by_rules(rest).into_iter().chain(line))?;
             (verdict.decision > Decision::Allow).then_some(verdict)
         });
-        let fallback = own.unwrap_or_else(|| self.fallback());
-        strictest(std::iter::once(fallback).chain(inner)).unwrap_or_else(|| self.fallback())
+        inner.fold(own.unwrap_or_else(|| self.fallback(argv)), stricter)
     }
 
     /// The longest rule that matches; of several the strictest.
@@ -138,11 +165,32 @@ impl CommandPolicy {
                 Decision::Deny => "denied",
             }
         );
-        Some(Verdict { decision: rule.decision, because })
+        Some(self.decided(Verdict { decision: rule.decision, because, about: rule.prefix.clone() }))
     }
 
-    fn fallback(&self) -> Verdict {
-        Verdict { decision: self.otherwise, because: "no rule is about it".to_owned() }
+    fn fallback(&self, argv: &[String]) -> Verdict {
+        let because = "no rule is about it".to_owned();
+        self.decided(Verdict { decision: self.otherwise, because, about: argv.to_vec() })
+    }
+
+    /// A line of which nobody can tell what it runs: it is asked for as it is where everything is.
+    /// Where only some commands are, no yes can be given, for it could be any of them.
+    fn unclear(&self, line: &str, why: &str) -> Verdict {
+        let about = if self.otherwise == Decision::Ask { vec![line.to_owned()] } else { Vec::new() };
+        let because = format!("it cannot be told what it runs: {why}");
+        self.decided(Verdict { decision: Decision::Ask, because, about })
+    }
+
+    /// What is asked, as people decided.
+    fn decided(&self, verdict: Verdict) -> Verdict {
+        if verdict.decision != Decision::Ask {
+            return Verdict { about: Vec::new(), ..verdict };
+        }
+        let found = self.decided.iter().rev().find(|(about, _)| *about == verdict.about && !about.is_empty());
+        let Some((about, decision)) = found else { return verdict };
+        let word = if *decision == Decision::Allow { "allowed" } else { "refused" };
+        let because = format!("a person {word} `{}`", about.join(" "));
+        Verdict { decision: *decision, because, about: Vec::new() }
     }
 }
 
@@ -195,14 +243,14 @@ fn line_of_shell<'a>(program: &str, argv: &'a [String]) -> Option<&'a str> {
 }
 
 fn strictest(verdicts: impl IntoIterator<Item = Verdict>) -> Option<Verdict> {
-    let mut all = verdicts.into_iter();
-    let first = all.next()?;
-    // The first of those that are as strict.
-    Some(all.fold(first, |strict, next| if next.decision > strict.decision { next } else { strict }))
+    verdicts.into_iter().reduce(stricter)
 }
 
-fn ask(why: &str) -> Verdict {
-    Verdict { decision: Decision::Ask, because: format!("it cannot be told what it runs: {why}") }
+/// The stricter of two; the first where they are as strict, but for one that a yes can be given to
+/// behind one that none can be given to.
+fn stricter(one: Verdict, two: Verdict) -> Verdict {
+    let unaskable = |verdict: &Verdict| verdict.decision == Decision::Ask && verdict.about.is_empty();
+    if two.decision > one.decision || two.decision == one.decision && unaskable(&two) { two } else { one }
 }
 
 #[cfg(test)]
@@ -289,6 +337,47 @@ mod tests {
     #[test]
     fn without_a_rule_it_is_as_the_caller_says() {
         let none = CommandPolicy::new(&[], Decision::Ask);
-        assert_eq!(none.shell("make").decision, Decision::Ask);
+        for (line, about) in
+            [("make all", &["make", "all"][..]), ("sh -c 'make all'", &["make", "all"]), ("$X", &["$X"]), ("", &[])]
+        {
+            let verdict = none.shell(line);
+            assert_eq!(
+                (verdict.decision, verdict.about),
+                (Decision::Ask, about.iter().map(|&word| word.into()).collect())
+            );
+        }
+    }
+
+    fn decision(prefix: &[&str], answer: Answer) -> proto::Decision {
+        let prefix = prefix.iter().map(|&word| word.to_owned()).collect();
+        let question = proto::Question { kind: QuestionKind::Command.into(), prefix, ..proto::Question::default() };
+        proto::Decision { question: Some(question), answer: answer.into(), ..proto::Decision::default() }
+    }
+
+    #[test]
+    fn a_decision_is_for_what_the_rule_asks_about_and_for_nothing_that_is_denied() {
+        assert_eq!(policy().shell("/bin/rm -r a").about, ["rm"]);
+        let decided = policy().with_decisions(&[
+            decision(&["rm"], Answer::No),
+            decision(&["rm"], Answer::Yes),
+            decision(&["npm", "install"], Answer::No),
+            decision(&["git", "push"], Answer::Yes),
+        ]);
+        for (line, expected) in [
+            ("rm -r a", Decision::Allow),
+            ("sudo rm -r a && make", Decision::Allow),
+            ("npm install x", Decision::Deny),
+            ("git push", Decision::Deny),
+            ("rm a && git push", Decision::Deny),
+            ("rm $(echo a)", Decision::Ask),
+        ] {
+            assert_eq!(decided.shell(line).decision, expected, "{line}");
+        }
+        assert!(decided.shell("rm $(echo a)").about.is_empty(), "it may run anything");
+        assert!(policy().shell("rm a; $X").about.is_empty(), "a yes to the one would let the other run");
+        assert_eq!(decided.shell("npm install x").because, "a person refused `npm install`");
+        let asked = CommandPolicy::new(&[], Decision::Ask).with_decisions(&[decision(&["make", "a"], Answer::Yes)]);
+        assert_eq!(asked.shell("make a").decision, Decision::Allow);
+        assert_eq!(asked.shell("make a b").decision, Decision::Ask, "the very same command");
     }
 }

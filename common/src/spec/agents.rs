@@ -71,7 +71,7 @@ fn keys(agent: &AgentTable) -> [Key; 22] {
         ("effort", span(&agent.effort), &[Model, Codex]),
         ("verbosity", span(&agent.verbosity), &[Model]),
         ("skills", agent.skills.first().map(At::span), &[Model, Acp, Codex]),
-        ("mcp", agent.mcp.first().map(At::span), &[Acp, Codex]),
+        ("mcp", agent.mcp.first().map(At::span), &[Model, Acp, Codex]),
         ("preambles", agent.preambles.as_ref().map(At::span), &[Model]),
         ("max_turns", agent.max_turns.as_ref().map(At::span), &[Model]),
         ("max_tokens", number(&agent.max_tokens), &[Model]),

@@ -78,6 +78,18 @@ pub const CAPSULE_TOKENS_DEFAULT: u64 = 8_000;
 /// shown to agents unless `repo.trust` names its content.
 pub const PROGRAM_SETTINGS: &[&str] =
     &[".mcp.json", ".claude", ".codex", ".gemini", ".opencode", "opencode.json", "opencode.jsonc", ".cursor"];
+/// Where tests are, by the habits of most languages.
+pub const TEST_PATHS: &[&str] = &[
+    "**/tests/**",
+    "**/test/**",
+    "**/__tests__/**",
+    "**/*_test.go",
+    "**/*_test.py",
+    "**/test_*.py",
+    "**/conftest.py",
+    "**/*.{test,spec}.{js,jsx,ts,tsx,mjs,cjs,mts,cts}",
+];
+
 /// Paths that no patch may touch outside its footprint, unless `policy.protect` says otherwise:
 /// tests, CI and what decides whether a change is good.
 pub const PROTECT_DEFAULT: &[&str] = &[

@@ -182,7 +182,7 @@ pub struct AgentTable {
     /// For a model, an acp or a codex: folders of the repository with skills (a `SKILL.md` each) that it is told of; none when left out.
     #[serde(default)]
     pub skills: StringList,
-    /// For an acp or a codex: names of the [mcp.NAME] it is given; none when left out.
+    /// For a model, an acp or a codex: names of the [mcp.NAME] it is given; none when left out.
     #[serde(default)]
     pub mcp: StringList,
     /// For a model: whether it says what it is about to do before it does it; false when left out.
@@ -248,6 +248,8 @@ pub enum Permission {
     Allow,
     /// No.
     Reject,
+    /// A person decides; the subtask waits for it.
+    Ask,
 }
 
 /// Answers by kind of action.
@@ -372,6 +374,9 @@ pub struct MapTable {
 pub struct GateTable {
     /// Run on the integrated tree; must exit 0. `{changed_files}` and `{base}` are filled in.
     pub run: At<CommandLine>,
+    /// Run behind a green gate on each batch; writes a report in lcov's format to `{coverage}`. A landing is proven
+    /// when all changed lines that are code were executed.
+    pub coverage: Option<At<CommandLine>>,
     /// Run once more at the end of the job.
     #[serde(rename = "final")]
     pub last: Option<At<CommandLine>>,

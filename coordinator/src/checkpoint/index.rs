@@ -10,7 +10,7 @@ use std::path::Path;
 
 use longhaul_common::layout::JobLayout;
 use longhaul_common::{AttemptId, NodeId};
-use longhaul_proto::{AttemptRow, Plan, Record, Usage};
+use longhaul_proto::{AttemptRow, FailureClass, Plan, Record, Usage};
 use prost::Message as _;
 
 use super::snapshot::{list_snapshots, read_snapshot};
@@ -258,7 +258,8 @@ impl Index {
                 self.bill(event.attempt, event.usage.as_ref())?;
                 let failure = event.failure.clone().unwrap_or_default();
                 self.end_attempt(event.node, event.attempt, |row| {
-                    "failed".clone_into(&mut row.outcome);
+                    let asked = failure.class() == FailureClass::Asked;
+                    if asked { "asked" } else { "failed" }.clone_into(&mut row.outcome);
                     row.class = crate::view::class_name(failure.class()).to_owned();
                     row.message = failure.message;
                     row.timing = event.timing;

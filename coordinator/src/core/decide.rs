@@ -6,7 +6,7 @@ use longhaul_proto::{BatchEnd, FailureClass, Next, finished};
 
 use super::input::{Input, MemberMerge, Merge, MoveResult};
 use super::request::{Refusal, is_closed, requested};
-use super::{Event, Millis, Phase, PhaseKind, State, Step, provider, retry};
+use super::{Event, Millis, Phase, PhaseKind, State, Step, asked, provider, retry};
 
 /// Largest session of an agent that is journaled and handed on, in bytes.
 pub const SESSION_BYTES_MAX: usize = 300_000;
@@ -132,7 +132,10 @@ fn attempt_event(
                 },
             };
             let failure = bounded(failure, now);
-            let decision = retry::after_failure(state, node, &failure, now);
+            let decision = match failure.class() {
+                FailureClass::Asked => asked::after_question(state, (AttemptId(attempt), node), &failure, now),
+                _ => retry::after_failure(state, node, &failure, now),
+            };
             Event::AttemptFailed(pb::AttemptFailed {
                 attempt,
                 node: node.0,

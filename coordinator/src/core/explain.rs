@@ -1,6 +1,7 @@
 //! "Why is this not running?", answered as data.
 
 use longhaul_common::NodeId;
+use longhaul_common::question::wants_words;
 use longhaul_proto::{Explanation, ParkReason};
 
 use super::footprint::Footprint;
@@ -167,6 +168,14 @@ fn failure(state: &State, node: NodeId, out: &mut Explanation) {
 fn parked(state: &State, node: NodeId, park: u64, id: &str, out: &mut Explanation) {
     match state.subtask(node).phase().park_reason() {
         Some(ParkReason::Pilot) => out.next.push(format!("longhaul approve {park}")),
+        Some(ParkReason::Ask) => {
+            if state.asks(node).is_some_and(|(_, question)| wants_words(question)) {
+                out.next.push(format!("longhaul answer {park} \"…\""));
+            } else {
+                out.next.push(format!("longhaul approve {park} --scope once|map|job"));
+                out.next.push(format!("longhaul reject {park} \"…\""));
+            }
+        }
         Some(ParkReason::Approval) => {
             out.next.push(format!("longhaul diff {id}"));
             out.next.push(format!("longhaul approve {park}"));

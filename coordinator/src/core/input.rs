@@ -1,7 +1,7 @@
 //! What reaches the core from outside: reports, outcomes of commands, requests of people, time.
 
 use longhaul_common::{BatchId, NodeId, Oid, ParkId};
-use longhaul_proto::{Budget, Finished, Wip};
+use longhaul_proto::{AnswerScope, Budget, Finished, Wip};
 
 use serde::{Deserialize, Serialize};
 
@@ -68,10 +68,12 @@ pub enum Request {
         /// May be empty.
         remark: String,
     },
-    /// End these parks.
+    /// End these parks; where an agent asked whether it may, it may.
     Approve {
         /// Which.
         parks: Vec<ParkId>,
+        /// For whom a yes to an agent holds.
+        scope: AnswerScope,
         /// Who said so.
         by: String,
     },
@@ -81,15 +83,21 @@ pub enum Request {
         park: ParkId,
         /// The words.
         text: String,
+        /// For whom an answer to an agent holds.
+        scope: AnswerScope,
         /// Who said so.
         by: String,
     },
-    /// Drop the result that waits for a yes, and try again.
+    /// Say no to what an agent wants, or drop the result that waits for a yes and try again.
     Reject {
         /// Which park.
         park: ParkId,
         /// Why, for the next attempt; may be empty.
         reason: String,
+        /// For whom a no to an agent holds.
+        scope: AnswerScope,
+        /// Who said so.
+        by: String,
     },
     /// Let a quarantined worker have work again.
     Release {

@@ -165,6 +165,8 @@ pub struct Landing {
     pub landings: u32,
     /// Gates that gave a verdict.
     pub gates_run: u64,
+    /// Landings whose gate executed every changed line of code.
+    pub proven: u32,
 }
 
 /// The next landing event, if one is due.

@@ -11,6 +11,7 @@
 mod advance;
 mod allowance;
 mod apply;
+mod asked;
 mod command;
 mod deadline;
 mod decide;
@@ -45,6 +46,7 @@ mod tests;
 
 pub use advance::advance;
 pub use apply::ApplyError;
+pub use asked::Ruling;
 pub use command::Command;
 pub use decide::{SESSION_BYTES_MAX, decide};
 pub use explain::explain;

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use longhaul_common::{AttemptId, NodeId, Oid, ParkId};
+use longhaul_common::{AttemptId, NodeId, Oid, ParkId, question};
 use longhaul_proto as pb;
-use longhaul_proto::Outcome;
+use longhaul_proto::{Answer, AnswerScope, Outcome};
 
+use super::asked::{Said, answered};
 use super::input::Request;
 use super::{Event, JobPhase, Millis, Phase, PhaseKind, State, Step, deadline};
 
@@ -26,9 +27,9 @@ pub(super) fn requested(state: &State, now: Millis, request: &Request) -> Result
         Request::Resume { limits, write_off } => resume(state, now, limits.as_ref(), write_off),
         Request::Cancel { nodes, whole_job, reason } => cancel(state, nodes, *whole_job, reason),
         Request::Retry { nodes, remark } => again_with_gates(state, try_again(state, nodes, remark)?),
-        Request::Approve { parks, by } => approve(state, parks, by),
-        Request::Answer { park, text, by } => answer(state, *park, text, by)?,
-        Request::Reject { park, reason } => reject(state, *park, reason)?,
+        Request::Approve { parks, scope, by } => approve(state, parks, *scope, by)?,
+        Request::Answer { park, text, scope, by } => answer(state, *park, text, (*scope, by))?,
+        Request::Reject { park, reason, scope, by } => reject(state, *park, reason, (*scope, by))?,
         Request::Release { worker, by } => release(state, worker, by)?,
         Request::Revert { node, parent, parent_tree, reason } => revert(state, *node, *parent, *parent_tree, reason)?,
     };
@@ -156,9 +157,17 @@ fn again_with_gates(state: &State, mut events: Vec<Event>) -> Vec<Event> {
     events
 }
 
-fn approve(state: &State, parks: &[ParkId], by: &str) -> Vec<Event> {
+fn approve(state: &State, parks: &[ParkId], scope: AnswerScope, by: &str) -> Result<Vec<Event>, Refusal> {
     let wanted: BTreeSet<_> = parks.iter().collect();
-    state
+    if let [park] = parks
+        && let Some((_, question)) = state.asker(*park)
+    {
+        if question::wants_words(question) {
+            return Err(Refusal(format!("a yes is no answer to it: `longhaul answer {park} \"…\"`")));
+        }
+        return answered(state, *park, &Said { answer: Answer::Yes, text: "", scope, by });
+    }
+    let woken = state
         .nodes()
         .filter_map(|node| match state.subtask(node).phase() {
             Phase::Parked { park, .. } if wanted.contains(park) => {
@@ -166,11 +175,19 @@ fn approve(state: &State, parks: &[ParkId], by: &str) -> Vec<Event> {
             }
             _ => None,
         })
-        .collect()
+        .collect();
+    Ok(woken)
 }
 
-/// The text reaches the next attempt as a remark; an answer ends any park, a pilot's too.
-fn answer(state: &State, park: ParkId, text: &str, by: &str) -> Result<Vec<Event>, Refusal> {
+/// The text reaches the next attempt as a remark, or as the answer to what an agent asked; an answer
+/// ends any park, a pilot's too.
+fn answer(state: &State, park: ParkId, text: &str, (scope, by): (AnswerScope, &str)) -> Result<Vec<Event>, Refusal> {
+    if state.asker(park).is_some() {
+        if text.trim().is_empty() {
+            return Err(Refusal(format!("an agent waits for words under {park}: say what the answer is")));
+        }
+        return answered(state, park, &Said { answer: Answer::Words, text, scope, by });
+    }
     let node = state
         .nodes()
         .find(|&node| matches!(state.subtask(node).phase(), Phase::Parked { park: id, .. } if *id == park));
@@ -180,14 +197,18 @@ fn answer(state: &State, park: ParkId, text: &str, by: &str) -> Result<Vec<Event
     Ok(vec![if text.is_empty() { woken } else { retried }])
 }
 
-/// Trying again drops what was held; the next attempt is told what it was held for.
-fn reject(state: &State, park: ParkId, reason: &str) -> Result<Vec<Event>, Refusal> {
+/// A no to an agent is an answer. Where a result was held, trying again drops it, and the next attempt
+/// is told what it was held for.
+fn reject(state: &State, park: ParkId, reason: &str, (scope, by): (AnswerScope, &str)) -> Result<Vec<Event>, Refusal> {
+    if state.asker(park).is_some() {
+        return answered(state, park, &Said { answer: Answer::No, text: reason, scope, by });
+    }
     let held = state.nodes().find_map(|node| match state.subtask(node).phase() {
         Phase::Parked { park: id, .. } if *id == park => state.subtask(node).held().map(|held| (node, held)),
         _ => None,
     });
     let (node, held) = held.ok_or_else(|| {
-        Refusal(format!("no result waits for a yes under {park}; `longhaul retry` and `longhaul cancel` name subtasks"))
+        Refusal(format!("nothing waits for a yes under {park}; `longhaul retry` and `longhaul cancel` name subtasks"))
     })?;
     let mut remark =
         format!("the result before this attempt was rejected by a person: {}", held.patch.findings.join("; "));

@@ -78,11 +78,11 @@ pub(super) fn after_rejection(state: &State, node: NodeId, _class: FailureClass,
     if subtask.rejections + 1 >= most { park(state) } else { again(now) }
 }
 
-fn again(not_before_ms: Millis) -> Decision {
+pub(super) fn again(not_before_ms: Millis) -> Decision {
     Decision { next: Next::Retry, not_before_ms, park: 0 }
 }
 
-fn park(state: &State) -> Decision {
+pub(super) fn park(state: &State) -> Decision {
     Decision { next: Next::Park, not_before_ms: 0, park: state.next_park() }
 }
 
@@ -95,6 +95,7 @@ pub(super) fn park_reason(class: FailureClass) -> ParkReason {
         FailureClass::Footprint => ParkReason::Footprint,
         FailureClass::DiskFull => ParkReason::Disk,
         FailureClass::Provider | FailureClass::ProviderLimit => ParkReason::Provider,
+        FailureClass::Asked => ParkReason::Ask,
         _ => ParkReason::Attempts,
     }
 }
@@ -111,6 +112,7 @@ pub(super) fn costs_attempt(class: FailureClass) -> bool {
             | FailureClass::Provider
             | FailureClass::ProviderLimit
             | FailureClass::Sandbox
+            | FailureClass::Asked
     )
 }
 
@@ -121,13 +123,16 @@ pub(super) fn teaches(class: FailureClass) -> bool {
 
 /// Whether it speaks against the worker it happened on.
 pub(super) fn is_workers(class: FailureClass) -> bool {
-    !is_nobodys(class) && !matches!(class, FailureClass::Provider | FailureClass::ProviderLimit)
+    !is_nobodys(class) && !matches!(class, FailureClass::Provider | FailureClass::ProviderLimit | FailureClass::Asked)
 }
 
-/// Whether it says anything about how the job goes: not what a person ended, a worker that left or
-/// a limit that is waited for.
+/// Whether it says anything about how the job goes: not what a person ended, a worker that left, a
+/// limit that is waited for or a question.
 pub(super) fn is_telling(class: FailureClass) -> bool {
-    !matches!(class, FailureClass::Cancelled | FailureClass::HandedBack | FailureClass::ProviderLimit)
+    !matches!(
+        class,
+        FailureClass::Cancelled | FailureClass::HandedBack | FailureClass::ProviderLimit | FailureClass::Asked
+    )
 }
 
 /// A class in a sentence, after "by".

@@ -11,6 +11,7 @@ use longhaul_proto::{Budget, Counts, Plan, Task};
 use serde::{Deserialize, Serialize};
 
 use super::Millis;
+use super::asked::Ruling;
 use super::derived::Derived;
 use super::footprint::Held;
 use super::graph::Graph;
@@ -89,6 +90,8 @@ pub struct State {
     pub providers: Providers,
     /// The landing side.
     pub landing: Landing,
+    /// What people decided, oldest first.
+    pub(super) rulings: Vec<Ruling>,
 
     #[serde(skip)]
     pub(super) graph: Graph,

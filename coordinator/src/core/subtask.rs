@@ -4,7 +4,7 @@
 //! followed.
 
 use longhaul_common::{AttemptId, BatchId, GateId, NodeId, Oid, ParkId};
-use longhaul_proto::{Failure, Outcome, ParkReason, Patch};
+use longhaul_proto::{Failure, Outcome, ParkReason, Patch, Question};
 use serde::{Deserialize, Serialize};
 
 use super::Millis;
@@ -346,6 +346,8 @@ pub struct Subtask {
     pub summary: String,
     /// A person said yes to the pilot it was behind. Holds for later generations.
     pub approved: bool,
+    /// While it is parked: what its agent asked.
+    pub asked: Option<Box<Question>>,
 }
 
 impl Subtask {
@@ -378,6 +380,7 @@ impl Subtask {
             remarks: Vec::new(),
             summary: String::new(),
             approved: false,
+            asked: None,
         }
     }
 

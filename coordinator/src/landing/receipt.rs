@@ -1,5 +1,6 @@
 //! Receipts: what landed, where, and which gate passed on it, committed beside the branch.
 
+use longhaul_common::coverage::is_proven;
 use longhaul_common::git::{Identity, NewCommit, Store, StoreError};
 use longhaul_common::{BatchId, Oid};
 use longhaul_proto::{FORMAT, Receipt, ReceiptMember};
@@ -37,12 +38,12 @@ pub fn receipt(state: &State, id: BatchId) -> Option<Receipt> {
         exit_code: green.result.exit_code,
         log_hash: green.result.log_hash.iter().map(|byte| format!("{byte:02x}")).collect(),
         flaky: !batch.reds.is_empty(),
-        // Which changed lines a gate executed is not known before coverage is asked for.
-        unproven: true,
+        unproven: !green.result.coverage.as_ref().is_some_and(is_proven),
         members: members.collect(),
         at_ms: state.now_ms(),
         derived_files: green.result.derived_files.clone(),
         duration_ms: green.duration_ms,
+        coverage: green.result.coverage.clone(),
     })
 }
 

@@ -1,6 +1,7 @@
 //! Proof of a job from git alone: every first-parent commit has a receipt that fits it.
 
 use longhaul_common::Oid;
+use longhaul_common::coverage::is_proven;
 use longhaul_common::git::{Store, StoreError};
 use longhaul_proto::Receipt;
 
@@ -22,6 +23,8 @@ pub struct VerifyReport {
     pub receipts: usize,
     /// Subtasks proven landed.
     pub subtasks: usize,
+    /// Receipts whose gate executed every changed line of code.
+    pub proven: usize,
     /// What does not fit; empty is good.
     pub findings: Vec<Finding>,
 }
@@ -72,6 +75,9 @@ fn check(
     if receipt.exit_code != 0 {
         report.find(at, format!("its gate ended with {}", receipt.exit_code));
     }
+    if !receipt.unproven && !receipt.coverage.as_ref().is_some_and(is_proven) {
+        report.find(at, "its receipt is called proven, and its coverage does not say so");
+    }
     let mut chain = Vec::new();
     let mut inner = parents.get(1).copied();
     while let Some(commit) = inner.filter(|commit| Some(commit) != parents.first()) {
@@ -85,6 +91,8 @@ fn check(
             report.find(at, format!("{} is not on it as {}", member.subtask, member.landing_commit));
         }
     }
-    report.receipts += usize::from(report.findings.len() == before);
+    let fits = report.findings.len() == before;
+    report.receipts += usize::from(fits);
+    report.proven += usize::from(fits && !receipt.unproven);
     Ok(())
 }

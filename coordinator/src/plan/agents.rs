@@ -24,7 +24,7 @@ pub(super) fn resolve(file: &JobFile, job_dir: &Path, problems: &mut Vec<Problem
         let kind = match table.kind.value {
             AgentKind::Codemod => codemod(file, table, job_dir, problems).map(Kind::Codemod),
             AgentKind::Command => command(file, table, job_dir, problems).map(Kind::Command),
-            AgentKind::Model => model(file, table).map(Kind::Model),
+            AgentKind::Model => model(file, table, job_dir, problems).map(Kind::Model),
             AgentKind::Acp => Some(Kind::Acp(proto::AcpAgent {
                 program: Some(program(file, table, job_dir, problems)),
                 preset: table.program.as_ref().map(|preset| preset.value.name().to_owned()).unwrap_or_default(),
@@ -125,8 +125,13 @@ fn program(file: &JobFile, table: &AgentTable, job_dir: &Path, problems: &mut Ve
         }),
         timeout_ms: table.timeout.as_ref().map_or(0, |timeout| timeout.0),
         skills: skills(table),
-        mcp: table.mcp.iter().filter_map(|name| mcp_server(file, name, job_dir, problems)).collect(),
+        mcp: mcp(file, table, job_dir, problems),
     }
+}
+
+/// The servers of tools that an agent is given.
+fn mcp(file: &JobFile, table: &AgentTable, job_dir: &Path, problems: &mut Vec<Problem>) -> Vec<proto::McpServer> {
+    table.mcp.iter().filter_map(|name| mcp_server(file, name, job_dir, problems)).collect()
 }
 
 /// A server of tools; `None` for one that is reported as unknown.
@@ -158,12 +163,13 @@ fn answer(written: Option<Permission>, otherwise: Permission) -> String {
     match written.unwrap_or(otherwise) {
         Permission::Allow => "allow",
         Permission::Reject => "reject",
+        Permission::Ask => "ask",
     }
     .to_owned()
 }
 
 /// The agent with its provider and prices, so that an assignment needs nothing beside it.
-fn model(file: &JobFile, table: &AgentTable) -> Option<proto::ModelAgent> {
+fn model(file: &JobFile, table: &AgentTable, job_dir: &Path, problems: &mut Vec<Problem>) -> Option<proto::ModelAgent> {
     let number = |number: &Option<At<u64>>| number.as_ref().map_or(0, |number| number.value);
     let (name, provider) = provider(file, table)?;
     Some(proto::ModelAgent {
@@ -183,6 +189,7 @@ fn model(file: &JobFile, table: &AgentTable) -> Option<proto::ModelAgent> {
         prices: models::prices(file),
         timeout_ms: table.timeout.as_ref().map_or(0, |timeout| timeout.0),
         skills: skills(table),
+        mcp: mcp(file, table, job_dir, problems),
     })
 }
 

@@ -45,6 +45,10 @@ fn texts(file: &JobFile) -> Vec<(&str, Range<usize>)> {
         commands.extend(agent.run.iter().map(|run| (&run.value, run.span())));
         all.extend(agent.env.values().map(|value| (value.value.as_str(), value.span())));
     }
+    for server in file.mcp.values() {
+        commands.push((&server.run.value, server.run.span()));
+        all.extend(server.env.values().map(|value| (value.value.as_str(), value.span())));
+    }
     commands.extend(std::iter::once(&file.gate.run).chain(&file.gate.last).map(|at| (&at.value, at.span())));
     for table in file.tables() {
         let work = table.work();

@@ -185,6 +185,7 @@ fn agent(encoder: &mut Encoder, agent: &proto::Agent) {
             encoder.field("preambles", &[u8::from(model.preambles)]);
             // Whether it has the tool changes what it is told; how often it may use it is a limit.
             encoder.field("delegates", &[u8::from(model.subagents > 0)]);
+            mcp(encoder, &model.mcp);
         }
         None => encoder.field("agent", b"none"),
     }
@@ -199,22 +200,25 @@ fn program(encoder: &mut Encoder, program: Option<&proto::AgentProgram>) {
     encoder.list("inputs", program.inputs.iter().map(String::as_str));
     encoder.field("model", program.model.as_bytes());
     encoder.list("skills", program.skills.iter().map(String::as_str));
-    for server in &program.mcp {
-        encoder.field("mcp", server.name.as_bytes());
-        encoder.command("run", server.run.as_ref());
-        encoder.list(
-            "env",
-            server.env.iter().flat_map(|(key, value)| [key.as_str(), value.as_str()]).collect::<Vec<_>>().into_iter(),
-        );
-        encoder.list("inputs", server.inputs.iter().map(String::as_str));
-    }
+    mcp(encoder, &program.mcp);
     let may = program.permissions.clone().unwrap_or_default();
     encoder.list("permissions", [&may.read, &may.edit, &may.execute, &may.fetch].into_iter().map(String::as_str));
 }
 
+/// Servers of tools: what they are called is a part of their tools' names.
+fn mcp(encoder: &mut Encoder, servers: &[proto::McpServer]) {
+    for server in servers {
+        encoder.field("mcp", server.name.as_bytes());
+        encoder.command("run", server.run.as_ref());
+        let env: Vec<&str> = server.env.iter().flat_map(|(key, value)| [key.as_str(), value.as_str()]).collect();
+        encoder.list("env", env.into_iter());
+        encoder.list("inputs", server.inputs.iter().map(String::as_str));
+    }
+}
+
 /// Refuses a command of the gate that names a script which is not there.
 pub(super) fn check_gate(file: &JobFile, job_dir: &Path, problems: &mut Vec<Problem>) {
-    let gate = std::iter::once(&file.gate.run).chain(&file.gate.last);
+    let gate = std::iter::once(&file.gate.run).chain(&file.gate.last).chain(&file.gate.coverage);
     for command in gate {
         let found: Result<_, String> = command_inputs(&command.value as &CommandLine, job_dir);
         if let Err(cause) = found {

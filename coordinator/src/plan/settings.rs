@@ -135,6 +135,7 @@ pub(super) fn gate(file: &JobFile) -> proto::GateSpec {
         timeout_ms: timeout_ms(file.gate.timeout),
         labels: strings(&file.gate.labels),
         idle_timeout_ms: idle_ms(file.gate.idle_timeout.as_ref()),
+        coverage: file.gate.coverage.as_ref().map(|coverage| coverage.to_proto()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! One journal record as a line for people and as an event for programs.
 
-use longhaul_common::Oid;
-use longhaul_proto::{BatchEnd, Next, Outcome, Record, Verdict, WatchEvent};
+use longhaul_common::{Oid, question};
+use longhaul_proto::{AnswerScope, BatchEnd, Next, Outcome, Record, Verdict, WatchEvent};
 
 use super::{class_name, outcome_name, purpose_name};
 use crate::core::{Event, State};
@@ -83,6 +83,7 @@ fn describe(state: &State, event: &Event, out: &mut WatchEvent) {
             out.subtasks = vec![name(event.node)];
             ("parked", format!("{}: {}", name(event.node), event.text))
         }
+        Event::Decided(event) => ("decided", decided(event)),
         Event::Woken(event) => {
             out.subtasks = vec![name(event.node)];
             ("woken", format!("{} by {}", name(event.node), event.by))
@@ -246,6 +247,15 @@ fn describe_rest(state: &State, event: &Event, out: &mut WatchEvent) {
     };
     kind.clone_into(&mut out.event);
     out.text = text;
+}
+
+fn decided(event: &longhaul_proto::Decided) -> String {
+    let words = event.decision.as_ref().map(question::decided).unwrap_or_default();
+    match event.scope() {
+        AnswerScope::Job => format!("{words}, for the whole job"),
+        AnswerScope::Map => format!("{words}, for all of {}", event.of),
+        AnswerScope::Once | AnswerScope::Unspecified => format!("{words}, for {}", event.of),
+    }
 }
 
 fn next_name(next: Next) -> &'static str {

@@ -108,7 +108,7 @@ async fn roles_are_checked_and_who_asked_is_in_the_journal_before_what_it_led_to
     }
     let get = pb::GetRequest { job: "one".into() };
     assert_eq!(client.get(by("w:work", get)).await.expect_err("no reader").code(), Code::PermissionDenied);
-    let answer = pb::AnswerRequest { job: "one".into(), park: 1, text: "yes".into(), reject: false };
+    let answer = pb::AnswerRequest { job: "one".into(), park: 1, text: "yes".into(), ..pb::AnswerRequest::default() };
     assert_eq!(client.answer(by("al:submit", answer.clone())).await.expect_err("role").code(), Code::PermissionDenied);
     assert_eq!(client.answer(by("al:approve", answer)).await.expect_err("no park").code(), Code::NotFound);
     client.pause(by("al:submit", pause())).await.expect("paused");

@@ -8,6 +8,8 @@ mod gateway;
 mod model;
 mod model_job;
 mod programs;
+mod questions;
+mod served;
 mod telemetry;
 mod turns;
 mod wires;

@@ -7,17 +7,17 @@ use longhaul_tests::world::Ran;
 use serde_json::{Value, json};
 
 /// The key that the gateway holds. No agent may ever see it.
-const KEY: &str = "sk-real-9f8e7d6c5b";
+pub const KEY: &str = "sk-real-9f8e7d6c5b";
 
-const HEAD: &str = "goal = 'Say goodbye everywhere'\nname = 'goodbye'\n[[repo]]\nname = 'app'\npath = 'repo'\nbase = 'main'\n\
+pub const HEAD: &str = "goal = 'Say goodbye everywhere'\nname = 'goodbye'\n[[repo]]\nname = 'app'\npath = 'repo'\nbase = 'main'\n\
     [gate]\nrun = 'sh gate.sh'\n[price.'*']\ninput = 1.0\noutput = 2.0\nas_of = '2026-11-21'\n";
 
-async fn model(script: Value) -> ScriptedModel {
+pub async fn model(script: Value) -> ScriptedModel {
     ScriptedModel::start(Script::parse(&script.to_string()).expect("a script")).await.expect("a model")
 }
 
 /// A provider, its model, an agent around it, all called `name`, and a task for it.
-fn part(name: &str, api: &str, model: &ScriptedModel, model_name: &str, further: &str) -> String {
+pub fn part(name: &str, api: &str, model: &ScriptedModel, model_name: &str, further: &str) -> String {
     format!(
         "[provider.{name}]\napi = '{api}'\nurl = '{}/v1'\nkey_env = 'SCRIPTED_KEY'\n\
         [agent.{name}]\nkind = 'model'\nmodel = '{model_name}'\nprovider = '{name}'\n\
@@ -28,7 +28,7 @@ fn part(name: &str, api: &str, model: &ScriptedModel, model_name: &str, further:
 }
 
 /// A repository with a file for each name, and a gate that any number of landed ones pass.
-fn world(names: &[&str]) -> World {
+pub fn world(names: &[&str]) -> World {
     let texts: Vec<(String, String)> = names.iter().map(|name| (format!("{name}.txt"), "hello\n".to_owned())).collect();
     let mut files: Vec<(&str, &str)> = texts.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
     let gate = "set -e\nfor f in *.txt; do grep -qE '^(hello|goodbye)$' \"$f\"; done\n";
@@ -37,7 +37,7 @@ fn world(names: &[&str]) -> World {
 }
 
 /// The run of a job, on a thread of its own: the models of this one have to answer meanwhile.
-async fn run_job(world: World, args: &'static [&'static str]) -> (World, Ran) {
+pub async fn run_job(world: World, args: &'static [&'static str]) -> (World, Ran) {
     let ran = tokio::task::spawn_blocking(move || {
         let out = world.command(args).env("SCRIPTED_KEY", KEY).output().expect("the binary starts");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -47,7 +47,7 @@ async fn run_job(world: World, args: &'static [&'static str]) -> (World, Ran) {
     ran.await.expect("it does not panic")
 }
 
-fn text(request: &Recorded) -> String {
+pub fn text(request: &Recorded) -> String {
     String::from_utf8_lossy(&request.body).into_owned()
 }
 

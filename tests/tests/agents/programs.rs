@@ -5,19 +5,19 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use longhaul_tests::World;
+use longhaul_common::layout::Layout;
+use longhaul_coordinator::checkpoint::read_records;
+use longhaul_coordinator::core::Event;
 use longhaul_tests::agents::Agents;
 use longhaul_tests::model::ModelProcess;
 use longhaul_tests::namespace::Namespace;
 use longhaul_tests::world::binary;
+use longhaul_tests::{World, leftovers};
 use rustix::process::{Pid, Signal};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Longest wait for something to be saved; only a failing test waits so long.
 const SAVED_MAX: Duration = Duration::from_secs(120);
-
-/// When a single saved state counts as all there will be.
-const ONE_IS_ALL: Duration = Duration::from_secs(25);
 
 /// A user's machine without a network, with a model and a job.
 struct Rig {
@@ -79,6 +79,11 @@ const GEMINI: Coder<'_> = Coder {
 impl Rig {
     /// `None`, with the reason printed, where there can be none.
     fn new(coder: &Coder<'_>, script: &str) -> Option<Self> {
+        Self::with(coder, script, "")
+    }
+
+    /// The same with further tables in the job file.
+    fn with(coder: &Coder<'_>, script: &str, further: &str) -> Option<Self> {
         if let Some(reason) = Namespace::missing() {
             eprintln!("skipped: {reason}");
             return None;
@@ -99,7 +104,7 @@ impl Rig {
              [provider.scripted]\napi = \"{api}\"\nurl = \"{url}/{version}\"\n\
              [agent.coder]\n{table}run = {run:?}\nprovider = \"scripted\"\nmcp = [\"motto\"]\n\
              [[task]]\nid = \"edit\"\nladder = [\"coder\"]\ninstructions = \"Make the file.\"\nattempts = 1\n\
-             idle_timeout = \"60s\"\nwip_every = \"1s\"\ncheck = \"test -s one.txt\"\n[gate]\nrun = \"test -s main.rs\"\n"
+             idle_timeout = \"60s\"\nwip_every = \"1s\"\ncheck = \"test -s one.txt\"\n[gate]\nrun = \"test -s main.rs\"\n{further}"
         ));
         Some(Self { namespace, model, world })
     }
@@ -132,21 +137,24 @@ impl Rig {
         self.world.on_branch(&self.world.branch(), path)
     }
 
-    /// How many states of a session are kept with work in progress.
-    fn saved(&self) -> usize {
-        fn files(folder: PathBuf) -> usize {
-            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-            let count = |path: PathBuf| {
-                let here = path.parent().and_then(|parent| parent.file_name()).is_some_and(|name| name == "sessions");
-                match (here && path.is_file(), path.is_dir() && !path.is_symlink()) {
-                    (true, _) => 1,
-                    (_, true) => files(path),
-                    _ => 0,
-                }
-            };
-            entries.map(|entry| count(entry.path())).sum()
-        }
-        files(self.world.state().join("jobs"))
+    /// Whether the journal knows of work in progress with a session that holds what its first tool was told:
+    /// what is not in it is lost with a kill.
+    fn saved(&self) -> bool {
+        let layout = Layout::new(self.world.state()).job(&"two".parse().expect("a name"));
+        let told = |hash: &[u8]| {
+            let name: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+            let archive = self.world.state().join("jobs/two/sessions").join(name);
+            let unpacked = ["--extract", "--to-stdout", "--wildcards", "*.zst", "--file"];
+            let out = Command::new("tar").args(unpacked).arg(archive).output().expect("tar");
+            // Each file is a frame of its own, and frames can follow one another.
+            String::from_utf8_lossy(&zstd::decode_all(&out.stdout[..]).unwrap_or_default()).contains("echo one")
+        };
+        read_records(&layout, 0).unwrap_or_default().into_iter().any(|record| match record.event {
+            Some(Event::WipSaved(saved)) => {
+                saved.wip.is_some_and(|wip| !wip.session_hash.is_empty() && told(&wip.session_hash))
+            }
+            _ => false,
+        })
     }
 }
 
@@ -181,6 +189,51 @@ fn codex_lands_a_change_that_it_could_not_commit_itself() {
     assert!(asked >= 2 && told >= 1_000, "{told} tokens in {asked} requests");
 }
 
+/// No boundary of ours: Codex is left with its own, or with none.
+const OPEN: &str = "[policy]\nsandbox = \"danger-full-access\"\n";
+
+/// What came of all uses of tools.
+fn outputs(events: &[Value]) -> String {
+    of(events, "tool_ended").iter().filter_map(|ended| ended["output"].as_str()).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_repository_is_read_only_in_codex_own_sandbox_and_its_home_is_not_below_the_temporary_folder() {
+    let look = "echo one > one.txt; echo \"$CODEX_HOME\" > home.txt; echo \"$TMPDIR\" > tmp.txt";
+    let commit = "git add -A && git commit -m mine; echo \"git said $?\"";
+    let call = |cmd: &str| json!({"tool": "exec_command", "args": {"cmd": cmd}});
+    let script = json!({"turns": [[call(look), call(commit), {"text": "done"}]]});
+    let Some(rig) = Rig::with(&CODEX, &script.to_string(), OPEN) else { return };
+    rig.run();
+    let events = rig.events();
+    let said = outputs(&events);
+    assert!(said.contains("Read-only file system") && !said.contains("git said 0"), "{said}");
+    // What its sandbox denies is left out of its events, and is on record all the same.
+    assert_eq!(of(&events, "tool_ended").len(), 2, "{events:?}");
+    assert_eq!(rig.landed("one.txt"), "one");
+    let log = rig.world.git(&["log", "--format=%s", &format!("main..{}", rig.world.branch())]);
+    assert!(!log.is_empty() && log.lines().all(|subject| subject != "mine"), "{log}");
+    let (home, tmp) = (PathBuf::from(rig.landed("home.txt")), PathBuf::from(rig.landed("tmp.txt")));
+    assert!(home.is_absolute() && tmp.is_absolute() && !home.starts_with(&tmp), "{home:?} {tmp:?}");
+    assert!(home.ends_with("home/.codex"), "its own, of the attempt: {home:?}");
+}
+
+#[test]
+fn a_command_that_outlives_codex_is_gone_when_the_attempt_ends() {
+    // In a session of its own and deaf to what ends Codex, it says who it is and stays.
+    let stays = r#"trap "" TERM HUP INT; cut -d" " -f1,6 /proc/$$/stat > one.txt; exec sleep 600"#;
+    let start = format!("setsid sh -c '{stays}' > /dev/null 2>&1 & while ! test -s one.txt; do sleep 0.1; done");
+    let script = json!({"turns": [[{"tool": "exec_command", "args": {"cmd": start}}, {"text": "done"}]]});
+    let coder = Coder { table: "kind = \"codex\"\nmodel = \"gpt-5.5\"\nmode = \"danger-full-access\"\n", ..CODEX };
+    let Some(rig) = Rig::with(&coder, &script.to_string(), OPEN) else { return };
+    rig.run();
+    let said = rig.landed("one.txt");
+    let (process, session) = said.split_once(' ').expect("two numbers");
+    assert_eq!(process, session, "it led a session");
+    // No process of the job's is left: they work in its folders.
+    assert_eq!(leftovers::wait_for_none(&rig.world), Vec::<String>::new());
+}
+
 /// Kills `longhaul` while the program works, and sees another one go on with its session; `tool` is
 /// the program's call that runs a command.
 #[track_caller]
@@ -194,9 +247,7 @@ fn goes_on_after_a_kill(coder: &Coder<'_>, tool: impl Fn(&str) -> String) {
     let Some(rig) = Rig::new(coder, &script) else { return };
     let mut first = rig.command(&["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
     let began = Instant::now();
-    // The second one has what the program wrote down after it said that its first tool was done. Some write
-    // nothing more.
-    while rig.saved() < if began.elapsed() < ONE_IS_ALL { 2 } else { 1 } {
+    while !rig.saved() {
         assert!(began.elapsed() < SAVED_MAX, "nothing was saved");
         std::thread::park_timeout(Duration::from_millis(100));
     }

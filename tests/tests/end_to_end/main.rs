@@ -1,5 +1,7 @@
 //! End to end: the real binary, real git, real processes.
 
+mod coverage;
+mod docs;
 mod job;
 mod kill;
 mod landing;

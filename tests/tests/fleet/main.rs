@@ -2,6 +2,7 @@
 //! server, workers that come, go and die, servers that are missing or wrong, disks that are full.
 //! Needs nats-server; where it is missing the tests say so and pass, except under CI.
 
+mod codex;
 mod comings;
 mod disk;
 mod job;

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use longhaul_common::{AttemptId, GateId, Oid};
+use longhaul_common::question::settled;
+use longhaul_common::{AttemptId, GateId, NodeId, Oid};
 use longhaul_coordinator::core::{JobPhase, Phase, State};
 use longhaul_coordinator::engine::Disposition;
-use longhaul_proto::{Record, Verdict, record::Event};
+use longhaul_proto::{FailureClass, Record, Verdict, record::Event};
 
-use crate::model::BASE;
+use crate::model::{BASE, Model};
+use crate::person::PERSON;
 use crate::world::World;
 
 /// Turns between two records at most, on average over a run: a coordinator that spins is a defect.
@@ -73,7 +75,7 @@ impl World {
     /// The journal alone says the same, and tells a history in which nothing lands twice or ungated.
     fn check_journal(&self) {
         let mut history = History::default();
-        self.coordinator.disk().each(|record| history.see(record));
+        self.coordinator.disk().each(|record| history.see(record, &self.model));
         assert_eq!(history.state.hash(), self.state().hash(), "the journal says something else than the state");
         assert_eq!(self.coordinator.disk().recover().hash(), self.state().hash(), "and so does a snapshot");
         for (id, disposition) in &self.answered {
@@ -123,14 +125,29 @@ struct History {
 }
 
 impl History {
-    fn see(&mut self, record: &Record) {
+    fn see(&mut self, record: &Record, model: &Model) {
         let event = record.event.as_ref().expect("an event");
         assert!(record.at_ms >= self.state.now_ms(), "time went back at record {}", record.seq);
         assert_eq!(record.seq, self.state.seq() + 1, "a gap in the journal");
+        let mut asked = None;
         match event {
-            Event::Delivered(event) => drop(self.kept.insert(event.attempt)),
-            Event::Unchanged(event) => drop(self.kept.insert(event.attempt)),
-            Event::AttemptFailed(event) => drop(self.kept.insert(event.attempt)),
+            Event::Delivered(event) => {
+                self.kept.insert(event.attempt);
+                self.answered(NodeId(event.node), model);
+            }
+            Event::Unchanged(event) => {
+                self.kept.insert(event.attempt);
+                self.answered(NodeId(event.node), model);
+            }
+            Event::AttemptFailed(event) => {
+                self.kept.insert(event.attempt);
+                let failure = event.failure.as_ref().filter(|failure| failure.class() == FailureClass::Asked);
+                asked = failure.map(|_| (NodeId(event.node), self.state.subtask(NodeId(event.node)).tries));
+            }
+            Event::Woken(event) => {
+                let asks = self.state.asks(NodeId(event.node)).is_some();
+                assert!(!asks || event.by == PERSON, "a question is answered by {}", event.by);
+            }
             Event::SpareKept(event) => drop(self.spares.insert(event.attempt)),
             // A gate that a leaving worker handed back.
             Event::GateLost(event) => drop(self.kept.insert(event.gate)),
@@ -145,6 +162,17 @@ impl History {
             _ => {}
         }
         self.state.apply(record.seq, record.at_ms, event).expect("a history that can be applied");
+        if let Some((node, tries)) = asked {
+            assert_eq!(self.state.subtask(node).tries, tries, "a question of {node} cost an attempt");
+        }
+    }
+
+    /// Whoever has to ask first has an answer, and from a person.
+    fn answered(&self, node: NodeId, model: &Model) {
+        let Some(question) = model.question(node) else { return };
+        let decisions: Vec<_> = self.state.decisions(node).cloned().collect();
+        let decision = settled(&decisions, &question);
+        assert!(decision.is_some_and(|decision| decision.by == PERSON), "{node} went on without an answer");
     }
 
     fn landed(&mut self, id: u64) {

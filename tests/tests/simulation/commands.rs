@@ -1,5 +1,6 @@
 //! What the coordinator sends out: answers, messages to workers, and git's work with its outcomes.
 
+use longhaul_common::question::settled;
 use longhaul_common::{AttemptId, BatchId, GateId, NodeId, Oid};
 use longhaul_coordinator::core::{Command, Input, MoveResult};
 use longhaul_proto::Patch;
@@ -34,7 +35,10 @@ impl World {
                 let Some(live) = live else { return };
                 let reserved = self.state().spend.reserved(AttemptId(*id)).map(|reservation| reservation.amount);
                 let allowance = reserved.unwrap_or_default();
-                let assignment = Assignment::Work { id: *id, node: live.node, base: live.base, allowance };
+                let decisions: Vec<_> = self.state().decisions(live.node).cloned().collect();
+                let asks = self.model.question(live.node);
+                let answered = asks.is_some_and(|question| settled(&decisions, &question).is_some());
+                let assignment = Assignment::Work { id: *id, node: live.node, base: live.base, allowance, answered };
                 self.order(number(&live.worker), Order::Assign(assignment));
             }
             Command::Gate(GateId(id)) => {

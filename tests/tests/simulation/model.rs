@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use longhaul_common::{AttemptId, NodeId, Oid};
 use longhaul_coordinator::core::{Amount, MemberMerge, Merge};
 use longhaul_proto::{
-    Agent, Budget, CommandAgent, CommandLine, GateSpec, Node, Patch, Plan, Repo, Task, Unchanged, Usage, agent,
-    finished,
+    Agent, Budget, CommandAgent, CommandLine, GateSpec, Node, Patch, Plan, Question, QuestionKind, Repo, Task,
+    Unchanged, Usage, agent, finished,
 };
 
 use crate::setting::Setting;
@@ -25,6 +25,8 @@ pub struct Behaviour {
     pub idle: bool,
     /// It conflicts with this one unless built on it.
     pub conflicts: Option<u32>,
+    /// Its agent asks a person this one of a few questions first.
+    pub asks: Option<u32>,
 }
 
 /// A commit: which results it contains, and which of them are bad.
@@ -116,6 +118,16 @@ impl Model {
 
     pub fn behaviour(&self, node: NodeId) -> &Behaviour {
         &self.behaviour[node.index()]
+    }
+
+    /// What its agent asks a person before it begins.
+    pub fn question(&self, node: NodeId) -> Option<Question> {
+        let number = self.behaviour(node).asks?;
+        let (kind, prefix) = match number {
+            0 => (QuestionKind::Words, Vec::new()),
+            _ => (QuestionKind::Command, vec![format!("command{number}")]),
+        };
+        Some(Question { kind: kind.into(), prefix, text: format!("question {number}"), agent: "a".to_owned() })
     }
 
     fn commit(&mut self, content: Content) -> Oid {
@@ -284,6 +296,7 @@ fn behave(index: u32, random: &mut Random) -> Behaviour {
         3 => behaviour.idle = true,
         4 if index > 0 => behaviour.conflicts = Some(u32::try_from(random.below(u64::from(index))).unwrap_or(0)),
         5..=7 => behaviour.weak = true,
+        8 | 9 => behaviour.asks = Some(u32::try_from(random.below(3)).unwrap_or(0)),
         _ => {}
     }
     behaviour

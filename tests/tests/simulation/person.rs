@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use longhaul_common::NodeId;
+use longhaul_common::question::wants_words;
+use longhaul_common::{NodeId, ParkId};
 use longhaul_coordinator::core::{BaseGate, JobPhase, Phase, Request};
-use longhaul_proto::Budget;
+use longhaul_proto::{AnswerScope, Budget};
 
 use crate::happening::Happening;
 use crate::world::World;
@@ -26,7 +27,12 @@ pub struct Person {
     reopened: u32,
     meddled: u32,
     pub requests: u32,
+    /// Answers to agents.
+    pub answers: u32,
 }
+
+/// Whoever answers agents.
+pub const PERSON: &str = "a person";
 
 impl World {
     pub fn person_looks(&mut self) {
@@ -64,6 +70,7 @@ impl World {
             _ => {}
         }
         let mut requests = self.parked();
+        requests.extend(self.answer());
         requests.extend(self.meddle());
         requests
     }
@@ -75,7 +82,8 @@ impl World {
         if state.counts().parked == 0 || !(state.is_stuck() || looks_closer) {
             return Vec::new();
         }
-        let parked = |node: &NodeId| matches!(state.subtask(*node).phase(), Phase::Parked { .. });
+        let parked =
+            |node: &NodeId| matches!(state.subtask(*node).phase(), Phase::Parked { .. }) && state.asks(*node).is_none();
         let (mut again, mut given_up) = (Vec::new(), Vec::new());
         for node in state.nodes().filter(parked).collect::<Vec<_>>() {
             let retried = self.person.retried.entry(node).or_default();
@@ -91,6 +99,30 @@ impl World {
             requests.push(Request::Cancel { nodes: given_up, whole_job: false, reason });
         }
         requests
+    }
+
+    /// Something to one of the questions, at some time.
+    fn answer(&mut self) -> Option<Request> {
+        if !self.random.chance(20) {
+            return None;
+        }
+        let state = self.coordinator.state();
+        let open: Vec<(ParkId, bool)> = state
+            .nodes()
+            .filter_map(|node| state.asks(node).map(|(park, question)| (park, wants_words(question))))
+            .collect();
+        let at = usize::try_from(self.random.below(open.len().max(1) as u64)).unwrap_or(0);
+        let &(park, words) = open.get(at)?;
+        self.person.answers += 1;
+        let by = PERSON.to_owned();
+        let scope = if self.random.chance(50) { AnswerScope::Once } else { AnswerScope::Job };
+        Some(match self.random.below(4) {
+            0 => Request::Reject { park, reason: "no".to_owned(), scope, by },
+            // Of an action it decides nothing, so that it is asked again.
+            1 => Request::Answer { park, text: "as you like".to_owned(), scope, by },
+            _ if words => Request::Answer { park, text: "the first".to_owned(), scope, by },
+            _ => Request::Approve { parks: vec![park], scope, by },
+        })
     }
 
     fn meddle(&mut self) -> Option<Request> {

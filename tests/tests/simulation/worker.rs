@@ -19,8 +19,18 @@ const SHAPE: Shape = Shape { rungs: 2, checks: 1, first: 0 };
 /// What a worker is told to do.
 #[derive(Clone, Copy, Debug)]
 pub enum Assignment {
-    Work { id: u64, node: NodeId, base: Oid, allowance: Amount },
-    Gate { id: u64, commit: Oid },
+    Work {
+        id: u64,
+        node: NodeId,
+        base: Oid,
+        allowance: Amount,
+        /// What its agent asks is decided.
+        answered: bool,
+    },
+    Gate {
+        id: u64,
+        commit: Oid,
+    },
 }
 
 impl Assignment {
@@ -245,8 +255,14 @@ impl Worker {
     }
 
     fn work(&mut self, assignment: Assignment, session: Session, step: &Do, lent: &mut Lent) -> Vec<Wish> {
-        let Assignment::Work { id, node, base, allowance } = assignment else { return Vec::new() };
-        let told = self.told(id, node, step, lent);
+        let Assignment::Work { id, node, base, allowance, answered } = assignment else { return Vec::new() };
+        let asks = lent.model.question(node).filter(|_| !answered && matches!(step, Do::Agent(..)));
+        let told = match self.told(id, node, step, lent) {
+            Told::Done if asks.is_some() => {
+                Told::Broken(Box::new(Failure { question: asks, ..failure(FailureClass::Asked) }))
+            }
+            told => told,
+        };
         match session.next(told) {
             (_, Do::Deliver(End::Result)) => {
                 let outcome = Some(lent.model.result(AttemptId(id), node, base));

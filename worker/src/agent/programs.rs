@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+/// Characters of the date in the name of a session of Gemini CLI: `2026-11-21T19-27`.
+const GEMINI_DATE: usize = 16;
+
 /// A program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
@@ -82,6 +85,20 @@ impl Program {
     /// folder; opencode loads one, and then waits for ever for answers to its questions (1.18.33).
     pub fn moves(self) -> bool {
         matches!(self, Self::Codex | Self::CodexAcp)
+    }
+
+    /// What a kept file of its sessions is called when it is put back. Gemini CLI writes a loaded session to a
+    /// new file whose name is of the minute; in the minute in which the session began that is the old file, and
+    /// it is emptied before it is read (0.61.0). It finds sessions by their content.
+    pub fn restored(self, path: &str) -> String {
+        let Some((folder, name)) = path.rsplit_once('/').filter(|_| self == Self::Gemini) else {
+            return path.to_owned();
+        };
+        let dated = name.strip_prefix("session-").filter(|_| folder.ends_with("/chats"));
+        match dated.and_then(|rest| rest.get(GEMINI_DATE..)) {
+            Some(rest) => format!("{folder}/session-2000-01-01T00-00{rest}"),
+            None => path.to_owned(),
+        }
     }
 
     /// Where in its home its sessions are.
@@ -240,6 +257,20 @@ mod tests {
 
     fn models() -> Models {
         Models { url: "http://127.0.0.1:9".into(), key: "lh-k".into(), api: "openai-chat".into(), model: "m\"1".into() }
+    }
+
+    #[test]
+    fn a_session_of_gemini_is_put_back_under_another_minute() {
+        let kept = ".gemini/tmp/ws/chats/session-2026-11-21T19-27-2cb6a648.jsonl";
+        assert_eq!(Program::Gemini.restored(kept), ".gemini/tmp/ws/chats/session-2000-01-01T00-00-2cb6a648.jsonl");
+        for (program, path) in [
+            (Program::Codex, kept),
+            (Program::Gemini, ".gemini/projects.json"),
+            (Program::Gemini, ".gemini/tmp/ws/chats/session-x"),
+            (Program::Gemini, ".gemini/tmp/ws/.project_root"),
+        ] {
+            assert_eq!(program.restored(path), path);
+        }
     }
 
     #[test]

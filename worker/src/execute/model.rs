@@ -3,20 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use longhaul_common::question::decided;
 use longhaul_common::text::clip_head;
 use longhaul_proto::{Agent, Failure, FailureClass, ModelAgent};
 
 use super::checking::{Bench, left};
 use super::{Attempt, policy, record, refused, told_of};
+use crate::agent::command;
 use crate::agent::model::{
     Call, CallError, Conversation, Crew, Delta, Does, Ending, Facts, Hands, Limits, Manner, Outcome, Part, Profile,
-    Reach, Remedy, SessionFile, Settings, Setup, Tokens, Toolbox, Turns, prompt,
+    Reach, Remedy, Servers, SessionFile, Settings, Setup, Tokens, Toolbox, Turns, prompt,
 };
 use crate::agent::stuck::Watch;
 use crate::agent::talk::{AgentEvent, ToolKind, Totals, TurnEnd, Used, Witness};
 use crate::commit::{Snapshot, StageError, snapshot_aside};
 use crate::execution::{cancelled, limit_of};
-use crate::failure::{failure, infrastructure};
+use crate::failure::{asked, failure, infrastructure};
 use crate::gateway;
 use crate::session::Told;
 use crate::wip::{Saver, copy_index};
@@ -43,6 +45,8 @@ impl Attempt {
         policy::may_be_sent(&self.execution, &self.work, provider)?;
         let profile = profile(model)?;
         self.restore_session(before).await.map_err(|error| Box::new(Failure::from(error)))?;
+        let servers = self.servers(model, &profile).await?;
+        let profile = profile.with_served(servers.specs());
         let reach = Reach::open(model, &profile, self.allowance()?, &self.execution).await?;
         let mut setup = self.setup(model, profile, before).await?;
         let mut session = SessionFile::new(&Saver::session_dir(&self.execution.slot), &model.model);
@@ -50,11 +54,20 @@ impl Attempt {
             setup.facts = facts;
             history
         });
+        let resumed = history.is_some();
         let first = words_of(&setup.task);
         let mut conversation = Conversation::new(reach.client.clone(), setup, history);
+        if resumed {
+            // What was decided since is in no message yet.
+            self.work.decisions.iter().for_each(|decision| conversation.learn(&decided(decision)));
+        }
         let (log, mut witness) = record::witness(&self.execution, &agent.name, Box::new(|_, _, _| {}))?;
         witness.tell(&AgentEvent::Told { text: first, steers: false });
-        let toolbox = Toolbox::new(&self.execution).map_err(|error| Box::new(infrastructure(error.to_string())))?;
+        for message in servers.left_out() {
+            witness.tell(&AgentEvent::Warning { message: message.clone() });
+        }
+        let toolbox = Toolbox::new(&self.execution, servers, &self.work.decisions)
+            .map_err(|error| Box::new(infrastructure(error.to_string())))?;
         let mut workshop = Workshop {
             bench: Bench { execution: &self.execution, work: &self.work, services: &mut self.services },
             left: self.left.as_ref(),
@@ -88,7 +101,7 @@ impl Attempt {
             () = self.saver.watch(self.rung) => Ending::Unanswered(CallError::Cancelled),
         };
         let Workshop { mut toolbox, mut witness, mut totals, .. } = workshop;
-        toolbox.close().await;
+        toolbox.end().await;
         let ending = match reach.gateway.ended().borrow().clone() {
             Some(outcome) if !matches!(ending, Ending::Done(_)) => ended_by(outcome),
             _ => ending,
@@ -97,11 +110,19 @@ impl Attempt {
         witness.tell(&AgentEvent::TurnEnded { end: turn_end(&ending) });
         record::keep(&self.execution, &agent.name, log, witness, reach.gateway.calls()).await;
         self.book(reach.gateway.stop().await);
-        let goes_on = self.execution.leave.is_cancelled() || matches!(ending, Ending::Limit { .. });
+        let waits = matches!(ending, Ending::Limit { .. } | Ending::Asked(_));
+        let goes_on = self.execution.leave.is_cancelled() || waits;
         if goes_on && !matches!(ending, Ending::Done(_)) {
             self.saver.last(self.rung).await;
         }
         Ok(told(&agent.name, ending))
+    }
+
+    /// The servers of tools that the job gives to it; they work in the same place as its commands.
+    async fn servers(&self, model: &ModelAgent, profile: &Profile) -> Result<Servers, Box<Failure>> {
+        let values = command::placeholders(&self.execution.assignment, &self.work.files, &self.execution.slot.ws());
+        let wanted = self.mcp_servers(&model.mcp, &values)?;
+        Servers::start(&self.execution, &wanted, profile).await
     }
 
     async fn setup(
@@ -174,6 +195,7 @@ fn turn_end(ending: &Ending) -> TurnEnd {
         Ending::Time(_) => TurnEnd::Limit { what: "time".to_owned() },
         Ending::Budget(_) => TurnEnd::Limit { what: "budget".to_owned() },
         Ending::Limit { .. } => TurnEnd::Limit { what: "provider".to_owned() },
+        Ending::Asked(question) => TurnEnd::Asked { what: question.text.clone() },
         Ending::Stuck(_) | Ending::Unanswered(_) | Ending::Broken(_) => TurnEnd::Failed { message: ending.words() },
     }
 }
@@ -192,7 +214,7 @@ fn kind_of(does: Does) -> ToolKind {
         Does::Exec | Does::WriteStdin | Does::Shell | Does::Bash => ToolKind::Execute,
         Does::ApplyPatch | Does::TextEditor | Does::Edit => ToolKind::Edit,
         Does::ReadFile | Does::Search | Does::ViewImage => ToolKind::Read,
-        Does::UpdatePlan | Does::Delegate | Does::Finish => ToolKind::Other,
+        Does::UpdatePlan | Does::Delegate | Does::Ask | Does::Finish | Does::Mcp => ToolKind::Other,
     }
 }
 
@@ -217,6 +239,7 @@ fn told(name: &str, ending: Ending) -> Told {
     match ending {
         Ending::Done(_) => Told::Done,
         Ending::Broken(failure) => told_of(Err(failure)),
+        Ending::Asked(question) => Told::Broken(Box::new(asked(name, &question))),
         Ending::Unanswered(CallError::Cancelled) => Told::Broken(cancelled()),
         Ending::Unanswered(error) if matches!(error.remedy(), Remedy::Again(_)) => {
             Told::Broken(Box::new(failure(FailureClass::Provider, error.to_string())))
@@ -276,7 +299,7 @@ impl Hands for Workshop<'_> {
             input: call.input.object(),
         });
         let outcome = self.toolbox.call(does, call).await;
-        let runs = matches!(does, Does::Exec | Does::WriteStdin | Does::Shell | Does::Bash);
+        let runs = matches!(does, Does::Exec | Does::WriteStdin | Does::Shell | Does::Bash | Does::Mcp);
         self.touched |= runs || !outcome.edits.is_empty();
         let (id, failed) = (call.id.clone(), outcome.failed);
         self.witness.tell(&AgentEvent::ToolEnded { id, failed, output: outcome.text() });

@@ -16,7 +16,7 @@ use self::judge::judge;
 use self::keeper::Keeper;
 use self::prepare::Session;
 use super::{Attempt, checking, record, told_of};
-use crate::agent::talk::{Kept, OnProgress, Setting, prompt};
+use crate::agent::talk::{Kept, OnProgress, Setting, TalkError, prompt};
 use crate::execution::Program;
 use crate::gateway::{Calls, Gateway};
 use crate::process::Purpose;
@@ -69,7 +69,8 @@ impl Attempt {
             Some(gateway) => self.book(gateway.stop().await),
             None => self.observe(result.as_ref().map(|end| end.used).unwrap_or_default()),
         }
-        if execution.leave.is_cancelled() {
+        let asked = matches!(&result, Ok(end) if matches!(end.said, Err(TalkError::Asked(_))));
+        if execution.leave.is_cancelled() || asked {
             self.saver.last(self.rung).await;
         }
         judge(&agent.name, &result?, outcome)

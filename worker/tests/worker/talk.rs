@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use longhaul_proto::{FailureClass, SteerWork, finished, to_worker};
+use longhaul_proto::{Answer, Decision, FailureClass, SteerWork, assignment, finished, to_worker};
 use serde_json::Value;
 
 use crate::world::{World, job, talker};
@@ -54,6 +54,38 @@ async fn what_is_rejected_does_not_happen_and_the_turn_goes_on() {
     assert_eq!(world.traced("text")[0]["text"], "I look.", "pieces are put together");
     assert_eq!(world.traced("told").len(), 2, "it is told that the action was rejected");
     assert_eq!(world.traced("nonsense").len(), 1);
+}
+
+#[tokio::test]
+async fn what_needs_a_person_ends_the_session_and_goes_on_with_the_answer() {
+    for protocol in ["acp", "codex"] {
+        let mut world = World::new(&[("a", "1\n")]);
+        let mut work = world.work(vec![talker(protocol, "good", "ask"), talker(protocol, "good", "allow")]);
+        world.assign(work.clone()).await;
+        let question = match world.result().await.outcome {
+            Some(finished::Outcome::Failure(failure)) => {
+                assert_eq!(failure.class(), FailureClass::Asked, "{protocol}: {}", failure.message);
+                assert_eq!(failure.message, "talker wants to run `make it`", "{protocol}");
+                failure.question.expect("what it asked")
+            }
+            other => panic!("{protocol}: it did not ask: {other:?}"),
+        };
+        assert_eq!((question.prefix.join(" ").as_str(), question.agent.as_str()), ("make it", "talker"));
+        assert_eq!(world.traced("permission_answered")[0]["answer"], "ask", "{protocol}");
+        assert!(!world.traced("turn_ended").is_empty(), "{protocol}: its turn ends in good order");
+
+        work.id += 1;
+        let Some(assignment::Kind::Work(given)) = &mut work.kind else { panic!("work") };
+        let (question, answer) = (Some(question), Answer::Yes.into());
+        given.decisions = vec![Decision { question, answer, ..Decision::default() }];
+        world.assign(work).await;
+        match world.result().await.outcome {
+            Some(finished::Outcome::Patch(patch)) => assert_eq!(patch.files, ["made"], "{protocol}"),
+            other => panic!("{protocol}: {other:?}"),
+        }
+        let why = &world.traced("permission_answered")[0]["why"];
+        assert_eq!(why, "a person allowed `make it`", "{protocol}");
+    }
 }
 
 #[tokio::test]

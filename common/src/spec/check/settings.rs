@@ -114,6 +114,12 @@ pub(super) fn check_limits(file: &JobFile, check: &mut Check<'_>) {
     if let Some(batch) = &file.gate.batch {
         between("batch", batch, u64::from(batch.value), 1, u64::from(BATCH_MAX), check);
     }
+    if let Some(coverage) = &file.gate.coverage
+        && !coverage.words().iter().any(|word| word.contains("{coverage}"))
+    {
+        let help = "name the file it writes its lcov report to as {coverage}";
+        check.report(coverage.span(), "`coverage` in [gate] writes no report".to_owned(), help);
+    }
     check.labels(&file.gate.labels);
     check.idle(file.gate.idle_timeout.as_ref(), file.gate.timeout.map_or(TIMEOUT_MS_DEFAULT, |timeout| timeout.0));
     let budget = &file.budget;

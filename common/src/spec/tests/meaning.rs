@@ -195,6 +195,17 @@ fn labels_and_idle_limits() {
 }
 
 #[test]
+fn coverage_names_the_report_it_writes() {
+    after_head(
+        &format!("coverage = 'make cov'\n{TASK}"),
+        &[
+            "9:12: `coverage` in [gate] writes no report (help: name the file it writes its lcov report to as {coverage})",
+        ],
+    );
+    after_head(&format!("coverage = ['cov', '--out={{coverage}}']\n{TASK}"), &[]);
+}
+
+#[test]
 fn carried_files_lie_in_the_job_folder() {
     check(
         &format!("carry = ['/etc/*', '../x', 'scripts/**', 'scripts/']\n{HEAD}{TASK}"),

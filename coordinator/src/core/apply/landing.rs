@@ -1,5 +1,6 @@
 //! Batches in the state: gates, merges, conflicts, convictions, landings, reverts.
 
+use longhaul_common::coverage::is_proven;
 use longhaul_common::{AttemptId, BatchId, GateId, NodeId, Oid};
 use longhaul_proto as pb;
 use longhaul_proto::{BatchEnd, FailureClass, Next, Outcome};
@@ -268,6 +269,8 @@ impl State {
         let most = self.plan.gate.as_ref().map_or(1, |gate| gate.batch.max(1));
         self.landing.batch_size = (self.landing.batch_size.max(1) * 2).min(most);
         let gate = batch.green.as_ref().map_or(GateId(0), |green| green.gate);
+        let coverage = batch.green.as_ref().and_then(|green| green.result.coverage.as_ref());
+        self.landing.proven += u32::from(coverage.is_some_and(is_proven));
         for (&node, &own) in batch.members.iter().zip(&batch.commits) {
             let Phase::Landing { candidate, .. } = self.subtask(node).phase().clone() else { continue };
             if candidate.reverts.is_some() {

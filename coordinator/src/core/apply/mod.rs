@@ -56,6 +56,7 @@ impl State {
             Event::AttemptFailed(event) => self.attempt_failed(event),
             Event::Parked(event) => self.parked(event),
             Event::Woken(event) => self.woken(event),
+            Event::Decided(event) => self.decided(event),
             Event::GateAsked(event) => self.gate_asked(event),
             Event::GateDone(event) => self.gate_done(event),
             Event::GateLost(event) => self.gate_lost(event),
@@ -125,6 +126,9 @@ impl State {
         let now = self.now_ms;
         let subtask = &mut self.subtasks[node.index()];
         let left = subtask.transition(node, by, to)?;
+        if matches!(left, Phase::Parked { .. }) {
+            subtask.asked = None;
+        }
         let entered = subtask.phase().clone();
         match entered {
             Phase::Ready => subtask.ready_ms = now,

@@ -39,6 +39,7 @@ impl State {
             batch_size: self.plan.gate.as_ref().map_or(1, |gate| gate.batch.max(1)),
             landings: self.landing.landings,
             gates_run: self.landing.gates_run,
+            proven: self.landing.proven,
             ..Landing::default()
         };
         if same_base && same_gate && base_gate == BaseGate::Green {

@@ -1,11 +1,12 @@
 //! Attempts in the state: assigned, lost, delivered, failed; parks, retries, closings.
 
-use longhaul_common::{AttemptId, NodeId, Oid, ParkId};
+use longhaul_common::{AttemptId, NodeId, Oid, ParkId, question};
 use longhaul_proto as pb;
 use longhaul_proto::{Next, ParkReason};
 
 use super::ApplyError;
 use crate::core::Millis;
+use crate::core::asked::Ruling;
 use crate::core::live::{LiveAttempt, LostAttempt};
 use crate::core::recent::Ended;
 use crate::core::retry;
@@ -213,6 +214,9 @@ impl State {
         if retry::is_workers(class) {
             self.infirmary.failed(&worker, event.node, &failure.message);
         }
+        if class == pb::FailureClass::Asked {
+            return self.asked(node, event, failure);
+        }
         *self.failures.entry(class.into()).or_insert(0) += 1;
         let subtask = &mut self.subtasks[node.index()];
         if retry::costs_attempt(class) {
@@ -235,6 +239,22 @@ impl State {
         }
         subtask.last_failure = Some(Box::new(failure));
         self.follow(node, event.next(), event.park, event.not_before_ms, retry::park_reason(class), text)
+    }
+
+    /// It goes on from what it saved once there is an answer; nothing speaks against anybody.
+    fn asked(&mut self, node: NodeId, event: &pb::AttemptFailed, failure: pb::Failure) -> Result<(), ApplyError> {
+        let text = failure.question.as_ref().map_or_else(|| in_words(&failure), question::sentence);
+        if event.next() == Next::Park {
+            self.subtasks[node.index()].asked = failure.question.map(Box::new);
+        }
+        self.follow(node, event.next(), event.park, event.not_before_ms, ParkReason::Ask, text)
+    }
+
+    pub(super) fn decided(&mut self, event: &pb::Decided) -> Result<(), ApplyError> {
+        let decision = event.decision.clone().unwrap_or_default();
+        let after = AttemptId(self.last_id);
+        self.rulings.push(Ruling { decision, scope: event.scope, of: event.of.clone(), after });
+        Ok(())
     }
 
     pub(super) fn wip_saved(&mut self, event: &pb::WipSaved) -> Result<(), ApplyError> {

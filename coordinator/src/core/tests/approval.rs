@@ -1,9 +1,9 @@
 //! Results that wait for a person: parked with what was found, landed by a yes, dropped by a retry.
 
 use longhaul_common::{NodeId, ParkId};
-use longhaul_proto::{ParkReason, Patch, finished};
+use longhaul_proto::{AnswerScope, ParkReason, Patch, finished};
 
-use super::bench::{Bench, plan};
+use super::bench::{Bench, answer, approve, plan};
 use crate::core::{Input, Phase, Request, explain};
 
 const FINDING: &str = "tests/a.rs: the test adds was deleted";
@@ -33,7 +33,7 @@ fn a_result_that_weakens_tests_lands_only_with_a_yes() {
     bench.now += 1_000_000_000;
     bench.presence();
     bench.nothing_more();
-    bench.request(Request::Approve { parks: vec![ParkId(park)], by: "anna".into() });
+    bench.request(approve(&[park]));
     bench.expect("woken");
     bench.expect("delivered");
     bench.land();
@@ -44,7 +44,7 @@ fn a_result_that_weakens_tests_lands_only_with_a_yes() {
 #[test]
 fn an_answer_drops_the_result_and_the_next_attempt_is_told() {
     let (mut bench, park) = held();
-    bench.request(Request::Answer { park: ParkId(park), text: "put it back".into(), by: "anna".into() });
+    bench.request(answer(park, "put it back"));
     bench.expect_all(&["retried", "assigned"]);
     let subtask = bench.state.subtask(NodeId(0));
     assert!(subtask.spares.is_empty());
@@ -54,9 +54,10 @@ fn an_answer_drops_the_result_and_the_next_attempt_is_told() {
 #[test]
 fn a_rejected_result_is_dropped_and_the_next_attempt_is_told_why() {
     let (mut bench, park) = held();
-    let reject = |park| Request::Reject { park: ParkId(park), reason: "keep both".into() };
+    let scope = AnswerScope::Once;
+    let reject = |park| Request::Reject { park: ParkId(park), reason: "keep both".into(), scope, by: "anna".into() };
     let refused = bench.try_feed(Input::Request(reject(park + 1))).expect_err("nothing waits there");
-    assert!(refused.0.contains("no result waits for a yes under"), "{refused}");
+    assert!(refused.0.contains("nothing waits for a yes under"), "{refused}");
     bench.request(reject(park));
     bench.expect_all(&["retried", "assigned"]);
     let subtask = bench.state.subtask(NodeId(0));

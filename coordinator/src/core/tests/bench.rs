@@ -11,7 +11,7 @@ use crate::core::{
     Command, Event, Input, MemberMerge, Merge, MoveResult, Refusal, Request, State, WorkerView, advance, decide,
     open_generation,
 };
-use longhaul_common::{BatchId, NodeId, Oid};
+use longhaul_common::{BatchId, NodeId, Oid, ParkId};
 
 pub struct Bench {
     pub state: State,
@@ -44,6 +44,17 @@ pub fn plan(nodes: &[(&str, &[u32])]) -> pb::Plan {
 
 pub fn oid(byte: u8) -> Oid {
     Oid([byte; 20])
+}
+
+/// A person's yes.
+pub fn approve(parks: &[u64]) -> Request {
+    let parks = parks.iter().map(|&park| ParkId(park)).collect();
+    Request::Approve { parks, scope: pb::AnswerScope::Once, by: "me".into() }
+}
+
+/// A person's words.
+pub fn answer(park: u64, text: &str) -> Request {
+    Request::Answer { park: ParkId(park), text: text.into(), scope: pb::AnswerScope::Once, by: "me".into() }
 }
 
 impl Bench {

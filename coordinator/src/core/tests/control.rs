@@ -1,9 +1,9 @@
 //! What people ask for: cancel, retry, approve, revert, pause.
 
-use longhaul_common::{NodeId, ParkId};
+use longhaul_common::NodeId;
 use longhaul_proto::{FailureClass, JobOutcome};
 
-use super::bench::{Bench, oid, plan};
+use super::bench::{Bench, approve, oid, plan};
 use crate::core::{Input, JobPhase, Request, explain};
 
 #[test]
@@ -60,10 +60,10 @@ fn a_pilot_holds_the_rest_back_until_somebody_says_yes() {
     bench.nothing_more();
     assert!(bench.state.is_stuck());
     assert_eq!(explain(&bench.state, NodeId(1), bench.now).next, ["longhaul approve 1"]);
-    bench.request(Request::Approve { parks: vec![ParkId(1), ParkId(2)], by: "me".into() });
+    bench.request(approve(&[1, 2]));
     bench.expect_all(&["woken", "woken", "assigned", "assigned"]);
     // Each park wakes once.
-    bench.request(Request::Approve { parks: vec![ParkId(1)], by: "me".into() });
+    bench.request(approve(&[1]));
     bench.nothing_more();
 }
 

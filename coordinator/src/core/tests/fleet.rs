@@ -1,9 +1,9 @@
 //! Several workers: labels, quarantine, who gates whom, work that is handed over.
 
-use longhaul_common::{NodeId, ParkId};
+use longhaul_common::NodeId;
 use longhaul_proto::{FailureClass, Finished, GateSpec, Plan, Wip};
 
-use super::bench::{Bench, oid, plan};
+use super::bench::{Bench, answer, oid, plan};
 use crate::core::{Event, Input, Owner, Request, WorkerView, explain};
 
 fn labelled(nodes: &[(&'static str, &[u32])], labels: &[&str]) -> Plan {
@@ -216,7 +216,7 @@ fn an_answer_ends_the_park_and_reaches_the_next_attempt() {
         bench.expect("attempt_failed");
     }
     assert_eq!(bench.name(0), "parked");
-    let answer = |park| Request::Answer { park: ParkId(park), text: "use the old name".into(), by: "me".into() };
+    let answer = |park| answer(park, "use the old name");
     bench.request(answer(1));
     bench.expect_all(&["retried", "assigned"]);
     assert_eq!(bench.state.subtask(NodeId(0)).remarks, ["use the old name"]);

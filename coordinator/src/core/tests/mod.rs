@@ -1,6 +1,7 @@
 //! Data tests of the core: the table, then stories told to a small bench.
 
 mod approval;
+mod asked;
 mod bench;
 mod budget;
 mod control;

@@ -1,8 +1,8 @@
 //! Generations: what an edited plan keeps.
 
-use longhaul_common::{NodeId, ParkId};
+use longhaul_common::NodeId;
 
-use super::bench::{Bench, plan};
+use super::bench::{Bench, answer, approve, plan};
 use crate::core::{Input, Request};
 
 fn landed_two() -> Bench {
@@ -80,9 +80,9 @@ fn piloted() -> longhaul_proto::Plan {
 fn a_yes_to_the_pilot_outlives_a_cancelled_job_and_no_yes_is_made_by_one() {
     let mut bench = Bench::new(piloted());
     bench.assigned();
-    bench.request(Request::Approve { parks: vec![ParkId(1)], by: "me".into() });
+    bench.request(approve(&[1]));
     bench.expect_all(&["woken", "assigned"]);
-    bench.request(Request::Answer { park: ParkId(2), text: "gently".into(), by: "me".into() });
+    bench.request(answer(2, "gently"));
     bench.expect_all(&["retried", "assigned"]);
     bench.request(Request::Cancel { nodes: Vec::new(), whole_job: true, reason: String::new() });
     bench.expect_all(&["cancelled", "cancelled", "cancelled", "cancelled", "job_closed"]);

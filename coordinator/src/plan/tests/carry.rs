@@ -27,6 +27,10 @@ fn what_commands_name_and_carry_adds() {
         .replace("[gate]\nrun = \"true\"", "[gate]\nrun = 'sh {job_dir}/gate.sh'");
     let expected = [("gate.sh".to_owned(), 7, false), ("scripts/run.sh".to_owned(), 5, true)];
     assert_eq!(carried(&world, &named), expected);
+    let servers = "[mcp.docs]\nrun = 'sh {job_dir}/gate.sh'\nenv = { LIB = '{job_dir}/scripts/lib/one.py' }\n";
+    let paths: Vec<String> =
+        carried(&world, &format!("{}{servers}", job(&task("t", "")))).into_iter().map(|file| file.0).collect();
+    assert_eq!(paths, ["gate.sh", "scripts/lib/one.py"]);
     let more = format!("carry = ['scripts/**/*.py', 'scripts/run.sh']\n{named}");
     let paths: Vec<String> = carried(&world, &more).into_iter().map(|file| file.0).collect();
     assert_eq!(paths, ["gate.sh", "scripts/lib/one.py", "scripts/run.sh"]);

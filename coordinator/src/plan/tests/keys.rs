@@ -65,7 +65,7 @@ fn limits_change_no_key() {
 #[test]
 fn a_model_counts_and_its_limits_prices_and_address_do_not() {
     let world = world();
-    let provider = "[provider.p]\napi = 'openai-chat'\nurl = 'http://localhost/v1'\n";
+    let provider = "[provider.p]\napi = 'openai-chat'\nurl = 'http://localhost/v1'\n[mcp.docs]\nrun = 'docs'\n";
     let agent = "[agent.m]\nkind = 'model'\nmodel = 'gpt-5.5'\nprovider = 'p'\n";
     let text = job(&format!("{provider}{agent}{}", task("t", "").replace("'go'", "'m'")));
     let plan = world.plan(&text);
@@ -79,6 +79,7 @@ fn a_model_counts_and_its_limits_prices_and_address_do_not() {
         ("'gpt-5.5'", "'gpt-5.5'\nverbosity = 'low'", &["t"]),
         ("'gpt-5.5'", "'gpt-5.5'\npreambles = true", &["t"]),
         ("'gpt-5.5'", "'gpt-5.5'\nskills = 'skills'", &["t"]),
+        ("'gpt-5.5'", "'gpt-5.5'\nmcp = 'docs'", &["t"]),
         ("'gpt-5.5'", "'gpt-5.5'\nmax_turns = 9\nmax_tokens = 9\ntimeout = '1m'\ncontext_tokens = 9000", &[]),
         ("//localhost", "//127.0.0.1", &[]),
     ] {
@@ -86,6 +87,16 @@ fn a_model_counts_and_its_limits_prices_and_address_do_not() {
         assert_ne!(other, text, "{from}");
         assert_eq!(changed(&plan, &world.plan(&other)), expected, "{from} -> {to}");
     }
+    // A server that it is given counts with all that it is; one that it is not given does not.
+    let given = text.replace("'gpt-5.5'", "'gpt-5.5'\nmcp = 'docs'");
+    for other in [
+        given.replace("run = 'docs'", "run = 'doc'"),
+        given.replace("run = 'docs'", "run = 'docs'\nenv = { A = '1' }"),
+        given.replace("mcp.docs", "mcp.words").replace("mcp = 'docs'", "mcp = 'words'"),
+    ] {
+        assert_eq!(changed(&world.plan(&given), &world.plan(&other)), ["t"], "{other}");
+    }
+    assert_eq!(changed(&plan, &world.plan(&text.replace("run = 'docs'", "run = 'doc'"))), [""; 0]);
 }
 
 #[test]

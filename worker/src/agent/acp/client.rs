@@ -1,12 +1,13 @@
 //! A session: initialize, a session new or loaded, prompts, updates, questions, cancellation.
 
+use longhaul_proto::Question;
 use serde_json::{Value, json};
 use std::time::Duration;
 
 use super::connection::{Connection, Incoming, Reply};
 use super::read;
 use crate::agent::talk::{
-    AgentEvent, Answer, CANCEL_MAX, McpServer, Policy, START_MAX, Setting, TalkError, TurnEnd, Witness,
+    AgentEvent, Answer, CANCEL_MAX, McpServer, Policy, Ruled, START_MAX, Setting, TalkError, TurnEnd, Witness,
 };
 use crate::process::talk::Talk;
 
@@ -39,6 +40,7 @@ pub async fn converse(talk: Talk, mut setting: Setting, acp: Acp, witness: &mut 
         session: String::new(),
         replaying: false,
         rejected: false,
+        asked: None,
         text: Pieces::default(),
         witness,
     };
@@ -66,6 +68,8 @@ struct Client<'a> {
     replaying: bool,
     /// An action of this turn was rejected.
     rejected: bool,
+    /// What a person is needed for: the session ends with it.
+    asked: Option<Box<Question>>,
     text: Pieces,
     witness: &'a mut Witness,
 }
@@ -153,6 +157,10 @@ impl Client<'_> {
         let mut words = None;
         let mut listening = true;
         loop {
+            if let Some(question) = self.asked.take() {
+                self.stop(answer.as_mut()).await;
+                return Err(TalkError::Asked(question));
+            }
             let silence = self.witness.silence(setting.idle);
             tokio::select! {
                 biased;
@@ -240,9 +248,12 @@ impl Client<'_> {
 
     fn answer(&mut self, params: &Value, reply: Reply) {
         let (id, asked, title) = read::question(params);
+        let Ruled { answer, why, question } = self.policy.answer(&asked, &title);
         self.tell(&AgentEvent::PermissionAsked { id: id.clone(), kind: asked.kind, title });
-        let (answer, why) = self.policy.answer(&asked);
         self.rejected |= answer == Answer::Reject;
+        if question.is_some() {
+            self.asked = question;
+        }
         self.tell(&AgentEvent::PermissionAnswered { id, answer, why });
         reply.with(read::outcome(params, answer));
     }

@@ -109,6 +109,7 @@ pub fn outcome(params: &Value, answer: Answer) -> Value {
     let wanted: [&str; 2] = match answer {
         Answer::Allow => ["allow_once", "allow_always"],
         Answer::Reject => ["reject_once", "reject_always"],
+        Answer::Ask => return json!({"outcome": {"outcome": "cancelled"}}),
     };
     let options = params["options"].as_array().map(Vec::as_slice).unwrap_or_default();
     let found = wanted.iter().find_map(|&kind| options.iter().find(|option| option["kind"] == kind));
@@ -187,6 +188,7 @@ mod tests {
         ]});
         assert_eq!(outcome(&ask, Answer::Allow)["outcome"]["optionId"], "proceed");
         assert_eq!(outcome(&ask, Answer::Reject)["outcome"]["optionId"], "x");
+        assert_eq!(outcome(&ask, Answer::Ask)["outcome"]["outcome"], "cancelled");
         let only = json!({"options": [{"optionId": "a", "kind": "allow_always"}]});
         assert_eq!(outcome(&only, Answer::Allow)["outcome"]["optionId"], "a");
         assert_eq!(outcome(&only, Answer::Reject)["outcome"]["outcome"], "cancelled");

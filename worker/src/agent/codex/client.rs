@@ -7,13 +7,14 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use longhaul_proto::Question;
 use serde_json::{Value, json};
 
 use super::read::{Heard, approval, notification};
 use super::rollout::missing;
 use crate::agent::talk::{
-    AgentEvent, Answer, CANCEL_MAX, McpServer, Nonsense, Policy, START_MAX, Setting, TalkError, Totals, TurnEnd, Used,
-    Witness,
+    AgentEvent, Answer, CANCEL_MAX, McpServer, Nonsense, Policy, Ruled, START_MAX, Setting, TalkError, Totals, TurnEnd,
+    Used, Witness,
 };
 use crate::process::talk::{Input, Lines, Talk};
 
@@ -62,6 +63,7 @@ pub async fn converse(
         rollout: None,
         thread: String::new(),
         begun: false,
+        asked: None,
         witness,
     };
     let end = client.session(&mut setting).await;
@@ -89,6 +91,8 @@ struct Client<'a> {
     thread: String,
     /// Whether a turn of this session began.
     begun: bool,
+    /// What a person is needed for: the session ends with it.
+    asked: Option<Box<Question>>,
     witness: &'a mut Witness,
 }
 
@@ -169,6 +173,10 @@ impl Client<'_> {
         }
         let mut listening = true;
         loop {
+            if let Some(question) = self.asked.take() {
+                self.leave_turn().await;
+                return Err(TalkError::Asked(question));
+            }
             if let Some(end) = self.ended.take() {
                 return Ok(end);
             }
@@ -229,6 +237,25 @@ impl Client<'_> {
         let stopped = matches!(tokio::time::timeout(CANCEL_MAX, stopping).await, Ok(Ok(())));
         if let Some(end) = self.ended.take().filter(|_| stopped) {
             self.witness.tell(&AgentEvent::TurnEnded { end });
+        }
+    }
+
+    /// Waits a moment for the end of a turn that was told to end.
+    async fn leave_turn(&mut self) {
+        let ending = async {
+            while self.ended.is_none() {
+                let next = message(&mut self.lines, &mut self.nonsense, self.witness).await?;
+                self.take(next).await?;
+            }
+            Ok::<_, TalkError>(())
+        };
+        match tokio::time::timeout(CANCEL_MAX, ending).await {
+            Ok(_) => {
+                if let Some(end) = self.ended.take() {
+                    self.witness.tell(&AgentEvent::TurnEnded { end });
+                }
+            }
+            Err(_) => self.interrupt().await,
         }
     }
 
@@ -313,10 +340,18 @@ impl Client<'_> {
             self.witness.tell(&AgentEvent::Warning { message: message.clone() });
             return self.write(&json!({"id": request["id"], "error": {"code": -32601, "message": message}})).await;
         };
+        let Ruled { answer, why, question } = self.policy.answer(&asked, &title);
         self.witness.tell(&AgentEvent::PermissionAsked { id: id.clone(), kind: asked.kind, title });
-        let (answer, why) = self.policy.answer(&asked);
-        // `decline` and not `cancel`: the turn goes on and the model is told.
-        let decision = if answer == Answer::Allow { "accept" } else { "decline" };
+        let decision = match answer {
+            Answer::Allow => "accept",
+            // The turn goes on and the model is told.
+            Answer::Reject => "decline",
+            // The turn ends.
+            Answer::Ask => "cancel",
+        };
+        if question.is_some() {
+            self.asked = question;
+        }
         self.witness.tell(&AgentEvent::PermissionAnswered { id, answer, why });
         self.write(&json!({"id": request["id"], "result": {"decision": decision}})).await
     }

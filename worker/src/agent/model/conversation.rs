@@ -94,6 +94,13 @@ impl Conversation {
         self.history.push(Entry::user(format!("A person says: {words}")));
     }
 
+    /// What people decided, as [`Conversation::tell`] does, unless that was told before.
+    pub fn learn(&mut self, words: &str) {
+        if !self.setup.facts.all().any(|fact| fact == words) {
+            self.tell(words);
+        }
+    }
+
     /// A conversation for a piece of this one's work: with the same beginning, and nothing of what was
     /// said since.
     pub fn apart(&self, piece: String) -> Self {

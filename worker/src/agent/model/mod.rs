@@ -36,4 +36,4 @@ pub use wire::{
 pub(crate) use prompt::Manner;
 pub(crate) use reach::Reach;
 pub(crate) use session_file::SessionFile;
-pub(crate) use tool::Toolbox;
+pub(crate) use tool::{Servers, Toolbox};

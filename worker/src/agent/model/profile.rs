@@ -47,8 +47,13 @@ pub enum Does {
     ViewImage,
     /// Hands a piece to a sub-agent.
     Delegate,
+    /// Asks a person.
+    Ask,
     /// Says that the work is done.
     Finish,
+    /// Has a server of the job do something.
+    #[serde(skip)]
+    Mcp,
 }
 
 #[derive(Debug, Deserialize)]
@@ -157,6 +162,12 @@ impl Profile {
         self
     }
 
+    /// With the tools of servers after its own.
+    pub fn with_served(mut self, tools: &[ToolSpec]) -> Self {
+        self.tools.extend(tools.iter().map(|tool| (Does::Mcp, tool.clone())));
+        self
+    }
+
     /// The tools as models are told of them; none where the schema stands for them.
     pub fn specs(&self) -> Vec<ToolSpec> {
         if self.by_schema { Vec::new() } else { self.tools.iter().map(|(_, tool)| tool.clone()).collect() }
@@ -242,10 +253,13 @@ mod tests {
     #[test]
     fn every_profile_can_be_read_and_named_tools_are_there() {
         for (name, wanted) in [
-            ("gpt", &["exec_command", "write_stdin", "apply_patch", "update_plan", "view_image", "delegate"][..]),
-            ("claude", &["bash", "str_replace_based_edit_tool", "view_image", "delegate"]),
-            ("general", &["rg", "read_file", "edit", "shell", "view_image", "delegate"]),
-            ("schema", &["rg", "read_file", "edit", "shell", "finish"]),
+            (
+                "gpt",
+                &["exec_command", "write_stdin", "apply_patch", "update_plan", "view_image", "delegate", "ask"][..],
+            ),
+            ("claude", &["bash", "str_replace_based_edit_tool", "view_image", "delegate", "ask"]),
+            ("general", &["rg", "read_file", "edit", "shell", "view_image", "delegate", "ask"]),
+            ("schema", &["rg", "read_file", "edit", "shell", "ask", "finish"]),
         ] {
             let profile = Profile::of("x", Some(name)).expect("there");
             let tools: Vec<&str> = profile.tools.iter().map(|(_, tool)| tool.name.as_str()).collect();

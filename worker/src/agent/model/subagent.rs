@@ -124,7 +124,9 @@ impl<H: Hands + Send> Turns<'_, H> {
         let (report, done) = reported(&ending);
         self.hands.said(&format!("[sub-agent {number}] {report} ({} tokens)", used.total()));
         let words = clip_middle(&format!("Sub-agent {number}: {report}"), REPORT_BYTES_MAX);
-        Outcome { wrong: !done, ..Outcome::said(words) }
+        // It ended with its question: once there is an answer, whoever handed it the piece does so again.
+        let asks = if let Ending::Asked(question) = ending { Some(question) } else { None };
+        Outcome { wrong: !done, asks, ..Outcome::said(words) }
     }
 }
 

@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use longhaul_proto::Failure;
+use longhaul_proto::{Failure, Question};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -71,6 +71,8 @@ pub enum Ending {
         /// When it is over, in milliseconds since the epoch.
         until_ms: i64,
     },
+    /// It needs a person before it can go on.
+    Asked(Box<Question>),
     /// The machine failed.
     Broken(Box<Failure>),
 }
@@ -88,6 +90,7 @@ impl Ending {
             Self::Unanswered(error) => error.to_string(),
             Self::Budget(what) => format!("the budget of this attempt is used up: {what}"),
             Self::Limit { provider, .. } => format!("the limit of the provider {provider} is reached"),
+            Self::Asked(question) => format!("a person is asked: {}", question.text),
             Self::Broken(failure) => failure.message.clone(),
         }
     }
@@ -120,6 +123,13 @@ enum Wants {
     Nonsense(String),
 }
 
+/// What came of the calls of an answer.
+struct Done {
+    verdict: Option<Verdict>,
+    /// What a person is needed for.
+    asks: Option<Box<Question>>,
+}
+
 impl<H: Hands + Send> Turns<'_, H> {
     /// Runs until something ends it.
     pub async fn run(mut self, on: OnDelta<'_>) -> Ending {
@@ -131,8 +141,10 @@ impl<H: Hands + Send> Turns<'_, H> {
     async fn until_end(&mut self, on: OnDelta<'_>) -> Result<Ending, Ending> {
         // An attempt that ended between an answer and its results goes on with them.
         let open = self.conversation.history().open_calls();
-        if !open.is_empty() {
-            let _verdict = self.do_all(open).await;
+        if !open.is_empty()
+            && let Done { asks: Some(question), .. } = self.do_all(open).await
+        {
+            return Ok(self.asked(question));
         }
         let mut diff = self.hands.diff().await.map_err(Ending::Broken)?;
         let mut turn = 0;
@@ -171,7 +183,14 @@ impl<H: Hands + Send> Turns<'_, H> {
                     self.conversation.push(Entry::user(words.clone()));
                     (0, self.watch.see(Seen::Called { call: "", result: &words, failed: true }))
                 }
-                Wants::Calls(calls) => (calls.len(), self.do_all(calls).await),
+                Wants::Calls(calls) => {
+                    let number = calls.len();
+                    let done = self.do_all(calls).await;
+                    if let Some(question) = done.asks {
+                        return Ok(self.asked(question));
+                    }
+                    (number, done.verdict)
+                }
             };
             if calls > 0 {
                 diff = self.hands.diff().await.map_err(Ending::Broken)?;
@@ -189,6 +208,14 @@ impl<H: Hands + Send> Turns<'_, H> {
                 self.hands.turn_ended(self.conversation);
             }
         }
+    }
+
+    /// The loop waits for a person: everything so far is saved, and gone on with.
+    fn asked(&mut self, question: Box<Question>) -> Ending {
+        if self.level == 0 {
+            self.hands.turn_ended(self.conversation);
+        }
+        Ending::Asked(question)
     }
 
     fn wants(&self, answer: &Answer) -> Wants {
@@ -209,18 +236,23 @@ impl<H: Hands + Send> Turns<'_, H> {
         }
     }
 
-    /// Does the calls of an answer in their order, and appends what came of them.
-    async fn do_all(&mut self, calls: Vec<Call>) -> Option<Verdict> {
+    /// Does the calls of an answer in their order, and appends what came of them. None is done behind one
+    /// that a person is asked for.
+    async fn do_all(&mut self, calls: Vec<Call>) -> Done {
         let by_schema = self.conversation.profile().by_schema;
         let mut verdict = None;
+        let mut asks = None;
         let mut results = Vec::with_capacity(calls.len());
         for (number, call) in calls.into_iter().enumerate() {
-            let outcome = if number < CALLS_MAX && !self.cancel.is_cancelled() {
+            let mut outcome = if asks.is_some() {
+                Outcome::error("not done: a person is asked first")
+            } else if number < CALLS_MAX && !self.cancel.is_cancelled() {
                 self.do_one(&call).await
             } else {
                 Outcome::error(format!("not done: at most {CALLS_MAX} calls of one answer are"))
             };
             verdict = worse(verdict, self.seen(&call, &outcome));
+            asks = asks.or(outcome.asks.take());
             results.push(CallResult {
                 id: call.id,
                 name: call.name,
@@ -232,7 +264,7 @@ impl<H: Hands + Send> Turns<'_, H> {
         }
         let entry = if by_schema { told(results) } else { Entry::Results { results } };
         self.conversation.push(entry);
-        verdict
+        Done { verdict, asks }
     }
 
     async fn do_one(&mut self, call: &Call) -> Outcome {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use longhaul_proto::{Failure, FailureClass};
+use longhaul_proto::{Failure, FailureClass, Question};
 
 use super::turn::TurnEnd;
-use crate::failure::{failure, infrastructure};
+use crate::failure::{asked, failure, infrastructure};
 use crate::process::talk::LineError;
 
 /// Why a session broke.
@@ -59,6 +59,9 @@ pub enum TalkError {
     /// The session was cancelled.
     #[error("cancelled")]
     Cancelled,
+    /// It needs a person before it can go on.
+    #[error("it asked a person")]
+    Asked(Box<Question>),
 }
 
 /// Words of programs and providers that say whose fault it is. Nobody has codes for it: what is here
@@ -91,6 +94,8 @@ pub fn failure_of_end(agent: &str, end: &TurnEnd) -> Option<Failure> {
         TurnEnd::Done => None,
         TurnEnd::Cancelled => Some(failure(FailureClass::Agent, format!("the agent {agent} stopped its turn"))),
         TurnEnd::Refused => Some(failure(FailureClass::Agent, format!("the agent {agent} refused to do it"))),
+        // A program asks by a request, which ends its session.
+        TurnEnd::Asked { what } => Some(failure(FailureClass::Agent, format!("the agent {agent} asked: {what}"))),
         TurnEnd::Limit { what } => {
             Some(failure(FailureClass::Agent, format!("the agent {agent} ran into its limit of {what}")))
         }
@@ -102,6 +107,7 @@ pub fn failure_of_end(agent: &str, end: &TurnEnd) -> Option<Failure> {
 pub fn failure_of_error(agent: &str, error: &TalkError) -> Failure {
     match error {
         TalkError::Cancelled => failure(FailureClass::Cancelled, "cancelled"),
+        TalkError::Asked(question) => asked(agent, question),
         TalkError::Answered { message, method } => of_words(agent, &format!("{message} (to {method})")),
         other => failure(FailureClass::Agent, format!("the session with the agent {agent} broke: {other}")),
     }

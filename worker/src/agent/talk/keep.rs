@@ -89,8 +89,8 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 /// Puts a kept session back into a home; `None` where none was kept. Another worker made it, so no
-/// path of it may lead out of the home. Blocks.
-pub fn restore(from: &Path, home: &Path) -> io::Result<Option<Kept>> {
+/// path of it may lead out of the home. `named` says what a file is called there. Blocks.
+pub fn restore(from: &Path, home: &Path, named: impl Fn(&str) -> String) -> io::Result<Option<Kept>> {
     let index = match fs::read(from.join(INDEX)) {
         Ok(index) => index,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -104,7 +104,7 @@ pub fn restore(from: &Path, home: &Path) -> io::Result<Option<Kept>> {
         if !plain(name) || name.contains('/') || !plain(path) {
             return Err(io::Error::other(format!("a kept session names {path:?}")));
         }
-        let to = home.join(path);
+        let to = home.join(named(path));
         if let Some(folder) = to.parent() {
             fs::create_dir_all(folder)?;
         }
@@ -141,12 +141,12 @@ mod tests {
             keep(Kept::new("t1", Path::new("/w"), used), &home, &["sessions", "missing"], &kept, &secrets)
                 .expect("kept");
         }
-        let found = restore(&kept, &other).expect("restored").expect("there is one");
+        let found = restore(&kept, &other, str::to_owned).expect("restored").expect("there is one");
         assert_eq!((found.id.as_str(), found.used()), ("t1", used));
         let text = fs::read_to_string(other.join("sessions/2026/11/21/rollout.jsonl")).expect("there");
         assert_eq!(text, "{\"key\":\"[redacted]\"}\n");
         assert!(!other.join("auth.json").exists());
-        assert_eq!(restore(&dir.path().join("none"), &other).expect("fine"), None);
+        assert_eq!(restore(&dir.path().join("none"), &other, str::to_owned).expect("fine"), None);
     }
 
     #[test]
@@ -156,7 +156,7 @@ mod tests {
         for path in ["../out", "/tmp/longhaul-out", "a/../../out", ""] {
             let index = serde_json::json!({"id": "t", "cwd": "/w", "input": 0, "cached": 0, "output": 0, "reasoning": 0, "files": {"a.zst": path}});
             fs::write(dir.path().join(INDEX), index.to_string()).expect("written");
-            assert!(restore(dir.path(), &dir.path().join("home")).is_err(), "{path}");
+            assert!(restore(dir.path(), &dir.path().join("home"), str::to_owned).is_err(), "{path}");
         }
         assert!(!dir.path().join("out").exists());
     }

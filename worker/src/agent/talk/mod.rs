@@ -21,7 +21,7 @@ pub use error::{TalkError, failure_of_end, failure_of_error};
 pub use event::{AgentEvent, ToolKind};
 pub use keep::{Kept, keep, restore};
 pub use nonsense::Nonsense;
-pub use policy::{Answer, Asked, CommandRules, Policy};
+pub use policy::{Answer, Asked, Policy, Ruled};
 pub use prompt::prompt;
 pub use turn::TurnEnd;
 pub use usage::{Totals, Used};

@@ -1,8 +1,10 @@
-//! What an agent that asks may do: decided by the kind of action, never by what it calls itself.
+//! What an agent that asks may do: decided by the kind of action, never by what it calls itself, and by
+//! a person where the job says so.
 
-use std::sync::Arc;
-
-use longhaul_proto::Permissions;
+use longhaul_common::command::{CommandPolicy, Decision as Judged};
+use longhaul_common::question::{QUESTION_BYTES_MAX, settled};
+use longhaul_common::text::clip_head;
+use longhaul_proto::{Answer as Said, CommandRule, Decision, Permissions, Question, QuestionKind};
 use serde::Serialize;
 
 use super::event::ToolKind;
@@ -15,6 +17,8 @@ pub enum Answer {
     Allow,
     /// No.
     Reject,
+    /// A person decides: the session ends and goes on with the answer.
+    Ask,
 }
 
 impl Answer {
@@ -23,6 +27,16 @@ impl Answer {
         match self {
             Self::Allow => "allowed",
             Self::Reject => "rejected",
+            Self::Ask => "a person is asked",
+        }
+    }
+
+    /// As a plan says it; a word that is not known allows nothing.
+    fn of(word: &str) -> Self {
+        match word {
+            "allow" => Self::Allow,
+            "ask" => Self::Ask,
+            _ => Self::Reject,
         }
     }
 }
@@ -36,69 +50,132 @@ pub struct Asked {
     pub command: Option<String>,
 }
 
-/// Rules about single commands: `None` where they say nothing.
-pub type CommandRules = Arc<dyn Fn(&str) -> Option<(Answer, String)> + Send + Sync>;
+/// An answer, why, and with `Ask` the question for a person.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ruled {
+    /// The answer.
+    pub answer: Answer,
+    /// Why.
+    pub why: String,
+    /// What a person is asked.
+    pub question: Option<Box<Question>>,
+}
+
+impl Ruled {
+    fn new(answer: Answer, why: String) -> Self {
+        Self { answer, why, question: None }
+    }
+
+    fn ask(kind: QuestionKind, prefix: Vec<String>, text: &str, why: String) -> Self {
+        let text = clip_head(text, QUESTION_BYTES_MAX).to_owned();
+        let question = Question { kind: kind.into(), prefix, text, agent: String::new() };
+        Self { answer: Answer::Ask, why, question: Some(Box::new(question)) }
+    }
+}
 
 /// Answers by kind.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Policy {
-    read: Answer,
-    edit: Answer,
-    execute: Answer,
-    fetch: Answer,
-    rules: Option<CommandRules>,
+    may: Permissions,
+    /// What people decided so far.
+    decisions: Vec<Decision>,
+    commands: CommandPolicy,
+    /// The job has rules about single commands.
+    ruled: bool,
 }
 
 impl Policy {
-    /// As a plan says it; a word that is not known allows nothing. Rules about single commands come
-    /// before the answer for commands.
-    pub fn new(may: &Permissions, rules: Option<CommandRules>) -> Self {
-        let answer = |word: &str| if word == "allow" { Answer::Allow } else { Answer::Reject };
-        Self {
-            read: answer(&may.read),
-            edit: answer(&may.edit),
-            execute: answer(&may.execute),
-            fetch: answer(&may.fetch),
-            rules,
-        }
-    }
-
-    /// The answer, and why.
-    pub fn answer(&self, asked: &Asked) -> (Answer, String) {
-        if let (Some(rules), Some(command)) = (&self.rules, &asked.command)
-            && let Some(found) = rules(command)
-        {
-            return found;
-        }
-        let (answer, key) = match asked.kind {
-            ToolKind::Read => (self.read, "read"),
-            ToolKind::Edit => (self.edit, "edit"),
-            ToolKind::Fetch => (self.fetch, "fetch"),
-            // What is of no known kind may do as much as a command.
-            ToolKind::Execute | ToolKind::Other => (self.execute, "execute"),
+    /// As a plan says it, with what people decided. Rules about single commands come before the answer
+    /// for commands.
+    pub fn new(may: Permissions, rules: &[CommandRule], decisions: &[Decision]) -> Self {
+        let otherwise = match Answer::of(&may.execute) {
+            Answer::Allow => Judged::Allow,
+            Answer::Reject => Judged::Deny,
+            Answer::Ask => Judged::Ask,
         };
-        (answer, format!("permissions.{key}"))
+        let commands = CommandPolicy::new(rules, otherwise).with_decisions(decisions);
+        Self { may, decisions: decisions.to_vec(), commands, ruled: !rules.is_empty() }
     }
 
-    /// Whether there is nothing it would say no to but fetching, which no program asks by itself.
+    /// The answer; `title` is what the agent calls the action.
+    pub fn answer(&self, asked: &Asked, title: &str) -> Ruled {
+        let executes = matches!(asked.kind, ToolKind::Execute | ToolKind::Other);
+        match &asked.command {
+            Some(command) if self.ruled || executes && Answer::of(&self.may.execute) == Answer::Ask => {
+                self.command(command)
+            }
+            _ => self.action(asked.kind, title),
+        }
+    }
+
+    fn command(&self, line: &str) -> Ruled {
+        let verdict = self.commands.shell(line);
+        match verdict.decision {
+            Judged::Allow => Ruled::new(Answer::Allow, verdict.because),
+            Judged::Deny => Ruled::new(Answer::Reject, verdict.because),
+            // A person would not see what the yes is to.
+            Judged::Ask if verdict.about.is_empty() || line.len() > QUESTION_BYTES_MAX => {
+                let why = "such a line is not asked for; plain, short commands are";
+                Ruled::new(Answer::Reject, format!("{}; {why}", verdict.because))
+            }
+            Judged::Ask => Ruled::ask(QuestionKind::Command, verdict.about, line, verdict.because),
+        }
+    }
+
+    fn action(&self, kind: ToolKind, title: &str) -> Ruled {
+        let (word, key, kind) = match kind {
+            ToolKind::Read => (&self.may.read, "read", QuestionKind::Read),
+            ToolKind::Edit => (&self.may.edit, "edit", QuestionKind::Edit),
+            ToolKind::Fetch => (&self.may.fetch, "fetch", QuestionKind::Fetch),
+            // What is of no known kind may do as much as a command.
+            ToolKind::Execute | ToolKind::Other => (&self.may.execute, "execute", QuestionKind::Execute),
+        };
+        let why = format!("permissions.{key}");
+        let ruled = match Answer::of(word) {
+            Answer::Ask => Ruled::ask(kind, Vec::new(), title, why),
+            answer => return Ruled::new(answer, why),
+        };
+        let decided = ruled.question.as_ref().and_then(|question| settled(&self.decisions, question));
+        match decided.map(Decision::answer) {
+            Some(Said::Yes) => Ruled::new(Answer::Allow, format!("{}: a person allowed it", ruled.why)),
+            Some(_) => Ruled::new(Answer::Reject, format!("{}: a person refused it", ruled.why)),
+            None => ruled,
+        }
+    }
+
+    /// Whether there is nothing it would say no to, or ask for, but fetching, which no program asks by
+    /// itself.
     pub fn allows_work(&self) -> bool {
-        self.rules.is_none() && [self.read, self.edit, self.execute].iter().all(|&answer| answer == Answer::Allow)
+        let words = [&self.may.read, &self.may.edit, &self.may.execute];
+        !self.ruled && words.iter().all(|word| Answer::of(word) == Answer::Allow)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use longhaul_proto::CommandDecision;
+
     use super::*;
 
     fn asked(kind: ToolKind, command: Option<&str>) -> Asked {
         Asked { kind, command: command.map(str::to_owned) }
     }
 
+    fn may(read: &str, edit: &str, execute: &str, fetch: &str) -> Permissions {
+        Permissions { read: read.into(), edit: edit.into(), execute: execute.into(), fetch: fetch.into() }
+    }
+
+    fn rule(prefix: &[&str], decide: CommandDecision) -> CommandRule {
+        CommandRule { prefix: prefix.iter().map(|&word| word.to_owned()).collect(), decide: decide.into() }
+    }
+
+    fn decided(question: &Question, answer: Said) -> Decision {
+        Decision { question: Some(question.clone()), answer: answer.into(), ..Decision::default() }
+    }
+
     #[test]
     fn kinds_decide_and_what_is_unknown_counts_as_a_command() {
-        let allow = || "allow".to_owned();
-        let may = Permissions { read: allow(), edit: allow(), execute: "reject".into(), fetch: "perhaps".into() };
-        let policy = Policy::new(&may, None);
+        let policy = Policy::new(may("allow", "allow", "reject", "perhaps"), &[], &[]);
         for (kind, answer, why) in [
             (ToolKind::Read, Answer::Allow, "permissions.read"),
             (ToolKind::Edit, Answer::Allow, "permissions.edit"),
@@ -106,21 +183,51 @@ mod tests {
             (ToolKind::Other, Answer::Reject, "permissions.execute"),
             (ToolKind::Fetch, Answer::Reject, "permissions.fetch"),
         ] {
-            assert_eq!(policy.answer(&asked(kind, None)), (answer, why.to_owned()), "{kind:?}");
+            assert_eq!(policy.answer(&asked(kind, Some("make")), "t"), Ruled::new(answer, why.to_owned()), "{kind:?}");
         }
         assert!(!policy.allows_work());
-        assert_eq!(Policy::new(&Permissions::default(), None).answer(&asked(ToolKind::Read, None)).0, Answer::Reject);
+        let none = Policy::new(Permissions::default(), &[], &[]);
+        assert_eq!(none.answer(&asked(ToolKind::Read, None), "").answer, Answer::Reject);
     }
 
     #[test]
     fn rules_about_commands_come_first() {
-        let allow = || "allow".to_owned();
-        let may = Permissions { read: allow(), edit: allow(), execute: allow(), fetch: allow() };
-        let rules: CommandRules =
-            Arc::new(|line| line.starts_with("rm ").then(|| (Answer::Reject, "rule `rm`".to_owned())));
-        let policy = Policy::new(&may, Some(rules));
-        assert_eq!(policy.answer(&asked(ToolKind::Execute, Some("rm -r x"))).0, Answer::Reject);
-        assert_eq!(policy.answer(&asked(ToolKind::Execute, Some("ls"))).0, Answer::Allow);
+        let rules = [rule(&["rm"], CommandDecision::Deny)];
+        let policy = Policy::new(may("allow", "allow", "allow", "allow"), &rules, &[]);
+        assert_eq!(policy.answer(&asked(ToolKind::Execute, Some("rm -r x")), "").answer, Answer::Reject);
+        assert_eq!(policy.answer(&asked(ToolKind::Read, Some("rm -r x")), "").answer, Answer::Reject);
+        assert_eq!(policy.answer(&asked(ToolKind::Execute, Some("ls")), "").answer, Answer::Allow);
+        let unclear = policy.answer(&asked(ToolKind::Execute, Some("ls $(pwd)")), "");
+        assert!(unclear.answer == Answer::Reject && unclear.why.contains("plain, short commands"), "{unclear:?}");
         assert!(!policy.allows_work(), "with rules every command is asked for");
+    }
+
+    #[test]
+    fn a_person_is_asked_once_for_what_is_the_same() {
+        let rules = [rule(&["git", "push"], CommandDecision::Ask)];
+        let permissions = || may("allow", "ask", "ask", "allow");
+        let policy = Policy::new(permissions(), &rules, &[]);
+        assert!(!policy.allows_work());
+        let ask = |policy: &Policy, kind, command| policy.answer(&asked(kind, command), "change a.rs");
+        let push = ask(&policy, ToolKind::Execute, Some("git push origin a")).question.expect("asked");
+        assert_eq!((push.kind(), push.prefix.join(" ").as_str()), (QuestionKind::Command, "git push"));
+        let make = ask(&policy, ToolKind::Execute, Some("make $X")).question.expect("asked as it is");
+        assert_eq!((make.text.as_str(), make.prefix.as_slice()), ("make $X", &["make $X".to_owned()][..]));
+        let edit = ask(&policy, ToolKind::Edit, None).question.expect("asked");
+        assert_eq!((edit.kind(), edit.text.as_str()), (QuestionKind::Edit, "change a.rs"));
+        let long = "x".repeat(QUESTION_BYTES_MAX + 1);
+        assert_eq!(ask(&policy, ToolKind::Execute, Some(&long)).answer, Answer::Reject, "nobody reads that");
+
+        let decisions = [decided(&push, Said::Yes), decided(&make, Said::No), decided(&edit, Said::Yes)];
+        let policy = Policy::new(permissions(), &rules, &decisions);
+        for (kind, command, answer) in [
+            (ToolKind::Execute, Some("git push origin b"), Answer::Allow),
+            (ToolKind::Execute, Some("make $X"), Answer::Reject),
+            (ToolKind::Execute, Some("make"), Answer::Ask),
+            (ToolKind::Execute, None, Answer::Ask),
+            (ToolKind::Edit, None, Answer::Allow),
+        ] {
+            assert_eq!(ask(&policy, kind, command).answer, answer, "{kind:?} {command:?}");
+        }
     }
 }

@@ -12,6 +12,11 @@ pub enum TurnEnd {
     Cancelled,
     /// It will not do this.
     Refused,
+    /// It needs a person.
+    Asked {
+        /// For what.
+        what: String,
+    },
     /// A limit of its own.
     Limit {
         /// Which, in its words.
@@ -31,6 +36,7 @@ impl TurnEnd {
             Self::Done => "done".to_owned(),
             Self::Cancelled => "cancelled".to_owned(),
             Self::Refused => "refused".to_owned(),
+            Self::Asked { what } => format!("it asks a person: {what}"),
             Self::Limit { what } => format!("at its limit of {what}"),
             Self::Failed { message } => format!("failed: {message}"),
         }

@@ -28,6 +28,7 @@ pub(super) fn judge(agent: &str, end: &Ended, limit: Option<Outcome>) -> Result<
             let message = format!("{agent}: stuck ({}): {stuck}", stuck.name());
             with_detail(failure(FailureClass::Agent, message), &end.process.log.tail)
         }),
+        (Err(error @ TalkError::Asked(_)), _) => Some(failure_of_error(agent, error)),
         (Err(TalkError::Cancelled), _) => Some(failure_of_error(agent, &TalkError::Cancelled)),
         // Its own end says more than that it ended.
         (Err(TalkError::Ended), _) if run.is_some() && !end.stopped => run,

@@ -2,13 +2,11 @@
 //! earlier attempt.
 
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use longhaul_common::command::{CommandPolicy, Decision, Verdict};
-use longhaul_proto::{Agent, AgentProgram, Failure, FailureClass, Permissions, agent};
+use longhaul_proto::{Agent, AgentProgram, Failure, FailureClass, agent};
 
 use super::both::Kind;
 use crate::agent::acp::Acp;
@@ -17,13 +15,12 @@ use crate::agent::codex::Codex;
 use crate::agent::command;
 use crate::agent::metered::{self, Asks, Who};
 use crate::agent::programs::{Models, Program as Known};
-use crate::agent::talk::{Answer, CommandRules, Kept, McpServer, Policy, restore};
+use crate::agent::talk::{Kept, McpServer, Policy, restore};
 use crate::execute::{Attempt, policy as sending};
-use crate::execution::{Execution, limit_of};
+use crate::execution::limit_of;
 use crate::failure::failure;
 use crate::gateway::Gateway;
-use crate::process::talk::find;
-use crate::process::{Placeholders, Purpose, argv_of, variables};
+use crate::process::argv_of;
 use crate::wip::Saver;
 use crate::workspace::{Slot, WorkspaceError, remove_tree};
 
@@ -65,24 +62,6 @@ fn client_of(kind: &agent::Kind) -> Option<(AgentProgram, Known, &str, Kind)> {
     }
 }
 
-/// The job's rules about commands, if it has any; what none is about is as the permissions say. Nobody can
-/// be asked while a program waits, so what is to be asked is not done.
-fn command_rules(execution: &Execution, may: &Permissions) -> Option<CommandRules> {
-    let rules = &execution.assignment.policy.as_ref()?.commands;
-    let otherwise = if may.execute == "allow" { Decision::Allow } else { Decision::Deny };
-    let policy = (!rules.is_empty()).then(|| CommandPolicy::new(rules, otherwise))?;
-    Some(Arc::new(move |line: &str| {
-        let Verdict { decision, because } = policy.shell(line);
-        Some(match decision {
-            Decision::Allow => (Answer::Allow, because),
-            Decision::Deny => (Answer::Reject, because),
-            Decision::Ask => {
-                (Answer::Reject, format!("{because}; it needs a person's yes, and nobody can be asked now"))
-            }
-        })
-    }))
-}
-
 /// In a boundary in which no other can be drawn, Codex runs with its own off: ours holds instead. Behind
 /// its adapter it then asks for nothing, so that there is nobody to refuse.
 fn without_own_sandbox(known: Known, kind: Kind, policy: &Policy) -> Result<Kind, Box<Failure>> {
@@ -113,7 +92,8 @@ impl Attempt {
         };
         let nests = self.execution.boundary.nests();
         let may = program.permissions.clone().unwrap_or_default();
-        let policy = Policy::new(&may, command_rules(&self.execution, &may));
+        let rules = self.execution.assignment.policy.as_ref().map_or(&[][..], |policy| &policy.commands);
+        let policy = Policy::new(may, rules, &self.work.decisions);
         let kind = if nests { kind } else { without_own_sandbox(known, kind, &policy)? };
         let provider = program.provider.as_ref();
         sending::may_be_sent(&self.execution, &self.work, provider.map(|provider| provider.name.as_str()))?;
@@ -121,7 +101,7 @@ impl Attempt {
         let argv = program.run.as_ref().and_then(|run| argv_of(run, &values));
         let argv = argv.unwrap_or_else(|| known.command(&program.model));
         self.program_is_there(&agent.name, &argv, &program)?;
-        let mcp = program.mcp.iter().map(|server| self.mcp_server(server, &values)).collect::<Result<_, _>>()?;
+        let mcp = self.mcp_servers(&program.mcp, &values)?;
         let mut env = BTreeMap::new();
         let (mut home, mut gateway) = (None, None);
         if let Some(provider) = provider {
@@ -148,7 +128,7 @@ impl Attempt {
         env.extend(program.env.iter().map(|(key, value)| (key.into(), value.into())));
         let broken = |error| Box::new(Failure::from(error));
         let continues = self.restore_session(before).await.map_err(broken)?.is_some();
-        let kept = if continues { self.session_before(home.clone()).await.map_err(broken)? } else { None };
+        let kept = if continues { self.session_before(known, home.clone()).await.map_err(broken)? } else { None };
         Ok(Session {
             known,
             kind,
@@ -174,37 +154,13 @@ impl Attempt {
     /// A missing program is said to be missing before anything is started.
     fn program_is_there(&self, agent: &str, argv: &[OsString], own: &AgentProgram) -> Result<(), Box<Failure>> {
         let Some(program) = argv.first() else { return Err(setup(format!("the agent {agent} has no command"))) };
-        match self.find(program, own.env.get("PATH")) {
+        match self.found(program, own.env.get("PATH")) {
             Some(_) => Ok(()),
             None => Err(setup(format!(
                 "the program {} of the agent {agent} is not on this worker: install it, or name it in `run`",
                 Path::new(program).display(),
             ))),
         }
-    }
-
-    /// Where a program is that an agent would find.
-    fn find(&self, program: &OsStr, own_path: Option<&String>) -> Option<PathBuf> {
-        let slot = &self.execution.slot;
-        let mut env = variables(Purpose::Agent, self.execution.repo_env(), &slot.tmp());
-        let path = own_path.map(OsString::from).or_else(|| env.remove(OsStr::new("PATH")));
-        find(program, &slot.ws(), path.as_deref())
-    }
-
-    fn mcp_server(&self, server: &longhaul_proto::McpServer, values: &Placeholders) -> Result<McpServer, Box<Failure>> {
-        let argv = server.run.as_ref().and_then(|run| argv_of(run, values)).unwrap_or_default();
-        let mut words = argv.into_iter();
-        let program = words.next().unwrap_or_default();
-        let Some(found) = self.find(&program, server.env.get("PATH")) else {
-            let (name, program) = (&server.name, program.display());
-            return Err(setup(format!("the program {program} of the mcp server {name} is not on this worker")));
-        };
-        Ok(McpServer {
-            name: server.name.clone(),
-            command: found.display().to_string(),
-            args: words.map(|word| word.display().to_string()).collect(),
-            env: server.env.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
-        })
     }
 
     async fn write_home(&self, home: PathBuf, files: Vec<(String, String)>) -> Result<(), Box<Failure>> {
@@ -228,9 +184,9 @@ impl Attempt {
     }
 
     /// Puts an earlier attempt's session into the home of this one.
-    async fn session_before(&self, home: Option<PathBuf>) -> Result<Option<Kept>, WorkspaceError> {
+    async fn session_before(&self, known: Known, home: Option<PathBuf>) -> Result<Option<Kept>, WorkspaceError> {
         let Some(home) = home else { return Ok(None) };
-        let put = move |slot: &Slot| restore(&Saver::session_dir(slot), &home);
+        let put = move |slot: &Slot| restore(&Saver::session_dir(slot), &home, |path| known.restored(path));
         Ok(self.execution.blocking(put).await?.unwrap_or_else(|error| {
             tracing::warn!(%error, "the session of the earlier attempt is not gone on with");
             None

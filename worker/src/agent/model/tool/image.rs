@@ -26,6 +26,12 @@ pub fn image(path: &str, bytes: &[u8]) -> Result<Image, String> {
     Ok(Image { media_type: media_type.to_owned(), base64: base64(bytes), width, height })
 }
 
+/// A picture as it travels.
+pub fn from_base64(what: &str, text: &str) -> Result<Image, String> {
+    let bytes = bytes_of_base64(text).ok_or_else(|| format!("{what}: it is no base64"))?;
+    image(what, &bytes)
+}
+
 fn png(bytes: &[u8]) -> Option<(u32, u32)> {
     let number = |at: usize| Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
     (bytes.get(12..16)? == b"IHDR").then_some(())?;
@@ -65,6 +71,31 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
+/// `None` for what is none; line ends are passed over, and the fill at the end may be missing.
+fn bytes_of_base64(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 3);
+    let (mut group, mut bits) = (0_u32, 0);
+    for digit in text.bytes().filter(|byte| !byte.is_ascii_whitespace()) {
+        let value = match digit {
+            b'A'..=b'Z' => digit - b'A',
+            b'a'..=b'z' => digit - b'a' + 26,
+            b'0'..=b'9' => digit - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            b'=' => break,
+            _ => return None,
+        };
+        group = group << 6 | u32::from(value);
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            bytes.push((group >> bits) as u8);
+            group &= (1 << bits) - 1;
+        }
+    }
+    Some(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,7 +131,10 @@ mod tests {
     fn base64_is_the_usual_one() {
         for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
             assert_eq!(base64(bytes.as_bytes()), text);
+            assert_eq!(bytes_of_base64(text).as_deref(), Some(bytes.as_bytes()));
         }
         assert_eq!(base64(&[0xff, 0xef, 0xbe]), "/+++");
+        assert_eq!(bytes_of_base64("/+\n++").as_deref(), Some(&[0xff, 0xef, 0xbe][..]));
+        assert_eq!(bytes_of_base64("Zm 9v\u{fc}"), None);
     }
 }

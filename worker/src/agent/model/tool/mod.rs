@@ -6,10 +6,12 @@ mod exec;
 mod files;
 mod folder;
 mod image;
+mod mcp;
 mod output;
 mod patch;
 mod place;
 mod search;
 mod toolbox;
 
+pub use mcp::Servers;
 pub use toolbox::{Edited, Outcome, Toolbox};

@@ -4,13 +4,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use longhaul_common::command::{CommandPolicy, Decision};
+use longhaul_common::command::{CommandPolicy, Decision as Judged, Verdict};
+use longhaul_common::question::{QUESTION_BYTES_MAX, decided, settled};
+use longhaul_proto::{Decision, Question, QuestionKind};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::super::history::{Call, Input, Part};
 use super::super::patch::Change;
 use super::super::profile::Does;
+use super::Servers;
 use super::exec::{Command, Ran, Runs, State};
 use super::output::{OUTPUT_BYTES_MAX, Outputs, bounded, bytes_of_tokens};
 use super::place::Place;
@@ -46,6 +49,8 @@ pub struct Outcome {
     pub file: Option<String>,
     /// What it changed.
     pub edits: Vec<Edited>,
+    /// What a person is needed for first.
+    pub asks: Option<Box<Question>>,
 }
 
 /// A file that a tool changed, by hashes of its content.
@@ -63,6 +68,12 @@ impl Outcome {
     /// An error for the model.
     pub fn error(message: impl Into<String>) -> Self {
         Self { parts: vec![Part::text(message)], failed: true, wrong: true, ..Self::default() }
+    }
+
+    /// Nothing was done yet: a person is asked.
+    pub fn asks(question: Question) -> Self {
+        let words = "Not done: a person is asked. You are told the answer before you go on.";
+        Self { asks: Some(Box::new(question)), ..Self::said(words) }
     }
 
     /// Words for the model.
@@ -85,11 +96,19 @@ pub struct Toolbox {
     place: Place,
     outputs: Outputs,
     runs: Runs,
+    servers: Servers,
     ripgrep: bool,
     /// Where `bash` is.
     folder: PathBuf,
     /// Which commands may run, where the job says.
     rules: Option<CommandPolicy>,
+    /// What people decided.
+    decisions: Vec<Decision>,
+}
+
+#[derive(Deserialize)]
+struct AskArgs {
+    question: String,
 }
 
 #[derive(Deserialize)]
@@ -143,8 +162,8 @@ struct PathArgs {
 }
 
 impl Toolbox {
-    /// For an attempt.
-    pub fn new(execution: &Arc<Execution>) -> std::io::Result<Self> {
+    /// For an attempt, with the tools of these servers beside its own, and with what people decided for it.
+    pub fn new(execution: &Arc<Execution>, servers: Servers, decisions: &[Decision]) -> std::io::Result<Self> {
         let (workspace, tmp) = (execution.slot.ws(), execution.slot.tmp());
         let place = Place::new(&workspace, &tmp)?;
         let outputs = Outputs::new(&tmp.join("tools"))?;
@@ -152,13 +171,19 @@ impl Toolbox {
         let folder = place.root().to_owned();
         let rules = execution.assignment.policy.as_ref().map(|policy| policy.commands.as_slice()).unwrap_or_default();
         // What no rule is about is the sandbox's to hold.
-        let rules = (!rules.is_empty()).then(|| CommandPolicy::new(rules, Decision::Allow));
-        Ok(Self { place, outputs, runs, ripgrep: search::is_installed(), folder, rules })
+        let rules = (!rules.is_empty()).then(|| CommandPolicy::new(rules, Judged::Allow).with_decisions(decisions));
+        let decisions = decisions.to_vec();
+        Ok(Self { place, outputs, runs, servers, ripgrep: search::is_installed(), folder, rules, decisions })
     }
 
-    /// Ends what still runs.
+    /// Ends the commands that still run.
     pub async fn close(&mut self) {
         self.runs.close().await;
+    }
+
+    /// Ends everything, servers included.
+    pub async fn end(&mut self) {
+        tokio::join!(self.runs.close(), self.servers.end());
     }
 
     /// Does what a call asks for.
@@ -174,6 +199,8 @@ impl Toolbox {
             Does::Edit => self.edit(call),
             Does::ReadFile => args(call).and_then(|args| files::read(&self.place, &args)).map(|text| self.kept(text)),
             Does::ViewImage => self.view_image(call),
+            Does::Mcp => self.served(call).await,
+            Does::Ask => self.ask(call),
             // Both are the loop's own.
             Does::Delegate | Does::Finish => Ok(Outcome::default()),
         };
@@ -185,23 +212,40 @@ impl Toolbox {
         Outcome { file: kept.file, ..Outcome::said(kept.text) }
     }
 
-    /// Whether the job's rules let a command run.
-    fn permitted(&self, command: &str) -> Result<(), String> {
-        let Some(rules) = &self.rules else { return Ok(()) };
-        let verdict = rules.shell(command);
-        match verdict.decision {
-            Decision::Allow => Ok(()),
-            Decision::Deny => Err(format!("not run: the job's rules deny it ({})", verdict.because)),
-            Decision::Ask => Err(format!(
-                "not run: it needs a person's yes ({}), and nobody can be asked now. Find another way",
-                verdict.because
+    /// What stands in the place of a command that the job's rules do not let run: a question. One that is
+    /// denied is an error.
+    fn asked_first(&self, command: &str) -> Result<Option<Outcome>, String> {
+        let Some(rules) = &self.rules else { return Ok(None) };
+        let Verdict { decision, because, about } = rules.shell(command);
+        match decision {
+            Judged::Allow => Ok(None),
+            Judged::Deny => Err(format!("not run: the job's rules deny it ({because})")),
+            Judged::Ask if about.is_empty() || command.len() > QUESTION_BYTES_MAX => Err(format!(
+                "not run: it needs a person's yes ({because}), and such a line is not asked for. Write plain, short \
+                 commands"
             )),
+            Judged::Ask => Ok(Some(Outcome::asks(question(QuestionKind::Command, about, command)))),
         }
+    }
+
+    /// A question in words: the answer, where a person gave one.
+    fn ask(&self, call: &Call) -> Result<Outcome, String> {
+        let AskArgs { question: text } = args(call)?;
+        if text.trim().is_empty() || text.len() > QUESTION_BYTES_MAX {
+            return Err(format!("ask in full sentences, with at most {QUESTION_BYTES_MAX} bytes"));
+        }
+        let asked = question(QuestionKind::Words, Vec::new(), text.trim());
+        Ok(match settled(&self.decisions, &asked) {
+            Some(decision) => Outcome::said(decided(decision)),
+            None => Outcome::asks(asked),
+        })
     }
 
     async fn exec(&mut self, call: &Call) -> Result<Outcome, String> {
         let args: ExecArgs = args(call)?;
-        self.permitted(&args.cmd)?;
+        if let Some(question) = self.asked_first(&args.cmd)? {
+            return Ok(question);
+        }
         let folder = self.folder_of(args.workdir.as_deref())?;
         let command = Command {
             argv: ["sh", "-c", &args.cmd].map(Into::into).to_vec(),
@@ -229,7 +273,9 @@ impl Toolbox {
         let Some(command) = args.command.filter(|command| !command.trim().is_empty()) else {
             return if args.restart { Ok(Outcome::said("restarted")) } else { Err("no command".to_owned()) };
         };
-        self.permitted(&command)?;
+        if let Some(question) = self.asked_first(&command)? {
+            return Ok(question);
+        }
         let (file, stays) = (self.outputs.next(), does == Does::Bash);
         let note = file.with_extension("pwd");
         let argv: Vec<std::ffi::OsString> = if stays {
@@ -326,11 +372,23 @@ impl Toolbox {
         Ok(Outcome { parts: vec![words, Part::Image(image)], ..Outcome::default() })
     }
 
+    /// The rules for commands say nothing of what servers do: the sandbox they run in does.
+    async fn served(&mut self, call: &Call) -> Result<Outcome, String> {
+        let answer = self.servers.call(&call.name, args(call)?).await?;
+        let kept = self.kept(answer.text);
+        let parts = kept.parts.into_iter().chain(answer.images.into_iter().map(Part::Image));
+        Ok(Outcome { parts: parts.collect(), failed: answer.failed, wrong: answer.failed, ..kept })
+    }
+
     fn folder_of(&self, workdir: Option<&str>) -> Result<PathBuf, String> {
         let Some(path) = workdir.filter(|path| !path.is_empty()) else { return Ok(self.place.root().to_owned()) };
         let folder = self.place.to_read(path)?;
         if folder.is_dir() { Ok(folder) } else { Err(format!("{path}: no such folder")) }
     }
+}
+
+fn question(kind: QuestionKind, prefix: Vec<String>, text: &str) -> Question {
+    Question { kind: kind.into(), prefix, text: text.to_owned(), agent: String::new() }
 }
 
 /// The plan is the model's own: it stays in the conversation and in the log, and is only checked.
