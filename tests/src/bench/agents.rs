@@ -189,6 +189,8 @@ fn opencode_alone(program: &Path, home: &Path, url: &str) -> Result<Command> {
 
 /// A job of `tasks` tasks whose agent is told by `table`.
 fn job(world: &World, url: &str, api: &str, table: &str, tasks: usize) {
+    // A task whose files are not there may write anywhere, and would wait for the others.
+    (0..tasks).for_each(|n| world.commit(&[(format!("f{n}").as_str(), "as it was\n")], "a file"));
     let tasks: String = (0..tasks)
         .map(|n| {
             format!(
