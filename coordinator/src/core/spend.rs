@@ -40,6 +40,11 @@ impl Amount {
         }
     }
 
+    /// The larger of each.
+    pub fn max(self, other: Self) -> Self {
+        Self { tokens: self.tokens.max(other.tokens), usd_micros: self.usd_micros.max(other.usd_micros) }
+    }
+
     /// Whether it is nothing at all.
     pub fn is_zero(self) -> bool {
         self == Self::default()
