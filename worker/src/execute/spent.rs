@@ -25,9 +25,9 @@ impl Attempt {
     /// Books what a gateway metered.
     pub(super) fn book(&mut self, used: Used) {
         let (tokens, before) = (used.tokens, self.usage);
-        let usage = &mut self.usage;
-        usage.peak_tokens = usage.peak_tokens.max(before.tokens.saturating_add(used.peak_tokens));
-        usage.peak_usd_micros = usage.peak_usd_micros.max(before.usd_micros.saturating_add(used.peak_usd_micros));
+        let peak = self.usage.peak.get_or_insert_default();
+        peak.tokens = peak.tokens.max(before.tokens.saturating_add(used.peak_tokens));
+        peak.usd_micros = peak.usd_micros.max(before.usd_micros.saturating_add(used.peak_usd_micros));
         self.add([tokens.input, tokens.cached, tokens.output, tokens.reasoning], tokens.total());
         self.usage.usd_micros = self.usage.usd_micros.saturating_add(used.usd_micros);
     }
@@ -36,7 +36,6 @@ impl Attempt {
     pub(super) fn observe(&mut self, used: talk::Used) {
         self.add([used.input, used.cached, used.output, used.reasoning], used.total());
         self.usage.observed = true;
-        self.usage.peak_tokens = self.usage.peak_tokens.max(self.usage.tokens);
     }
 
     fn add(&mut self, [input, cached, output, reasoning]: [u64; 4], total: u64) {

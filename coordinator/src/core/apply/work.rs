@@ -73,8 +73,8 @@ impl State {
                 if retry::is_telling(pb::FailureClass::try_from(class).unwrap_or_default()) {
                     let ms = u64::try_from(now - live.since_ms).unwrap_or(0);
                     let used = Amount::from(usage);
-                    let peak = Amount { tokens: usage.peak_tokens, usd_micros: usage.peak_usd_micros };
-                    self.recent.note(Ended { class, ms, used, peak: peak.max(used) });
+                    let peak = usage.peak.map(Amount::from).unwrap_or_default().max(used);
+                    self.recent.note(Ended { class, ms, used, peak });
                 }
                 (live.worker, live.since_ms)
             }
