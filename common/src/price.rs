@@ -24,6 +24,17 @@ impl Tokens {
         self.input.saturating_add(self.output)
     }
 
+    /// Both together.
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            input: self.input.saturating_add(other.input),
+            cached: self.cached.saturating_add(other.cached),
+            cache_write: self.cache_write.saturating_add(other.cache_write),
+            output: self.output.saturating_add(other.output),
+            reasoning: self.reasoning.saturating_add(other.reasoning),
+        }
+    }
+
     /// The larger of each: usage that a stream reports again and again is cumulative.
     pub fn larger(self, other: Self) -> Self {
         Self {

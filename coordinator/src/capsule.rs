@@ -22,8 +22,9 @@ pub const FILES_MAX: usize = 20;
 /// Instructions of a node: its task's text with the map's placeholders filled in.
 pub fn instructions(state: &State, node: NodeId) -> String {
     let plan_node = state.node(node);
-    let mut text = state.task(node).instructions.replace("{files}", &plan_node.files.join(" "));
-    if let Some(file) = plan_node.files.first() {
+    let files = if plan_node.files.is_empty() { &plan_node.about } else { &plan_node.files };
+    let mut text = state.task(node).instructions.replace("{files}", &files.join(" "));
+    if let Some(file) = files.first() {
         text = text.replace("{file}", file).replace("{path}", file);
     }
     text

@@ -149,6 +149,7 @@ impl Performer {
             allowance_tokens: allowance.tokens,
             allowance_usd_micros: allowance.usd_micros,
             decisions: state.decisions(node).cloned().collect(),
+            about: state.node(node).about.clone(),
         }));
         self.send_assignment(assignment);
     }

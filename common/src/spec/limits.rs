@@ -90,20 +90,9 @@ pub const TEST_PATHS: &[&str] = &[
     "**/*.{test,spec}.{js,jsx,ts,tsx,mjs,cjs,mts,cts}",
 ];
 
-/// Paths that no patch may touch outside its footprint, unless `policy.protect` says otherwise:
-/// tests, CI and what decides whether a change is good.
-pub const PROTECT_DEFAULT: &[&str] = &[
-    "**/tests/**",
-    "**/test/**",
-    "**/__tests__/**",
-    "**/*_test.go",
-    "**/*_test.py",
-    "**/test_*.py",
-    "**/conftest.py",
-    "**/*.{test,spec}.{js,jsx,ts,tsx,mjs,cjs,mts,cts}",
-    ".mcp.json",
-    ".{claude,codex,gemini,opencode,cursor}/**",
-    "opencode.{json,jsonc}",
+/// What else no patch may touch outside its footprint, unless `policy.protect` says otherwise: CI, and what
+/// decides whether a change is good.
+const JUDGES: &[&str] = &[
     ".github/**",
     ".gitlab-ci.yml",
     ".gitlab/**",
@@ -117,6 +106,12 @@ pub const PROTECT_DEFAULT: &[&str] = &[
     ".pre-commit-config.yaml",
     "**/longhaul.toml",
 ];
+
+/// Globs of paths that no patch may touch outside its footprint, unless `policy.protect` says otherwise.
+pub fn protect_default() -> impl Iterator<Item = String> {
+    let settings = PROGRAM_SETTINGS.iter().flat_map(|name| [(*name).to_owned(), format!("{name}/**")]);
+    TEST_PATHS.iter().chain(JUDGES).map(|&glob| glob.to_owned()).chain(settings)
+}
 
 /// File names whose content decides whether `setup` runs again, unless `lockfiles` names them.
 pub const LOCKFILES_DEFAULT: &[&str] = &[

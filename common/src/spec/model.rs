@@ -308,6 +308,8 @@ pub struct TaskTable {
     pub budget: Option<SubtaskBudget>,
     /// "keep" (default): a result whose tests say less than before waits for a person; or "may-change".
     pub tests: Option<At<TestsRule>>,
+    /// Whether tests of today's behaviour land first, by a subtask of their own; false when left out.
+    pub characterise: Option<At<bool>>,
 }
 
 /// One subtask for each group of files.
@@ -366,6 +368,8 @@ pub struct MapTable {
     pub budget: Option<SubtaskBudget>,
     /// "keep" (default): a result whose tests say less than before waits for a person; or "may-change".
     pub tests: Option<At<TestsRule>>,
+    /// Whether tests of today's behaviour land first, by a subtask of their own; false when left out.
+    pub characterise: Option<At<bool>>,
 }
 
 /// What an integrated change must pass before it lands.

@@ -37,6 +37,7 @@ pub struct Work<'a> {
     pub wip_every: Option<&'a At<Interval>>,
     pub budget: Option<&'a SubtaskBudget>,
     pub tests: Option<&'a At<TestsRule>>,
+    pub characterise: Option<&'a At<bool>>,
 }
 
 impl Work<'_> {
@@ -66,6 +67,7 @@ macro_rules! work_of {
             wip_every: $table.wip_every.as_ref(),
             budget: $table.budget.as_ref(),
             tests: $table.tests.as_ref(),
+            characterise: $table.characterise.as_ref(),
         }
     };
 }

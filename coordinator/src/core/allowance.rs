@@ -1,13 +1,19 @@
 //! How much an attempt may use: its subtask's own budget, or its share of the job's.
 //!
 //! What an agent may use is reserved whole before it begins, so the job's cap is split among as many
-//! attempts as can run at once. While others hold what is missing, the next one waits for them to
-//! settle; with nobody left to wait for it gets what there is. Codemods use no model.
+//! attempts as can run at once. Once attempts have shown what they need, a share is no larger than
+//! a multiple of the most that one of them needed: what is reserved and not used, or in doubt after
+//! an attempt was lost, keeps others from running. While others hold what is missing, the next one
+//! waits for them to settle; with nobody left to wait for it gets what there is. Codemods use no
+//! model.
 
 use longhaul_common::NodeId;
 
 use super::State;
 use super::spend::Amount;
+
+/// A share is at most so many times what the neediest of the last attempts needed.
+const HEADROOM: u64 = 8;
 
 /// Why an attempt gets no allowance now.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,6 +35,8 @@ struct Account {
     total: u64,
     held: u64,
     doubted: u64,
+    /// The most that one of the last attempts needed, if that is known.
+    peak: Option<u64>,
 }
 
 impl Account {
@@ -43,7 +51,9 @@ impl Account {
             return Ok(rest);
         }
         let left = self.cap.saturating_sub(self.total);
-        let wanted = if limit > 0 { rest } else { (self.cap / parts.max(1)).max(1) };
+        let known = self.peak.map_or(u64::MAX, |peak| peak.saturating_mul(HEADROOM));
+        let share = (self.cap / parts.max(1)).min(known).max(1);
+        let wanted = if limit > 0 { rest } else { share };
         match left {
             left if wanted <= left => Ok(wanted),
             // A share may be smaller, so that the last ones need not all wait.
@@ -81,6 +91,7 @@ pub(super) fn of(state: &State, node: NodeId) -> Result<Amount, Short> {
     let own = state.spend.doubts_of(&state.node(node).id);
     let own = own.plus(Amount { tokens: subtask.tokens, usd_micros: subtask.usd_micros });
     let (total, held, doubted) = (state.spend.total(), state.spend.held(), state.spend.doubted());
+    let peak = state.recent.peak();
     let tokens = Account {
         unit: "tokens",
         own: (task.tokens_max, own.tokens),
@@ -88,6 +99,7 @@ pub(super) fn of(state: &State, node: NodeId) -> Result<Amount, Short> {
         total: total.tokens,
         held: held.tokens,
         doubted: doubted.tokens,
+        peak: peak.map(|peak| peak.tokens).filter(|&most| most > 0),
     };
     let usd = Account {
         unit: "$",
@@ -96,6 +108,7 @@ pub(super) fn of(state: &State, node: NodeId) -> Result<Amount, Short> {
         total: total.usd_micros,
         held: held.usd_micros,
         doubted: doubted.usd_micros,
+        peak: peak.map(|peak| peak.usd_micros).filter(|&most| most > 0),
     };
     let parts = u64::from(cap.parallel).min(state.plan().nodes.len() as u64);
     Ok(Amount { tokens: tokens.allowance(parts)?, usd_micros: usd.allowance(parts)? })
@@ -106,7 +119,11 @@ mod tests {
     use super::*;
 
     fn account(own: (u64, u64), cap: u64, total: u64, held: u64) -> Account {
-        Account { unit: "tokens", own, cap, total, held, doubted: 0 }
+        Account { unit: "tokens", own, cap, total, held, doubted: 0, peak: None }
+    }
+
+    fn known(peak: u64, account: Account) -> Account {
+        Account { peak: Some(peak), ..account }
     }
 
     #[test]
@@ -119,6 +136,10 @@ mod tests {
             ("the last ones wait for the others", account((0, 0), 1_000, 900, 300), Err(Short::Held)),
             ("with nobody to wait for, what is left", account((0, 0), 1_000, 900, 0), Ok(100)),
             ("a cap smaller than its parts", account((0, 0), 2, 0, 0), Ok(1)),
+            ("what attempts need, and more", known(10, account((0, 0), 1_000, 0, 0)), Ok(80)),
+            ("less of that at the end", known(10, account((0, 0), 1_000, 950, 300)), Ok(50)),
+            ("never more than a share", known(900, account((0, 0), 1_000, 0, 0)), Ok(250)),
+            ("whatever others need", known(10, account((500, 0), 1_000, 0, 0)), Ok(500)),
             ("the subtask's rest within the cap", account((500, 0), 1_000, 600, 0), Ok(400)),
         ];
         for (what, account, expected) in cases {

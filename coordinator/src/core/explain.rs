@@ -4,6 +4,7 @@ use longhaul_common::NodeId;
 use longhaul_common::question::wants_words;
 use longhaul_proto::{Explanation, ParkReason};
 
+use super::allowance::{self, Short};
 use super::footprint::Footprint;
 use super::landing::{BaseGate, Step};
 use super::shortage::{self, Shortage};
@@ -107,6 +108,11 @@ fn ready(state: &State, node: NodeId, now: Millis, out: &mut Explanation) {
     if let Some((provider, until)) = state.provider_awaited(node, now) {
         let seconds = (until - now + 999) / 1000;
         out.causes.push(format!("the limit of the provider {provider} was reached: it is asked again in {seconds} s"));
+    }
+    if let Err(Short::Held) = allowance::of(state, node) {
+        let cause = "what is left of the budget is reserved by attempts under way, or in doubt";
+        out.causes.push(format!("{cause}: it begins when one of them reports"));
+        out.next.push("longhaul status".to_owned());
     }
     told(shortage::of_work(state, &state.task(node).labels, now), out);
     if out.causes.is_empty() {

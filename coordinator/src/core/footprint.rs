@@ -47,7 +47,10 @@ impl Footprint {
     fn prefixes(&self) -> impl Iterator<Item = (&str, &str)> {
         let globs: &[String] = match self {
             Self::Whole => &[],
-            Self::Paths { plan, node } => &plan.tasks[plan.nodes[node.index()].task as usize].write,
+            Self::Paths { plan, node } => match &plan.tasks[plan.nodes[node.index()].task as usize] {
+                task if task.additive => &[],
+                task => &task.write,
+            },
         };
         globs.iter().map(|glob| split_glob(glob))
     }

@@ -13,6 +13,9 @@ pub const RECENT_MAX: usize = 256;
 /// Attempts needed before their times say how long the next one takes.
 pub const TIMED_MIN: usize = 3;
 
+/// Attempts needed before they say what the next one needs of the budget.
+pub const PEAKS_MIN: usize = 8;
+
 /// One attempt that ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Ended {
@@ -22,6 +25,8 @@ pub struct Ended {
     pub ms: u64,
     /// What it used.
     pub used: Amount,
+    /// What it would have needed as its allowance.
+    pub peak: Amount,
 }
 
 impl Ended {
@@ -106,6 +111,14 @@ impl Recent {
         })
     }
 
+    /// The largest allowance that one of them needed, once there are enough that used models.
+    pub fn peak(&self) -> Option<Amount> {
+        let peaks = self.ended.iter().map(|ended| ended.peak).filter(|peak| !peak.is_zero());
+        let (count, largest) =
+            peaks.fold((0, Amount::default()), |(count, largest), peak| (count + 1, largest.max(peak)));
+        (count >= PEAKS_MIN).then_some(largest)
+    }
+
     /// The median time of an attempt, once there are enough.
     pub fn median_ms(&self) -> Option<u64> {
         let mut times: Vec<u64> = self.ended.iter().map(|ended| ended.ms).collect();
@@ -122,7 +135,7 @@ mod tests {
     use super::*;
 
     fn ended(class: FailureClass, ms: u64) -> Ended {
-        Ended { class: class.into(), ms, used: Amount::default() }
+        Ended { class: class.into(), ms, used: Amount::default(), peak: Amount::default() }
     }
 
     const GOOD: FailureClass = FailureClass::Unspecified;

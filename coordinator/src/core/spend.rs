@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use longhaul_common::AttemptId;
-use longhaul_proto::{Budget, Usage};
+use longhaul_proto::{Budget, Peak, Usage};
 use serde::{Deserialize, Serialize};
 
 /// Breaches kept one by one; more are counted.
@@ -40,6 +40,11 @@ impl Amount {
         }
     }
 
+    /// The larger of each.
+    pub fn max(self, other: Self) -> Self {
+        Self { tokens: self.tokens.max(other.tokens), usd_micros: self.usd_micros.max(other.usd_micros) }
+    }
+
     /// Whether it is nothing at all.
     pub fn is_zero(self) -> bool {
         self == Self::default()
@@ -49,6 +54,12 @@ impl Amount {
 impl From<Usage> for Amount {
     fn from(usage: Usage) -> Self {
         Self { tokens: usage.tokens, usd_micros: usage.usd_micros }
+    }
+}
+
+impl From<Peak> for Amount {
+    fn from(peak: Peak) -> Self {
+        Self { tokens: peak.tokens, usd_micros: peak.usd_micros }
     }
 }
 

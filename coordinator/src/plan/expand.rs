@@ -12,7 +12,7 @@ use super::after::{self, Order};
 use super::base::Base;
 use super::draft::{self, Draft, Drafts};
 use super::key::{self, Common};
-use super::{agents, carry, models, settings, trust};
+use super::{agents, carry, characterise, models, settings, trust};
 
 /// Author of commits when the user's git knows none.
 const AUTHOR: (&str, &str) = ("Longhaul", "longhaul@localhost");
@@ -57,7 +57,8 @@ pub fn expand(file: &JobFile, options: &ExpandOptions) -> Result<proto::Plan, Pr
     let common = Common { file, base: &base, repo: &repo, agents: &agents };
     let parts = Parts { drafts: &drafts, order: &order, tasks: &tasks, remarks: &options.remarks };
     let keys = keys(&common, &parts, &mut problems);
-    let nodes = nodes(&base, &parts, keys);
+    let (mut nodes, mut tasks) = (nodes(&base, &parts, keys), tasks);
+    characterise::insert(file, &agents, (&mut tasks, &mut nodes), &mut problems);
     Problems::check(problems)?;
 
     let author = base.store.identity();
@@ -133,6 +134,7 @@ fn nodes(base: &Base, parts: &Parts<'_>, keys: Vec<[u8; 32]>) -> Vec<proto::Node
         pilot: draft.pilot,
         weight: draft.weight,
         remarks: parts.remarks(draft).to_vec(),
+        about: Vec::new(),
     };
     parts.drafts.nodes.iter().zip(keys).map(node).collect()
 }

@@ -89,6 +89,10 @@ impl Common<'_> {
         encoder.field("whole", &[u8::from(task.whole_repository)]);
         encoder.field("left", task.left.as_bytes());
         encoder.list("constraints", task.constraints.iter().map(String::as_str));
+        // Only where it is asked for, so that keys without it stay what they were.
+        if table.work().characterise.is_some_and(|wanted| wanted.value) {
+            encoder.field("characterise", &[1]);
+        }
         encoder.number(task.ladder.len() as u64);
         for &rung in &task.ladder {
             agent(&mut encoder, &self.agents[rung as usize]);

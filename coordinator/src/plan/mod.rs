@@ -13,6 +13,7 @@ mod agents;
 mod attributes;
 mod base;
 mod carry;
+mod characterise;
 mod draft;
 mod expand;
 mod key;

@@ -7,8 +7,8 @@ use longhaul_common::layout::repo_key;
 use longhaul_common::spec::{
     ATTEMPTS_DEFAULT, At, BATCH_DEFAULT, BREAKER_DEFAULT, CAPSULE_TOKENS_DEFAULT, CommandDecision, CommandRuleTable,
     EnvTable, JobFile, LOCKFILES_DEFAULT, MAX_FILE_BYTES_DEFAULT, MAX_FILES_DEFAULT, MAX_OUTPUT_BYTES_DEFAULT,
-    PARALLEL_MAX, PROTECT_DEFAULT, Period, READY_TIMEOUT_MS_DEFAULT, Sandbox, ServiceTable, StringList,
-    TIMEOUT_MS_DEFAULT, Table, TestsRule, TimeOfDay, WIP_EVERY_MS_DEFAULT, Work, path_globs,
+    PARALLEL_MAX, Period, READY_TIMEOUT_MS_DEFAULT, Sandbox, ServiceTable, StringList, TIMEOUT_MS_DEFAULT, Table,
+    TestsRule, TimeOfDay, WIP_EVERY_MS_DEFAULT, Work, path_globs, protect_default,
 };
 use longhaul_proto as proto;
 
@@ -123,6 +123,7 @@ pub(super) fn task(table: Table<'_>, agents: &[proto::Agent]) -> proto::Task {
         wip_every_ms: wip_every_ms(&work, agents),
         tokens_max: work.budget.and_then(|budget| budget.tokens.as_ref()).map_or(0, |tokens| tokens.value),
         usd_micros_max: work.budget.and_then(|budget| budget.usd.as_ref()).map_or(0, |usd| scaled(usd.value, 1e6)),
+        additive: false,
         tests_may_change: work.tests.is_some_and(|tests| tests.value == TestsRule::MayChange),
     }
 }
@@ -176,7 +177,7 @@ pub fn next_time(at: TimeOfDay, now: &Zoned) -> Result<i64, jiff::Error> {
 pub(super) fn policy(file: &JobFile, base: &Base) -> proto::Policy {
     let policy = &file.policy;
     proto::Policy {
-        protect: policy.protect.as_ref().map_or_else(|| protect_default(file, base), strings),
+        protect: policy.protect.as_ref().map_or_else(|| protected(file, base), strings),
         max_file_bytes: policy.max_file.map_or(MAX_FILE_BYTES_DEFAULT, |size| size.0),
         max_files: policy.max_files.as_ref().map_or(MAX_FILES_DEFAULT, |files| files.value),
         max_output_bytes: policy.max_output.map_or(MAX_OUTPUT_BYTES_DEFAULT, |size| size.0),
@@ -207,9 +208,9 @@ fn command_rule(rule: &CommandRuleTable) -> proto::CommandRule {
 }
 
 /// The usual paths, and the scripts of the repository that the gate runs.
-fn protect_default(file: &JobFile, base: &Base) -> Vec<String> {
-    let mut protect: Vec<String> = PROTECT_DEFAULT.iter().map(|&path| path.to_owned()).collect();
-    let usual = path_globs(PROTECT_DEFAULT.iter().copied());
+fn protected(file: &JobFile, base: &Base) -> Vec<String> {
+    let mut protect: Vec<String> = protect_default().collect();
+    let usual = path_globs(protect.iter().map(String::as_str));
     let gate = std::iter::once(&file.gate.run).chain(&file.gate.last);
     for word in gate.flat_map(|command| command.words()) {
         let path = word.trim_matches(['"', '\'', ';', '(', ')', '&']);

@@ -1,5 +1,6 @@
 //! End to end: the real binary, real git, real processes.
 
+mod characterise;
 mod coverage;
 mod docs;
 mod job;

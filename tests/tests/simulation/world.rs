@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use longhaul_common::Oid;
-use longhaul_coordinator::core::{Input, State};
+use longhaul_coordinator::core::{Input, Phase, State, explain};
 use longhaul_coordinator::engine::Disposition;
 use longhaul_tests::random::Random;
 
@@ -108,18 +108,26 @@ impl World {
         self.coordinator.up && self.coordinator.is_closed() && self.workers.iter().all(quiet)
     }
 
+    /// The words for a run that does not end, with the causes of the first subtasks that do not run.
+    fn no_end(&self) -> String {
+        let state = self.state();
+        let ready = state.nodes().filter(|&node| matches!(state.subtask(node).phase(), Phase::Ready)).take(3);
+        let causes: Vec<Vec<String>> = ready.map(|node| explain(state, node, self.now).causes).collect();
+        format!(
+            "no end {} min after the last fault: {:?} {:?} {causes:?} {:?} {:?}",
+            self.setting.end_within_ms / 60_000,
+            state.job_phase(),
+            state.counts(),
+            state.limits(),
+            state.landing
+        )
+    }
+
     fn next(&mut self) {
         let ((at, _), happening) = self.queue.pop_first().expect("somebody always looks again");
         self.now = at;
         let limit = self.setting.faults_until_ms + self.setting.end_within_ms;
-        assert!(
-            at <= limit,
-            "no end {} min after the last fault: {:?} {:?} {:?}",
-            self.setting.end_within_ms / 60_000,
-            self.state().job_phase(),
-            self.state().counts(),
-            self.state().landing
-        );
+        assert!(at <= limit, "{}", self.no_end());
         match happening {
             Happening::Turn => self.turn(),
             Happening::Letter { life, letter } => self.letter(life, *letter),

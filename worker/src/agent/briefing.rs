@@ -62,6 +62,7 @@ fn own(work: &Work, near: &str, before: Option<&Failure>) -> String {
         }
         section(&mut text, "Its files", &files);
     }
+    section(&mut text, "What it is about", &list(&work.about));
     let write =
         work.task.as_ref().filter(|task| !task.whole_repository).map(|task| list(&task.write)).unwrap_or_default();
     section(&mut text, "You may write only", &write);

@@ -12,6 +12,7 @@ pub fn subtask_json(work: &Work, instructions: &str) -> serde_json::Value {
     json!({
         "subtask": work.subtask,
         "files": work.files,
+        "about": work.about,
         "instructions": instructions,
         "capsule": work.capsule,
         "attempt": work.attempt_number,

@@ -133,7 +133,7 @@ impl Program {
     /// The home of an attempt whose models are behind the gateway. `nests` says whether a sandbox of its
     /// own can be drawn within ours.
     pub fn home(self, home: &Path, models: &Models, mode: &str, nests: bool) -> Home {
-        let Models { url, key, model, .. } = models;
+        let Models { url, key, .. } = models;
         let mut made = Home::default();
         let mut set = |name: &str, value: OsString| drop(made.env.insert(name.into(), value));
         set("HOME", home.into());
@@ -161,20 +161,7 @@ impl Program {
             }
             Self::ClaudeAgentAcp => {
                 set("CLAUDE_CONFIG_DIR", home.join(".claude").into());
-                set("ANTHROPIC_BASE_URL", url.into());
-                set("ANTHROPIC_API_KEY", key.into());
-                for name in [
-                    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC",
-                    "DISABLE_AUTOUPDATER",
-                    "DISABLE_TELEMETRY",
-                    "DISABLE_ERROR_REPORTING",
-                    "IS_SANDBOX",
-                ] {
-                    set(name, "1".into());
-                }
-                if !model.is_empty() {
-                    set("ANTHROPIC_MODEL", model.into());
-                }
+                claude(models).into_iter().for_each(|(name, value)| set(name, value.into()));
             }
             Self::Gemini => {
                 set("GEMINI_API_KEY", key.into());
@@ -194,22 +181,45 @@ impl Program {
                 made.files.push((".config/opencode/opencode.json".into(), opencode(models)));
             }
             Self::Unknown => {
-                set("LONGHAUL_MODEL_URL", url.into());
-                set("LONGHAUL_MODEL_KEY", key.into());
-                set("LONGHAUL_MODEL", model.into());
-                // The names most programs look for.
-                let (address, secret) = match models.api.as_str() {
-                    "anthropic-messages" => ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"),
-                    "gemini" => ("GOOGLE_GEMINI_BASE_URL", "GEMINI_API_KEY"),
-                    _ => ("OPENAI_BASE_URL", "OPENAI_API_KEY"),
-                };
-                let versioned = if address == "OPENAI_BASE_URL" { format!("{url}/v1") } else { url.clone() };
-                set(address, versioned.into());
-                set(secret, key.into());
+                unknown(models).into_iter().for_each(|(name, value)| set(name, value.into()));
             }
         }
         made
     }
+}
+
+/// Claude Code's variables.
+fn claude(models: &Models) -> Vec<(&'static str, String)> {
+    let switches = [
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC",
+        "DISABLE_AUTOUPDATER",
+        "DISABLE_TELEMETRY",
+        "DISABLE_ERROR_REPORTING",
+        "IS_SANDBOX",
+    ];
+    let Models { url, key, model, .. } = models;
+    let mut set = vec![("ANTHROPIC_BASE_URL", url.clone()), ("ANTHROPIC_API_KEY", key.clone())];
+    set.extend(switches.map(|name| (name, "1".to_owned())));
+    set.extend((!model.is_empty()).then(|| ("ANTHROPIC_MODEL", model.clone())));
+    set
+}
+
+/// What a program that is not known is told: our own names, and those that most programs look for.
+fn unknown(models: &Models) -> Vec<(&'static str, String)> {
+    let Models { url, key, model, api } = models;
+    let (address, secret) = match api.as_str() {
+        "anthropic-messages" => ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"),
+        "gemini" => ("GOOGLE_GEMINI_BASE_URL", "GEMINI_API_KEY"),
+        _ => ("OPENAI_BASE_URL", "OPENAI_API_KEY"),
+    };
+    let versioned = if address == "OPENAI_BASE_URL" { format!("{url}/v1") } else { url.clone() };
+    vec![
+        ("LONGHAUL_MODEL_URL", url.clone()),
+        ("LONGHAUL_MODEL_KEY", key.clone()),
+        ("LONGHAUL_MODEL", model.clone()),
+        (address, versioned),
+        (secret, key.clone()),
+    ]
 }
 
 /// Codex's configuration. Without `analytics` off each exit without a network takes seconds longer.

@@ -48,19 +48,10 @@ impl Attempt {
         let servers = self.servers(model, &profile).await?;
         let profile = profile.with_served(servers.specs());
         let reach = Reach::open(model, &profile, self.allowance()?, &self.execution).await?;
-        let mut setup = self.setup(model, profile, before).await?;
+        let setup = self.setup(model, profile, before).await?;
         let mut session = SessionFile::new(&Saver::session_dir(&self.execution.slot), &model.model);
-        let history = session.read().map(|(history, facts)| {
-            setup.facts = facts;
-            history
-        });
-        let resumed = history.is_some();
         let first = words_of(&setup.task);
-        let mut conversation = Conversation::new(reach.client.clone(), setup, history);
-        if resumed {
-            // What was decided since is in no message yet.
-            self.work.decisions.iter().for_each(|decision| conversation.learn(&decided(decision)));
-        }
+        let mut conversation = self.conversation(&reach, setup, &session);
         let (log, mut witness) = record::witness(&self.execution, &agent.name, Box::new(|_, _, _| {}))?;
         witness.tell(&AgentEvent::Told { text: first, steers: false });
         for message in servers.left_out() {
@@ -81,8 +72,7 @@ impl Attempt {
             turn: 0,
         };
         let cancel = self.execution.cancel.clone();
-        let mut crew =
-            Crew { left: model.subagents, made: 0, depth: model.subagent_depth, tokens: model.subagent_tokens };
+        let mut crew = Crew::of(model);
         let turns = Turns {
             conversation: &mut conversation,
             hands: &mut workshop,
@@ -123,6 +113,18 @@ impl Attempt {
         let values = command::placeholders(&self.execution.assignment, &self.work.files, &self.execution.slot.ws());
         let wanted = self.mcp_servers(&model.mcp, &values)?;
         Servers::start(&self.execution, &wanted, profile).await
+    }
+
+    /// A new conversation, or the one that an earlier attempt left.
+    fn conversation(&self, reach: &Reach, mut setup: Setup, session: &SessionFile) -> Conversation {
+        let Some((history, facts)) = session.read() else {
+            return Conversation::new(reach.client.clone(), setup, None);
+        };
+        setup.facts = facts;
+        let mut conversation = Conversation::new(reach.client.clone(), setup, Some(history));
+        // What was decided since is in no message yet.
+        self.work.decisions.iter().for_each(|decision| conversation.learn(&decided(decision)));
+        conversation
     }
 
     async fn setup(

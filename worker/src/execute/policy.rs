@@ -16,7 +16,8 @@ pub(super) fn may_be_sent(execution: &Execution, work: &Work, provider: Option<&
     let rules: Vec<ModelRule> = policy.models.iter().map(rule).collect();
     let task = work.task.clone().unwrap_or_default();
     // A glob of files that are not there yet counts as a path of its own folder.
-    let paths: Vec<String> = work.files.iter().chain(&work.claims).chain(&task.write).cloned().collect();
+    let paths: Vec<String> =
+        work.files.iter().chain(&work.about).chain(&work.claims).chain(&task.write).cloned().collect();
     let whole = task.whole_repository;
     let footprint = if whole { Footprint::Whole } else { Footprint::Paths(&paths) };
     let name = provider.unwrap_or_default().to_owned();

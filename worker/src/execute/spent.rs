@@ -24,7 +24,10 @@ impl Attempt {
 
     /// Books what a gateway metered.
     pub(super) fn book(&mut self, used: Used) {
-        let tokens = used.tokens;
+        let (tokens, before) = (used.tokens, self.usage);
+        let peak = self.usage.peak.get_or_insert_default();
+        peak.tokens = peak.tokens.max(before.tokens.saturating_add(used.peak_tokens));
+        peak.usd_micros = peak.usd_micros.max(before.usd_micros.saturating_add(used.peak_usd_micros));
         self.add([tokens.input, tokens.cached, tokens.output, tokens.reasoning], tokens.total());
         self.usage.usd_micros = self.usage.usd_micros.saturating_add(used.usd_micros);
     }

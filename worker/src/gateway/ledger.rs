@@ -19,6 +19,10 @@ pub struct Used {
     pub reserved_tokens: u64,
     /// Micro-dollars reserved by them.
     pub reserved_usd_micros: u64,
+    /// The most tokens that were used, reserved and asked for at once.
+    pub peak_tokens: u64,
+    /// The most micro-dollars.
+    pub peak_usd_micros: u64,
     /// A provider reported more than was reserved for a call.
     pub overrun: bool,
 }
@@ -62,16 +66,19 @@ impl Ledger {
     }
 
     pub(super) fn reserve(&mut self, worst: Worst) -> Result<u64, Exceeded> {
-        let (used, cap) = (&self.used, self.allowance);
-        let left = |cap: u64, settled: u64, reserved: u64| cap.saturating_sub(settled.saturating_add(reserved));
+        let (used, cap) = (&mut self.used, self.allowance);
         let wanted = worst.input.saturating_add(worst.output);
-        let tokens_left = left(cap.tokens, used.tokens.total(), used.reserved_tokens);
-        if cap.tokens > 0 && wanted > tokens_left {
-            return Err(Exceeded::Tokens { wanted, left: tokens_left, cap: cap.tokens });
+        let tokens = used.tokens.total().saturating_add(used.reserved_tokens);
+        let usd_micros = used.usd_micros.saturating_add(used.reserved_usd_micros);
+        used.peak_tokens = used.peak_tokens.max(tokens.saturating_add(wanted));
+        used.peak_usd_micros = used.peak_usd_micros.max(usd_micros.saturating_add(worst.usd_micros));
+        let left = cap.tokens.saturating_sub(tokens);
+        if cap.tokens > 0 && wanted > left {
+            return Err(Exceeded::Tokens { wanted, left, cap: cap.tokens });
         }
-        let usd_left = left(cap.usd_micros, used.usd_micros, used.reserved_usd_micros);
-        if cap.usd_micros > 0 && worst.usd_micros > usd_left {
-            return Err(Exceeded::Usd { wanted: worst.usd_micros, left: usd_left, cap: cap.usd_micros });
+        let left = cap.usd_micros.saturating_sub(usd_micros);
+        if cap.usd_micros > 0 && worst.usd_micros > left {
+            return Err(Exceeded::Usd { wanted: worst.usd_micros, left, cap: cap.usd_micros });
         }
         self.used.reserved_tokens = self.used.reserved_tokens.saturating_add(wanted);
         self.used.reserved_usd_micros = self.used.reserved_usd_micros.saturating_add(worst.usd_micros);
@@ -160,5 +167,6 @@ mod tests {
         let used = ledger.used();
         assert_eq!((used.calls, used.tokens.total(), used.usd_micros, used.overrun), (1, 110, 3, true));
         assert_eq!((used.reserved_tokens, used.reserved_usd_micros), (0, 0));
+        assert_eq!((used.peak_tokens, used.peak_usd_micros), (101, 9), "what was refused was asked for too");
     }
 }

@@ -85,29 +85,28 @@ const OWN_CACHES: &[(&str, &str)] = &[
     ("NUGET_PACKAGES", "nuget"),
 ];
 
-/// Where packages come from, as they are by default.
+/// Where packages come from, as package managers are by default: the domains of registries, and not the hosts
+/// they happen to have there now.
 const REGISTRIES: &[&str] = &[
     "crates.io",
-    "index.crates.io",
-    "static.crates.io",
+    "*.crates.io",
     "static.rust-lang.org",
     "pypi.org",
-    "files.pythonhosted.org",
-    "registry.npmjs.org",
-    "registry.yarnpkg.com",
+    "*.pythonhosted.org",
+    "*.npmjs.org",
+    "*.yarnpkg.com",
     "nodejs.org",
     "proxy.golang.org",
     "sum.golang.org",
     "rubygems.org",
-    "index.rubygems.org",
-    "repo.maven.apache.org",
-    "repo1.maven.org",
-    "plugins.gradle.org",
-    "services.gradle.org",
-    "api.nuget.org",
+    "*.rubygems.org",
+    "*.maven.apache.org",
+    "*.maven.org",
+    "*.gradle.org",
+    "*.nuget.org",
     "hex.pm",
-    "repo.hex.pm",
-    "repo.packagist.org",
+    "*.hex.pm",
+    "*.packagist.org",
 ];
 
 /// Variables by which a machine names registries of its own.
@@ -243,6 +242,7 @@ mod tests {
         let allows = |host: &str, port| hosts.iter().any(|pattern| pattern.allows(host, port));
         assert!(allows("mirror.corp", 8443) && allows("goproxy.corp", 443) && allows("pypi.org", 443));
         assert!(!allows("direct", 443) && !allows("github.com", 443));
+        assert!(allows("a.crates.io", 443) && !allows("crates.io.example.com", 443) && !allows("xcrates.io", 443));
         let every = REGISTRIES.len() + 2;
         assert_eq!(hosts.len(), every);
     }

@@ -29,6 +29,7 @@ pub(super) fn check(file: &JobFile, found: &Found, problems: &mut Vec<Problem>) 
     settings::check_limits(file, &mut check);
     models::check(file, &mut check);
     refs::check_ladders(file, found, &mut check);
+    refs::check_characterise(file, &mut check);
     refs::check_names(file, found, &mut check);
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Check;
 use crate::spec::parse::Found;
 use crate::spec::suggest::next_step;
-use crate::spec::{JobFile, Table, find_cycle, id_glob, is_glob, placeholders};
+use crate::spec::{AgentKind, JobFile, Table, find_cycle, id_glob, is_glob, placeholders};
 
 pub(super) fn check_ladders(file: &JobFile, found: &Found, check: &mut Check<'_>) {
     for table in file.tables() {
@@ -19,6 +19,19 @@ pub(super) fn check_ladders(file: &JobFile, found: &Found, check: &mut Check<'_>
                     help,
                 );
             }
+        }
+    }
+}
+
+/// Rules alone write no tests.
+pub(super) fn check_characterise(file: &JobFile, check: &mut Check<'_>) {
+    for table in file.tables() {
+        let work = table.work();
+        let Some(wanted) = work.characterise.filter(|wanted| wanted.value) else { continue };
+        let rules = |name: &str| file.agent.get(name).is_some_and(|agent| agent.kind.value == AgentKind::Codemod);
+        if work.ladder.iter().all(|rung| rules(&rung.value)) {
+            let message = format!("no agent in the ladder of `{}` writes tests", work.id.value);
+            check.report(wanted.span(), message, "add an agent that is no codemod, or leave `characterise` out");
         }
     }
 }

@@ -76,19 +76,8 @@ impl State {
                 self.landing.halted = Some(event.reason.clone());
                 Ok(())
             }
-            Event::JobPaused(event) => {
-                self.job_phase = JobPhase::Paused { reason: event.reason.clone(), by_budget: event.by_budget };
-                self.landing.blocked |= event.command_failed;
-                self.recent.paused(event.by_breaker);
-                Ok(())
-            }
-            Event::JobResumed(_) => {
-                self.job_phase = JobPhase::Open;
-                self.closed_ms = 0;
-                self.recent.resumed();
-                self.landing.forget_verdicts();
-                Ok(())
-            }
+            Event::JobPaused(event) => self.job_paused(event),
+            Event::JobResumed(_) => self.job_resumed(),
             Event::LimitsChanged(event) => {
                 self.limits = event.budget.unwrap_or_default();
                 Ok(())
@@ -109,6 +98,21 @@ impl State {
                 Ok(())
             }
         }
+    }
+
+    fn job_paused(&mut self, event: &longhaul_proto::JobPaused) -> Result<(), ApplyError> {
+        self.job_phase = JobPhase::Paused { reason: event.reason.clone(), by_budget: event.by_budget };
+        self.landing.blocked |= event.command_failed;
+        self.recent.paused(event.by_breaker);
+        Ok(())
+    }
+
+    fn job_resumed(&mut self) -> Result<(), ApplyError> {
+        self.job_phase = JobPhase::Open;
+        self.closed_ms = 0;
+        self.recent.resumed();
+        self.landing.forget_verdicts();
+        Ok(())
     }
 
     fn worker_quarantined(&mut self, event: &longhaul_proto::WorkerQuarantined) -> Result<(), ApplyError> {

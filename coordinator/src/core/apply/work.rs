@@ -72,7 +72,9 @@ impl State {
             Some(live) => {
                 if retry::is_telling(pb::FailureClass::try_from(class).unwrap_or_default()) {
                     let ms = u64::try_from(now - live.since_ms).unwrap_or(0);
-                    self.recent.note(Ended { class, ms, used: usage.into() });
+                    let used = Amount::from(usage);
+                    let peak = usage.peak.map(Amount::from).unwrap_or_default().max(used);
+                    self.recent.note(Ended { class, ms, used, peak });
                 }
                 (live.worker, live.since_ms)
             }

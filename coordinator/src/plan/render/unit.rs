@@ -41,8 +41,12 @@ pub(super) fn units(view: &PlanView<'_>) -> (Vec<Unit>, BTreeSet<(usize, usize)>
         let label = if size > COLLAPSE_ABOVE {
             collapsed.insert(node.task, units.len());
             let task = view.task(node);
-            let name = task.map_or("", |task| if task.map.is_empty() { &task.id } else { &task.map });
-            vec![name.to_owned(), format!("{size} subtasks")]
+            let name = task.map_or(String::new(), |task| match (task.map.as_str(), task.additive) {
+                ("", _) => task.id.clone(),
+                (map, true) => format!("characterise {map}"),
+                (map, false) => map.to_owned(),
+            });
+            vec![name, format!("{size} subtasks")]
         } else {
             vec![node.id.clone()]
         };

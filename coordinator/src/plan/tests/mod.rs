@@ -1,6 +1,7 @@
 //! Plans of real repositories, made with git in temporary folders.
 
 mod carry;
+mod characterise;
 mod errors;
 mod expansion;
 mod keys;

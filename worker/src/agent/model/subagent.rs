@@ -7,13 +7,14 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use longhaul_common::text::{clip_head, clip_middle};
+use longhaul_proto::ModelAgent;
 use serde::Deserialize;
 
 use super::history::Call;
 use super::tool::Outcome;
 use super::turns::{Ending, Hands, Limits, Turns};
 use crate::agent::stuck::Watch;
-use longhaul_common::text::{clip_head, clip_middle};
 
 /// Answers one sub-agent may take.
 const TURNS_MAX: u32 = 60;
@@ -35,6 +36,13 @@ pub struct Crew {
     pub depth: u32,
     /// Tokens of one, in and out; 0 is a quarter of what is left of the execution's.
     pub tokens: u64,
+}
+
+impl Crew {
+    /// As the job says of an agent.
+    pub fn of(model: &ModelAgent) -> Self {
+        Self { left: model.subagents, made: 0, depth: model.subagent_depth, tokens: model.subagent_tokens }
+    }
 }
 
 #[derive(Deserialize)]

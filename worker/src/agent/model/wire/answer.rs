@@ -1,5 +1,7 @@
 //! An answer, the same whichever wire it came over.
 
+use longhaul_common::price::Tokens;
+
 use super::super::history::{Call, Item};
 
 /// What a model said, and what it cost.
@@ -11,39 +13,6 @@ pub struct Answer {
     pub tokens: Tokens,
     /// Why it ended.
     pub stop: Stop,
-}
-
-/// Tokens as the provider counted them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tokens {
-    /// Of the request, cached ones included.
-    pub input: u64,
-    /// Of it, read from a cache.
-    pub cached: u64,
-    /// Of it, written to a cache.
-    pub cache_write: u64,
-    /// Of the answer, reasoning included.
-    pub output: u64,
-    /// Of it, reasoning.
-    pub reasoning: u64,
-}
-
-impl Tokens {
-    /// Both together.
-    pub fn plus(self, other: Self) -> Self {
-        Self {
-            input: self.input + other.input,
-            cached: self.cached + other.cached,
-            cache_write: self.cache_write + other.cache_write,
-            output: self.output + other.output,
-            reasoning: self.reasoning + other.reasoning,
-        }
-    }
-
-    /// Input and output.
-    pub fn total(self) -> u64 {
-        self.input + self.output
-    }
 }
 
 /// Why an answer ended.

@@ -1,12 +1,13 @@
 //! OpenAI Chat Completions, as OpenAI and all who copy it speak it.
 
+use longhaul_common::price::Tokens;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use super::super::history::{Call, CallResult, Entry, Image, Input, Item, Part};
 use super::Api;
-use super::answer::{Answer, Delta, Stop, Tokens};
+use super::answer::{Answer, Delta, Stop};
 use super::error::CallError;
 use super::request::{Choice, Request, ToolSpec};
 

@@ -1,13 +1,14 @@
 //! Anthropic Messages. Thinking blocks carry a signature and go back exactly as they came; the
 //! caches are told once where the part ends that siblings share, and follow the rest by themselves.
 
+use longhaul_common::price::Tokens;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use super::super::history::{Call, CallResult, Entry, Image, Input, Item, Part};
 use super::Api;
-use super::answer::{Answer, Delta, Stop, Tokens};
+use super::answer::{Answer, Delta, Stop};
 use super::error::CallError;
 use super::request::{Choice, Request, Settings, Thinking, ToolSpec, ToolSyntax};
 

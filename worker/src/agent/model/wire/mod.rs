@@ -11,8 +11,9 @@ mod messages;
 mod request;
 mod responses;
 
-pub use answer::{Answer, Delta, Stop, Tokens};
+pub use answer::{Answer, Delta, Stop};
 pub use error::{CallError, Remedy};
+pub use longhaul_common::price::Tokens;
 pub use request::{Choice, Request, Settings, Thinking, ToolSpec, ToolSyntax, Traits};
 
 use serde::{Deserialize, Serialize};

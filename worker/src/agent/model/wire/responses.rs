@@ -1,13 +1,14 @@
 //! OpenAI Responses, stateless: nothing is stored there, so encrypted reasoning comes back with
 //! each answer and goes up again with each request.
 
+use longhaul_common::price::Tokens;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use super::super::history::{Call, CallResult, Entry, Input, Item, Part};
 use super::Api;
-use super::answer::{Answer, Delta, Stop, Tokens};
+use super::answer::{Answer, Delta, Stop};
 use super::error::CallError;
 use super::request::{Choice, Request, ToolSpec, ToolSyntax};
 
