@@ -101,6 +101,7 @@ pub fn job_status(state: &State, now: Millis, progress: &ProgressMap, live: bool
         goal: plan.goal.clone(),
         phase: phase.to_owned(),
         phase_reason,
+        paused_by_budget: matches!(state.job_phase(), JobPhase::Paused { by_budget: true, .. }),
         generation: state.generation(),
         counts: Some(*state.counts()),
         running: running(state, now, progress),

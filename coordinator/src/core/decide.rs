@@ -18,7 +18,8 @@ pub fn decide(state: &State, now: Millis, input: &Input) -> Result<Vec<Event>, R
         Input::Wip { id, wip } => wip_event(state, *id, wip).into_iter().collect(),
         Input::Finished { id, finished } => finished_event(state, now, *id, finished).into_iter().collect(),
         Input::Merged { batch, members, merge } => merged(state, now, *batch, members, merge.as_ref()),
-        Input::Staged { node, result } => staged(state, now, *node, result).into_iter().collect(),
+        Input::Staged { generation, .. } if *generation != state.generation() => Vec::new(),
+        Input::Staged { node, result, .. } => staged(state, now, *node, result).into_iter().collect(),
         Input::Sealed { batch, merge } => sealed(state, *batch, merge),
         Input::RefMoved { batch, result } => ref_moved(state, *batch, result),
         Input::CommandFailed { reason } => failed_command(state, reason),
@@ -173,7 +174,7 @@ fn merged(state: &State, now: Millis, id: BatchId, members: &[MemberMerge], merg
     let mut park = state.next_park();
     for member in members {
         let Err(paths) = &member.result else { continue };
-        let decision = retry::after_rejection(state, member.node, FailureClass::Conflict, now);
+        let decision = retry::after_rejection(state, member.node, now);
         events.push(Event::MemberConflicted(pb::MemberConflicted {
             batch: id.0,
             node: member.node.0,
@@ -205,7 +206,7 @@ fn staged(state: &State, now: Millis, node: NodeId, result: &Result<Oid, Vec<Str
     Some(match result {
         Ok(commit) => Event::Staged(pb::Staged { node: node.0, commit: commit.to_vec() }),
         Err(paths) => {
-            let decision = retry::after_rejection(state, node, FailureClass::Conflict, now);
+            let decision = retry::after_rejection(state, node, now);
             Event::MemberConflicted(pb::MemberConflicted {
                 batch: 0,
                 node: node.0,

@@ -69,7 +69,7 @@ pub(super) fn after_failure(state: &State, node: NodeId, failure: &Failure, now:
 }
 
 /// After a merge conflict or a conviction by the gate.
-pub(super) fn after_rejection(state: &State, node: NodeId, _class: FailureClass, now: Millis) -> Decision {
+pub(super) fn after_rejection(state: &State, node: NodeId, now: Millis) -> Decision {
     let subtask = state.subtask(node);
     if !subtask.spares.is_empty() {
         return Decision { next: Next::PromoteSpare, not_before_ms: 0, park: 0 };

@@ -15,6 +15,7 @@ fn next(from: PhaseKind, by: Move) -> Option<PhaseKind> {
     use PhaseKind as P;
     Some(match (from, by) {
         (P::Waiting, M::Unblock) => P::Ready,
+        (P::Ready | P::Backoff, M::Block) => P::Waiting,
         (P::Ready | P::Backoff, M::Assign) => P::Running,
         (P::Running, M::Lose) => P::Ready,
         // Ready or Backoff: a lost attempt that finished after all, before anyone else began.
@@ -45,6 +46,8 @@ fn next(from: PhaseKind, by: Move) -> Option<PhaseKind> {
 pub enum Move {
     /// Its last dependency landed.
     Unblock,
+    /// A dependency that was settled is to be done again.
+    Block,
     /// A worker got it.
     Assign,
     /// The lease ended without a result.
@@ -118,8 +121,9 @@ impl PhaseKind {
 
 impl Move {
     /// All of them, for tests that walk the table.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Unblock,
+        Self::Block,
         Self::Assign,
         Self::Lose,
         Self::Deliver,

@@ -211,7 +211,7 @@ fn command_rule(rule: &CommandRuleTable) -> proto::CommandRule {
 fn protected(file: &JobFile, base: &Base) -> Vec<String> {
     let mut protect: Vec<String> = protect_default().collect();
     let usual = path_globs(protect.iter().map(String::as_str));
-    let gate = std::iter::once(&file.gate.run).chain(&file.gate.last);
+    let gate = std::iter::once(&file.gate.run).chain(&file.gate.last).chain(&file.gate.coverage);
     for word in gate.flat_map(|command| command.words()) {
         let path = word.trim_matches(['"', '\'', ';', '(', ')', '&']);
         let path = path.strip_prefix("./").unwrap_or(path);

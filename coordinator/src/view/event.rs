@@ -219,7 +219,11 @@ fn describe_rest(state: &State, event: &Event, out: &mut WatchEvent) {
             let seconds = event.downtime_ms as f64 / 1000.0;
             (
                 "recovered",
-                format!("going on after {seconds:.0} s, with {} attempts in question", event.lost_attempts.len()),
+                format!(
+                    "going on after {seconds:.0} s, with {} attempts and {} gate runs in question",
+                    event.lost_attempts.len(),
+                    event.lost_gates.len()
+                ),
             )
         }
         Event::JobClosed(event) => {

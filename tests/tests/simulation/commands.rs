@@ -60,7 +60,8 @@ impl World {
             Command::Stage(node, _) => {
                 let head = self.state().staging_head(*node);
                 let (mut members, _) = self.model.merge(&self.patches(&[*node]), head);
-                self.git(Input::Staged { node: *node, result: members.remove(0).result });
+                let generation = self.state().generation();
+                self.git(Input::Staged { generation, node: *node, result: members.remove(0).result });
             }
             Command::Seal(_) => unreachable!("nothing is derived here"),
             Command::Land(batch) => {

@@ -107,9 +107,17 @@ impl State {
         Ok(())
     }
 
+    /// Time between the end of a job and its next beginning is not worked on.
+    pub(super) fn reopen(&mut self) {
+        if self.closed_ms > 0 {
+            self.idle_ms += u64::try_from(self.now_ms - self.closed_ms).unwrap_or(0);
+        }
+        self.closed_ms = 0;
+    }
+
     fn job_resumed(&mut self) -> Result<(), ApplyError> {
         self.job_phase = JobPhase::Open;
-        self.closed_ms = 0;
+        self.reopen();
         self.recent.resumed();
         self.landing.forget_verdicts();
         Ok(())

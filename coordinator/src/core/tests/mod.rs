@@ -19,6 +19,8 @@ const LEGAL: &[(PhaseKind, Move, PhaseKind)] = {
     use PhaseKind as P;
     &[
         (P::Waiting, M::Unblock, P::Ready),
+        (P::Ready, M::Block, P::Waiting),
+        (P::Backoff, M::Block, P::Waiting),
         (P::Ready, M::Assign, P::Running),
         (P::Backoff, M::Assign, P::Running),
         (P::Running, M::Lose, P::Ready),
