@@ -368,13 +368,28 @@ fn text(value: &serde_json::Value) -> String {
 mod tests {
     use super::*;
 
-    fn file(text: &str) -> (PathBuf, String) {
-        let hash = blake3::hash(text.as_bytes()).to_hex();
-        let folder = std::env::temp_dir().join(format!("longhaul-settings-{}-{}", std::process::id(), &hash[..8]));
-        std::fs::create_dir_all(&folder).expect("a folder");
-        let path = folder.join("config.toml");
-        std::fs::write(&path, text).expect("a file");
-        (path, folder.display().to_string())
+    /// A folder with a configuration file, removed at the end.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(text: &str) -> Self {
+            let hash = blake3::hash(text.as_bytes()).to_hex();
+            let folder = std::env::temp_dir().join(format!("longhaul-settings-{}-{}", std::process::id(), &hash[..8]));
+            std::fs::create_dir_all(&folder).expect("a folder");
+            let folder = Self(folder);
+            std::fs::write(folder.file(), text).expect("a file");
+            folder
+        }
+
+        fn file(&self) -> PathBuf {
+            self.0.join("config.toml")
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _gone_already = std::fs::remove_dir_all(&self.0);
+        }
     }
 
     fn variables(list: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -383,14 +398,15 @@ mod tests {
 
     #[test]
     fn flags_win_over_variables_over_the_file_over_defaults() {
-        let (path, folder) = file(
+        let folder = Folder::new(
             "[server]\nurl = 'http://127.0.0.1:1'\nca = 'ca.pem'\n[worker]\nslots = 3\nlabels = ['a', 'b']\n[nats]\nfleet = 'x'\n",
         );
+        let path = folder.file();
         let given = variables(&[("LONGHAUL_SERVER", "http://127.0.0.1:2"), ("LONGHAUL_NATS__FLEET", "y")]);
         let mut settings = Settings::from(Some(&path), &given).expect("right");
         assert_eq!(settings.text("server.url"), Some("http://127.0.0.1:2"));
         assert_eq!(settings.setting("nats.fleet").origin, Origin::Variable("LONGHAUL_NATS__FLEET".to_owned()));
-        assert_eq!(settings.text("server.ca"), Some(format!("{folder}/ca.pem").as_str()));
+        assert_eq!(settings.text("server.ca"), folder.0.join("ca.pem").to_str());
         assert_eq!(settings.setting("worker.slots").origin, Origin::File(path));
         assert_eq!(settings.parsed::<u32>("worker.slots").expect("a number"), Some(3));
         assert_eq!(settings.text("worker.labels"), Some("a,b"));
@@ -405,8 +421,8 @@ mod tests {
 
     #[test]
     fn what_is_misspelt_is_refused_with_its_place() {
-        let (path, _) = file("[server]\nurl = 'http://x'\n\n[worker]\nslot = 3\n");
-        let error = Settings::from(Some(&path), &[]).expect_err("slot is no key").to_string();
+        let folder = Folder::new("[server]\nurl = 'http://x'\n\n[worker]\nslot = 3\n");
+        let error = Settings::from(Some(&folder.file()), &[]).expect_err("slot is no key").to_string();
         assert!(error.contains("line 5") && error.contains("slots"), "{error}");
         let given = variables(&[("LONGHAUL_SERVRE__URL", "x")]);
         let error = Settings::from(None, &given).expect_err("no such section").to_string();

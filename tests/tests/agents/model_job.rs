@@ -2,19 +2,17 @@
 //! real commands in its workspaces.
 
 use longhaul_tests::World;
-use longhaul_tests::model::{Recorded, Script, ScriptedModel};
+use longhaul_tests::model::{Recorded, ScriptedModel};
 use longhaul_tests::world::Ran;
 use serde_json::{Value, json};
+
+use super::model::model;
 
 /// The key that the gateway holds. No agent may ever see it.
 pub const KEY: &str = "sk-real-9f8e7d6c5b";
 
 pub const HEAD: &str = "goal = 'Say goodbye everywhere'\nname = 'goodbye'\n[[repo]]\nname = 'app'\npath = 'repo'\nbase = 'main'\n\
     [gate]\nrun = 'sh gate.sh'\n[price.'*']\ninput = 1.0\noutput = 2.0\nas_of = '2026-11-21'\n";
-
-pub async fn model(script: Value) -> ScriptedModel {
-    ScriptedModel::start(Script::parse(&script.to_string()).expect("a script")).await.expect("a model")
-}
 
 /// A provider, its model, an agent around it, all called `name`, and a task for it.
 pub fn part(name: &str, api: &str, model: &ScriptedModel, model_name: &str, further: &str) -> String {
