@@ -13,6 +13,7 @@ use crate::changes::differences;
 use crate::checkpoint::{CheckpointError, Store};
 use crate::core::{
     Command, Event, Graph, Input, JobPhase, Millis, Refusal, Request, State, advance, decide, open_generation,
+    with_parts,
 };
 
 /// A turn later than this means that this process could not run: a suspended machine, SIGSTOP.
@@ -207,6 +208,7 @@ impl<S: Store> Engine<S> {
 
     /// Opens a plan: the first one, or the next generation. Refused when it cannot be run.
     pub fn open_plan(&mut self, plan: Plan, asked: Option<&Audited>) -> Result<usize, FeedError> {
+        let plan = with_parts(self.state.plan(), plan);
         Graph::of(&plan).map_err(|error| Refusal(error.to_string()))?;
         let job = plan.job.clone();
         let mut opened = open_generation(&self.state, plan).map_err(|error| Refusal(error.to_string()))?;

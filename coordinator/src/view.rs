@@ -56,6 +56,7 @@ pub fn class_name(class: FailureClass) -> &'static str {
         FailureClass::ProviderLimit => "provider-limit",
         FailureClass::Sandbox => "sandbox",
         FailureClass::Asked => "asked",
+        FailureClass::Split => "split",
     }
 }
 

@@ -255,6 +255,16 @@ impl Index {
                     row.usage = event.usage;
                 })?;
             }
+            Event::Split(event) => {
+                for (at, node) in event.nodes.iter().enumerate() {
+                    self.nodes.insert((u64::from(event.first) + at as u64).to_be_bytes(), node.id.as_bytes())?;
+                }
+                self.end_attempt(event.node, event.attempt, |row| {
+                    "split".clone_into(&mut row.outcome);
+                    row.timing = event.timing;
+                    row.usage = event.usage;
+                })?;
+            }
             Event::LeaseExpired(event) => {
                 self.end_attempt(event.node, event.attempt, |row| {
                     "lost".clone_into(&mut row.outcome);

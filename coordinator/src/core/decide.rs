@@ -6,7 +6,7 @@ use longhaul_proto::{BatchEnd, FailureClass, Next, finished};
 
 use super::input::{Input, MemberMerge, Merge, MoveResult};
 use super::request::{Refusal, is_closed, requested};
-use super::{Event, Millis, Phase, PhaseKind, State, Step, asked, provider, retry};
+use super::{Event, Millis, Phase, PhaseKind, State, Step, asked, provider, retry, split};
 
 /// Largest session of an agent that is journaled and handed on, in bytes.
 pub const SESSION_BYTES_MAX: usize = 300_000;
@@ -132,7 +132,10 @@ fn attempt_event(
                     ..pb::Failure::default()
                 },
             };
-            let failure = bounded(failure, now);
+            let failure = match split_or_not(state, (attempt, node), failure, report) {
+                Ok(split) => return Event::Split(split),
+                Err(failure) => bounded(*failure, now),
+            };
             let decision = match failure.class() {
                 FailureClass::Asked => asked::after_question(state, (AttemptId(attempt), node), &failure, now),
                 _ => retry::after_failure(state, node, &failure, now),
@@ -149,6 +152,22 @@ fn attempt_event(
             })
         }
     }
+}
+
+/// The split that a report asks for; otherwise its failure, which may be that it cannot be split so.
+fn split_or_not(
+    state: &State,
+    at: (u64, NodeId),
+    failure: pb::Failure,
+    report: &pb::Finished,
+) -> Result<pb::Split, Box<pb::Failure>> {
+    if failure.class() != FailureClass::Split {
+        return Err(Box::new(failure));
+    }
+    split::split(state, at, &failure.parts, report).map_err(|why| {
+        let message = format!("it is not split as its agent asked: {why}");
+        Box::new(pb::Failure { class: FailureClass::Agent.into(), message, ..pb::Failure::default() })
+    })
 }
 
 /// A provider's time as it is waited for, whatever the report says.

@@ -18,6 +18,7 @@ fn next(from: PhaseKind, by: Move) -> Option<PhaseKind> {
         (P::Ready | P::Backoff, M::Block) => P::Waiting,
         (P::Ready | P::Backoff, M::Assign) => P::Running,
         (P::Running, M::Lose) => P::Ready,
+        (P::Running, M::Split) => P::Waiting,
         // Ready or Backoff: a lost attempt that finished after all, before anyone else began.
         (P::Running | P::Ready | P::Backoff, M::Deliver) => P::Delivered,
         (P::Running, M::FindUnchanged) => P::Unchanged,
@@ -52,6 +53,8 @@ pub enum Move {
     Assign,
     /// The lease ended without a result.
     Lose,
+    /// Its agent had it split: it waits for its parts.
+    Split,
     /// A valid result arrived.
     Deliver,
     /// There was nothing to change.
@@ -121,11 +124,12 @@ impl PhaseKind {
 
 impl Move {
     /// All of them, for tests that walk the table.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Unblock,
         Self::Block,
         Self::Assign,
         Self::Lose,
+        Self::Split,
         Self::Deliver,
         Self::FindUnchanged,
         Self::Postpone,

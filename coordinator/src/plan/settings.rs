@@ -124,6 +124,7 @@ pub(super) fn task(table: Table<'_>, agents: &[proto::Agent]) -> proto::Task {
         tokens_max: work.budget.and_then(|budget| budget.tokens.as_ref()).map_or(0, |tokens| tokens.value),
         usd_micros_max: work.budget.and_then(|budget| budget.usd.as_ref()).map_or(0, |usd| scaled(usd.value, 1e6)),
         additive: false,
+        split: work.split.map_or(0, |split| split.value),
         tests_may_change: work.tests.is_some_and(|tests| tests.value == TestsRule::MayChange),
     }
 }

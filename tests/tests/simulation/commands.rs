@@ -38,7 +38,8 @@ impl World {
                 let decisions: Vec<_> = self.state().decisions(live.node).cloned().collect();
                 let asks = self.model.question(live.node);
                 let answered = asks.is_some_and(|question| settled(&decisions, &question).is_some());
-                let assignment = Assignment::Work { id: *id, node: live.node, base: live.base, allowance, answered };
+                let (node, base, splits) = (live.node, live.base, self.state().may_split(live.node) > 0);
+                let assignment = Assignment::Work { id: *id, node, base, allowance, answered, splits };
                 self.order(number(&live.worker), Order::Assign(assignment));
             }
             Command::Gate(GateId(id)) => {

@@ -9,13 +9,13 @@ use longhaul_proto::{Agent, Failure, FailureClass, ModelAgent};
 
 use super::checking::{Bench, left};
 use super::{Attempt, policy, record, refused, told_of};
-use crate::agent::command;
 use crate::agent::model::{
     Call, CallError, Conversation, Crew, Delta, Does, Ending, Facts, Hands, Limits, Manner, Outcome, Part, Profile,
     Reach, Remedy, Servers, SessionFile, Settings, Setup, Tokens, Toolbox, Turns, prompt,
 };
 use crate::agent::stuck::Watch;
 use crate::agent::talk::{AgentEvent, ToolKind, Totals, TurnEnd, Used, Witness};
+use crate::agent::{command, split};
 use crate::commit::{Snapshot, StageError, snapshot_aside};
 use crate::execution::{cancelled, limit_of};
 use crate::failure::{asked, failure, infrastructure};
@@ -43,7 +43,10 @@ impl Attempt {
     ) -> Result<Told, Box<Failure>> {
         let provider = model.provider.as_ref().map(|provider| provider.name.as_str());
         policy::may_be_sent(&self.execution, &self.work, provider)?;
-        let profile = profile(model)?;
+        let mut profile = profile(model)?;
+        if self.work.split_max == 0 {
+            profile = profile.without(Does::Split);
+        }
         self.restore_session(before).await.map_err(|error| Box::new(Failure::from(error)))?;
         let servers = self.servers(model, &profile).await?;
         let profile = profile.with_served(servers.specs());
@@ -57,7 +60,7 @@ impl Attempt {
         for message in servers.left_out() {
             witness.tell(&AgentEvent::Warning { message: message.clone() });
         }
-        let toolbox = Toolbox::new(&self.execution, servers, &self.work.decisions)
+        let toolbox = Toolbox::new(&self.execution, servers, &self.work)
             .map_err(|error| Box::new(infrastructure(error.to_string())))?;
         let mut workshop = Workshop {
             bench: Bench { execution: &self.execution, work: &self.work, services: &mut self.services },
@@ -198,6 +201,7 @@ fn turn_end(ending: &Ending) -> TurnEnd {
         Ending::Budget(_) => TurnEnd::Limit { what: "budget".to_owned() },
         Ending::Limit { .. } => TurnEnd::Limit { what: "provider".to_owned() },
         Ending::Asked(question) => TurnEnd::Asked { what: question.text.clone() },
+        Ending::Split(parts) => TurnEnd::Split { parts: parts.len() },
         Ending::Stuck(_) | Ending::Unanswered(_) | Ending::Broken(_) => TurnEnd::Failed { message: ending.words() },
     }
 }
@@ -216,7 +220,7 @@ fn kind_of(does: Does) -> ToolKind {
         Does::Exec | Does::WriteStdin | Does::Shell | Does::Bash => ToolKind::Execute,
         Does::ApplyPatch | Does::TextEditor | Does::Edit => ToolKind::Edit,
         Does::ReadFile | Does::Search | Does::ViewImage => ToolKind::Read,
-        Does::UpdatePlan | Does::Delegate | Does::Ask | Does::Finish | Does::Mcp => ToolKind::Other,
+        Does::UpdatePlan | Does::Delegate | Does::Ask | Does::Split | Does::Finish | Does::Mcp => ToolKind::Other,
     }
 }
 
@@ -242,6 +246,7 @@ fn told(name: &str, ending: Ending) -> Told {
         Ending::Done(_) => Told::Done,
         Ending::Broken(failure) => told_of(Err(failure)),
         Ending::Asked(question) => Told::Broken(Box::new(asked(name, &question))),
+        Ending::Split(parts) => Told::Broken(Box::new(split::split(name, parts))),
         Ending::Unanswered(CallError::Cancelled) => Told::Broken(cancelled()),
         Ending::Unanswered(error) if matches!(error.remedy(), Remedy::Again(_)) => {
             Told::Broken(Box::new(failure(FailureClass::Provider, error.to_string())))

@@ -12,7 +12,7 @@ use super::checking::idle_timeout;
 use super::{Attempt, broken, refused, told_of};
 use crate::agent::briefing::Briefing;
 use crate::agent::instructions::{Instructions, TOKENS_MAX};
-use crate::agent::{codemod, command, skills};
+use crate::agent::{codemod, command, skills, split};
 use crate::commit::Declared;
 use crate::execution::{Program, limit_of};
 use crate::failure::infrastructure;
@@ -32,12 +32,44 @@ impl Attempt {
         self.running.clone_from(&agent.name);
         self.rung = u32::try_from(rung).unwrap_or(u32::MAX);
         self.execution.reporter.step(&agent.name);
+        if let Err(error) = self.forget_split().await {
+            return broken(error);
+        }
+        let told = self.run_agent(&agent, before).await;
+        if !matches!(told, Told::Done) || self.work.split_max == 0 {
+            return told;
+        }
+        self.split_instead(&agent.name).await.unwrap_or(told)
+    }
+
+    /// What an earlier agent wrote is not this one's word.
+    async fn forget_split(&self) -> Result<(), WorkspaceError> {
+        let remove = |slot: &Slot| {
+            let path = split::file(&slot.tmp());
+            remove_tree(&path).map_err(|source| WorkspaceError::Io { action: "remove", path, source })
+        };
+        self.execution.blocking(remove).await.and_then(|removed| removed)
+    }
+
+    /// The end of the attempt, where its agent would have the subtask split.
+    async fn split_instead(&self, agent: &str) -> Option<Told> {
+        let most = self.work.split_max;
+        let read = self.execution.blocking(move |slot| split::read(&slot.tmp(), most)).await;
+        match read {
+            Err(error) => Some(broken(error)),
+            Ok(Ok(None)) => None,
+            Ok(Ok(Some(parts))) => Some(Told::Broken(Box::new(split::split(agent, parts)))),
+            Ok(Err(why)) => Some(refused(FailureClass::Agent, format!("{agent}: {}: {why}", split::FILE))),
+        }
+    }
+
+    async fn run_agent(&mut self, agent: &Agent, before: Option<&Failure>) -> Told {
         match agent.kind.clone() {
             Some(agent::Kind::Codemod(codemod)) => self.codemod(codemod).await,
-            Some(agent::Kind::Command(command)) => self.command(&agent, &command, before).await,
-            Some(agent::Kind::Model(model)) => self.model(&agent, &model, before).await,
+            Some(agent::Kind::Command(command)) => self.command(agent, &command, before).await,
+            Some(agent::Kind::Model(model)) => self.model(agent, &model, before).await,
             Some(kind @ (agent::Kind::Acp(_) | agent::Kind::Codex(_))) => {
-                Box::pin(self.talk(&agent, &kind, before)).await
+                Box::pin(self.talk(agent, &kind, before)).await
             }
             None => Told::Broken(Box::new(infrastructure(format!(
                 "this worker does not know the kind of the agent {}",
@@ -139,6 +171,9 @@ impl Attempt {
             command.env.iter().map(|(key, value)| (key.into(), value.into())).collect();
         env.insert("LONGHAUL_SUBTASK".into(), path.into());
         env.insert("LONGHAUL_TURN".into(), Saver::turn_file(slot).into());
+        if self.work.split_max > 0 {
+            env.insert("LONGHAUL_SPLIT".into(), split::file(&slot.tmp()).into());
+        }
         env.insert("LONGHAUL_SESSION".into(), Saver::session_dir(slot).into());
         Ok(env)
     }

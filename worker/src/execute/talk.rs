@@ -98,7 +98,7 @@ impl Attempt {
         let task = self.work.task.clone().unwrap_or_default();
         let setting = Setting {
             cwd: slot.ws(),
-            prompt: prompt(&session.briefing, &task, session.continues),
+            prompt: prompt(&session.briefing, &task, self.work.split_max, session.continues),
             model: session.model.clone(),
             resume: session.kept.as_ref().map(|kept| kept.id.clone()),
             words: execution.reporter.listen(),

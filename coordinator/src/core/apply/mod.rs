@@ -2,6 +2,7 @@
 
 mod landing;
 mod plans;
+mod split;
 mod work;
 
 use longhaul_common::NodeId;
@@ -54,6 +55,7 @@ impl State {
             Event::Held(event) => self.held_back(event),
             Event::Unchanged(event) => self.unchanged(event),
             Event::AttemptFailed(event) => self.attempt_failed(event),
+            Event::Split(event) => self.split_off(event),
             Event::Parked(event) => self.parked(event),
             Event::Woken(event) => self.woken(event),
             Event::Decided(event) => self.decided(event),

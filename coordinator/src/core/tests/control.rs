@@ -1,7 +1,7 @@
 //! What people ask for: cancel, retry, approve, revert, pause.
 
 use longhaul_common::NodeId;
-use longhaul_proto::{Budget, FailureClass, JobOutcome, Unchanged, finished};
+use longhaul_proto::{Budget, FailureClass, JobOutcome};
 
 use super::bench::{Bench, approve, oid, plan};
 use crate::core::{Input, JobPhase, Request, explain};
@@ -113,13 +113,13 @@ fn what_stands_on_a_reverted_subtask_waits_when_it_is_done_again() {
 #[test]
 fn time_between_a_jobs_end_and_its_next_beginning_is_not_worked_on() {
     let mut bench = Bench::new(plan(&[("a", &[])]));
-    let (attempt, _) = bench.assigned();
-    bench.finish(attempt, finished::Outcome::Unchanged(Unchanged::default()));
-    bench.expect_all(&["unchanged", "job_closed"]);
+    bench.assigned();
+    bench.request(Request::Cancel { nodes: vec![NodeId(0)], whole_job: false, reason: "no".into() });
+    bench.expect_all(&["cancelled", "job_closed"]);
     let worked = bench.state.active_ms(bench.now);
     bench.now += 24 * 3_600_000;
-    bench.request(Request::Resume { limits: None, write_off: String::new() });
-    bench.expect("job_resumed");
+    bench.request(Request::Retry { nodes: vec![NodeId(0)], remark: String::new() });
+    bench.expect_all(&["job_resumed", "retried"]);
     assert_eq!(bench.state.active_ms(bench.now), worked);
 }
 

@@ -14,4 +14,4 @@ mod search;
 mod toolbox;
 
 pub use mcp::Servers;
-pub use toolbox::{Edited, Outcome, Toolbox};
+pub use toolbox::{Edited, Outcome, Toolbox, Wanted};
