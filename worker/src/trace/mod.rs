@@ -21,8 +21,11 @@ pub const BYTES_MAX: usize = 32 << 20;
 /// Longest text in an event, in bytes.
 const TEXT_BYTES_MAX: usize = 32 << 10;
 
-/// Bytes kept free for what ends it.
+/// Bytes kept free for what ends it: ends of turns, and what was left out.
 const CLOSING_BYTES: usize = 64 << 10;
+
+/// Of them, those that only what was left out may use.
+const CUT_BYTES: usize = 1 << 10;
 
 /// A trace in the making.
 pub struct Trace {
@@ -49,7 +52,8 @@ impl Trace {
         let Ok(mut value) = serde_json::to_value(event) else { return };
         clip(&mut value);
         let Ok(line) = serde_json::to_string(&value) else { return };
-        self.line(&line, self.bytes + line.len() + CLOSING_BYTES <= BYTES_MAX);
+        let free = if value["event"] == "turn_ended" { CUT_BYTES } else { CLOSING_BYTES };
+        self.line(&line, self.bytes + line.len() + free <= BYTES_MAX);
     }
 
     fn line(&mut self, event: &str, fits: bool) {
@@ -138,7 +142,9 @@ mod tests {
         for _ in 0..written {
             trace.write(&event);
         }
-        let found = lines(&trace.finish().expect("finished"));
+        trace.write(&json!({"event": "turn_ended", "end": {"end": "done"}}));
+        let mut found = lines(&trace.finish().expect("finished"));
+        assert_eq!(found.remove(found.len() - 2)["event"], "turn_ended", "it is kept all the same");
         let last = found.last().expect("not empty");
         assert_eq!(last["event"], "cut");
         assert_eq!(last["events_left_out"].as_u64(), Some((written - (found.len() - 1)) as u64));
