@@ -138,9 +138,14 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let mut trace = Trace::create(&dir.path().join("t"), Secrets::default()).expect("made");
         let event = json!({"event": "text", "text": "y".repeat(TEXT_BYTES_MAX)});
-        let written = BYTES_MAX / TEXT_BYTES_MAX + 10;
-        for _ in 0..written {
+        let (large, small) = (BYTES_MAX / TEXT_BYTES_MAX + 10, TEXT_BYTES_MAX / 20);
+        let written = large + small;
+        for _ in 0..large {
             trace.write(&event);
+        }
+        // What is left is less than the end of a turn takes.
+        for _ in 0..small {
+            trace.write(&json!({"event": "text"}));
         }
         trace.write(&json!({"event": "turn_ended", "end": {"end": "done"}}));
         let mut found = lines(&trace.finish().expect("finished"));
