@@ -89,7 +89,7 @@ impl Folder {
     }
 
     /// The folder of a path below it, and the name in that.
-    fn parts<'a>(&self, path: &'a Path) -> io::Result<(Self, &'a Path)> {
+    pub fn parts<'a>(&self, path: &'a Path) -> io::Result<(Self, &'a Path)> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(not_a_file()) };
         Ok((self.sub(parent, false)?, Path::new(name)))
     }
