@@ -104,6 +104,8 @@ pub struct Program {
     pub timeout: Option<Duration>,
     /// Longest time without output.
     pub idle_timeout: Option<Duration>,
+    /// It puts in order what others left, so the execution's own deadline does not hold for it.
+    pub closes: bool,
 }
 
 impl Execution {
@@ -260,8 +262,9 @@ impl Execution {
         purpose: Purpose,
         program: Program,
         log: PathBuf,
+        cancel: &CancellationToken,
     ) -> Result<ProcessOutcome, ProcessError> {
-        self.start(purpose, program, log, &self.cancel).await
+        self.start(purpose, program, log, cancel).await
     }
 
     async fn start(
@@ -274,7 +277,8 @@ impl Execution {
         let mut env = variables(purpose, &self.repo_env, &self.slot.tmp());
         env.insert("LONGHAUL_JOB".into(), self.assignment.job.clone().into());
         env.extend(program.env);
-        let timeout = [self.time_left(), program.timeout].into_iter().flatten().min();
+        let left = self.time_left().filter(|_| !program.closes);
+        let timeout = [left, program.timeout].into_iter().flatten().min();
         let sandbox = self.enclose(purpose, program.logins).await?;
         let spec = ProcessSpec {
             argv: program.argv,

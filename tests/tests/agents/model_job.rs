@@ -237,3 +237,16 @@ async fn what_a_loop_cannot_do_is_named_and_the_next_rung_goes_on() {
     }
     assert!(barred.requests().is_empty(), "nothing was sent where the policy says no");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checks_wait_until_what_a_loop_left_running_has_ended() {
+    // Told to end, it writes once more: the check has to see that.
+    let last = "trap 'sed -i s/hello/goodbye/ late.txt; exit' TERM; while :; do sleep 0.02; done";
+    let run = json!({"tool": "exec_command", "args": {"cmd": last, "yield_time_ms": 1_000}});
+    let late = model(json!({"turns": [[run, {"text": "Done."}]]})).await;
+    let world = world(&["late"]);
+    world.job(&[HEAD.to_owned(), part("late", "openai-responses", &late, "gpt-5.5", "attempts = 1\n")].concat());
+    let (world, ran) = run_job(world, &["run"]).await;
+    assert_eq!(ran.code, 0, "{}\n{}", ran.stdout, ran.stderr);
+    assert_eq!(world.on_branch(&world.branch(), "late.txt"), "goodbye");
+}

@@ -14,15 +14,15 @@ use crate::agent::model::{
     Reach, Remedy, Servers, SessionFile, Settings, Setup, Tokens, Toolbox, Turns, prompt,
 };
 use crate::agent::stuck::Watch;
-use crate::agent::talk::{AgentEvent, ToolKind, Totals, TurnEnd, Used, Witness};
+use crate::agent::talk::{AgentEvent, ToolKind, Totals, TurnEnd, Witness};
 use crate::agent::{command, split};
 use crate::commit::{Snapshot, StageError, snapshot_aside};
 use crate::execution::{cancelled, limit_of};
 use crate::failure::{asked, failure, infrastructure};
 use crate::gateway;
 use crate::session::Told;
-use crate::wip::{Saver, copy_index};
-use crate::workspace::WorkspaceError;
+use crate::wip::Saver;
+use crate::workspace::Slot;
 
 /// Longest part of what a tool is given that is shown to watchers, in bytes.
 const TITLE_BYTES_MAX: usize = 200;
@@ -226,9 +226,8 @@ fn kind_of(does: Does) -> ToolKind {
 
 /// What was used since the last time, if anything was.
 fn meter(witness: &mut Witness, totals: &mut Totals, all: Tokens) {
-    let Tokens { input, cached, output, reasoning, .. } = all;
-    let since = totals.take(Used { input, cached, output, reasoning });
-    if since != Used::default() {
+    let since = totals.take(all);
+    if since != Tokens::default() {
         witness.tell(&AgentEvent::Usage(since));
     }
 }
@@ -280,15 +279,8 @@ struct Workshop<'a> {
 impl Workshop<'_> {
     async fn snapshot(&mut self) -> Result<Snapshot, Box<Failure>> {
         let (base, exclusions) = (self.bench.execution.base, self.bench.execution.exclusions());
-        let taken = self.bench.execution.blocking(move |slot| {
-            let index = slot.git_dir().join("loop-index");
-            copy_index(&slot.index(), &index).map_err(|source| WorkspaceError::Io {
-                action: "copy the index to",
-                path: index.clone(),
-                source,
-            })?;
-            snapshot_aside(slot, &index, base, &exclusions)
-        });
+        let taken = move |slot: &Slot| snapshot_aside(slot, "loop-index", base, &exclusions);
+        let taken = self.bench.execution.blocking(taken);
         match taken.await.map_err(StageError::Broken).and_then(|taken| taken) {
             Ok(snapshot) => Ok(snapshot),
             Err(StageError::Refused(failure)) => Err(failure),
@@ -353,9 +345,9 @@ impl Hands for Workshop<'_> {
     fn turn_ended(&mut self, conversation: &Conversation) {
         self.turn += 1;
         meter(&mut self.witness, &mut self.totals, conversation.used());
-        let slot: &Arc<crate::workspace::Slot> = &self.bench.execution.slot;
+        let slot: &Arc<Slot> = &self.bench.execution.slot;
         let written = self.session.write(conversation.history(), conversation.facts());
-        let noted = written.and_then(|()| std::fs::write(Saver::turn_file(slot), self.turn.to_string()));
+        let noted = written.and_then(|()| Saver::note_turn(slot, &self.turn.to_string()));
         if let Err(error) = noted {
             tracing::warn!(%error, "the conversation of a loop is not kept");
         }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use longhaul_common::text::clip_head;
@@ -19,10 +20,13 @@ use crate::failure::infrastructure;
 use crate::process::Purpose;
 use crate::session::Told;
 use crate::wip::{Saver, unpack_session};
-use crate::workspace::{Slot, WorkspaceError, remove_tree};
+use crate::workspace::{Folder, Slot, WorkspaceError, remove_tree};
 
 /// What an agent is told of the change before it, in bytes; the files themselves are all there.
 const DIFF_BYTES_MAX: usize = 32_000;
+
+/// Name of the file in which a command agent is told what to do.
+const SUBTASK: &str = "subtask.json";
 
 impl Attempt {
     pub(super) async fn agent(&mut self, rung: usize, before: Option<&Failure>) -> Told {
@@ -127,7 +131,7 @@ impl Attempt {
     }
 
     fn subtask_file(&self) -> PathBuf {
-        self.execution.slot.tmp().join("subtask.json")
+        self.execution.slot.tmp().join(SUBTASK)
     }
 
     /// What the rungs before left in the workspace, as a patch.
@@ -162,8 +166,11 @@ impl Attempt {
         }
         let path = self.subtask_file();
         let (text, to) = (json.to_string(), path.clone());
-        let write = move |_: &Slot| {
-            std::fs::write(&to, text).map_err(|source| WorkspaceError::Io { action: "write", path: to, source })
+        let write = move |slot: &Slot| {
+            // An agent of an earlier rung may have left a link there.
+            let written = Folder::at(&slot.tmp()).and_then(|tmp| tmp.create(Path::new(SUBTASK)));
+            let written = written.and_then(|mut file| file.write_all(text.as_bytes()));
+            written.map_err(|source| WorkspaceError::Io { action: "write", path: to, source })
         };
         self.execution.blocking(write).await.and_then(|written| written)?;
         let slot = &self.execution.slot;

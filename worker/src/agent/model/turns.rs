@@ -15,7 +15,7 @@ use super::profile::Does;
 use super::subagent::Crew;
 use super::tool::{Outcome, Wanted};
 use super::wire::{Answer, CallError, Stop};
-use crate::agent::stuck::{Seen, Stuck, Verdict, Watch};
+use crate::agent::stuck::{Seen, Stuck, Verdict, Watch, worse};
 
 /// Calls of one answer that are done; more are refused.
 const CALLS_MAX: usize = 64;
@@ -324,13 +324,6 @@ fn action(text: &str) -> Result<Call, String> {
     };
     let Some(Value::String(name)) = action.remove("tool") else { return Err("the action names no tool".to_owned()) };
     Ok(Call { id: String::new(), name, input: Input::Json(Value::Object(action).to_string()) })
-}
-
-fn worse(one: Option<Verdict>, two: Option<Verdict>) -> Option<Verdict> {
-    match (&one, &two) {
-        (Some(Verdict::End(_)), _) | (_, None) => one,
-        _ => two,
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 mod editor;
 mod exec;
 mod files;
-mod folder;
 mod image;
 mod mcp;
 mod output;

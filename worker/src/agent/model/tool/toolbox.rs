@@ -310,7 +310,7 @@ impl Toolbox {
         let command = Command { argv, folder, writable: false, file, wait: COMMAND_MAX * 2, limit: Some(COMMAND_MAX) };
         let ran = self.runs.start(command).await?;
         if stays {
-            let noted = std::fs::read_to_string(&note).ok().map(|path| path.trim_end().to_owned());
+            let noted = self.outputs.read(&note).map(|path| path.trim_end().to_owned());
             let inside = noted.and_then(|path| self.place.to_read(&path).ok()).filter(|path| path.is_dir());
             self.folder = inside.unwrap_or_else(|| self.place.root().to_owned());
         }
