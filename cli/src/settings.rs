@@ -43,7 +43,7 @@ const fn path(name: &'static str) -> Key {
     Key { name, alias: "", default: "", path: true }
 }
 
-const KEYS: [Key; 33] = [
+const KEYS: [Key; 35] = [
     Key { name: "server.url", alias: "LONGHAUL_SERVER", default: "", path: false },
     path("server.token_file"),
     path("server.ca"),
@@ -68,6 +68,8 @@ const KEYS: [Key; 33] = [
     key("worker.file_max", "8g"),
     key("worker.address_max", ""),
     key("worker.attempt_memory", ""),
+    path("worker.record"),
+    path("worker.replay"),
     key("nats.url", ""),
     key("nats.fleet", "default"),
     path("nats.ca"),
@@ -120,6 +122,8 @@ struct WorkerTable {
     file_max: Option<String>,
     address_max: Option<String>,
     attempt_memory: Option<String>,
+    record: Option<PathBuf>,
+    replay: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]

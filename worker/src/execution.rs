@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use crate::commit::Exclusions;
 use crate::config::{ResultSink, WorkerConfig};
 use crate::environment::{SETUP_MAX, needs_setup, present_caches, setup_digest};
 use crate::failure::{failure, infrastructure, of_run};
-use crate::gateway::Rates;
+use crate::gateway::{Rates, Recording};
 use crate::job_files::JobFolder;
 use crate::otel::Telemetry;
 use crate::paths::PathSet;
@@ -183,6 +183,18 @@ impl Execution {
     /// Limits of providers of models.
     pub fn rates(&self) -> Rates {
         self.config.rates.clone()
+    }
+
+    /// What becomes of this attempt's exchanges with models.
+    pub fn recording(&self) -> Recording {
+        let Some(assignment::Kind::Work(work)) = &self.assignment.kind else { return Recording::Off };
+        let attempt =
+            |folder: &Path| folder.join(&self.assignment.job).join(&work.subtask).join(work.attempt_number.to_string());
+        match &self.config.recording {
+            Recording::Off => Recording::Off,
+            Recording::On(folder) => Recording::On(attempt(folder)),
+            Recording::Replay(folder) => Recording::Replay(attempt(folder)),
+        }
     }
 
     /// `[repo.env]` of the repository.

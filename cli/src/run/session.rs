@@ -135,6 +135,7 @@ fn worker_config(context: &Context, parallel: u32) -> anyhow::Result<WorkerConfi
         work_slots: parallel,
         gate_slots: GATE_SLOTS,
         slot_bytes_max: SLOT_BYTES_MAX,
+        recording: crate::context::recording(&context.settings)?,
         telemetry: crate::context::telemetry()?,
         ..WorkerConfig::new("local", context.layout.worker(), shim)
     })

@@ -1,6 +1,8 @@
 //! Whole jobs whose agents are loops around scripted models: the real binary, a real repository,
 //! real commands in its workspaces.
 
+use std::path::PathBuf;
+
 use longhaul_tests::World;
 use longhaul_tests::model::{Recorded, ScriptedModel};
 use longhaul_tests::world::Ran;
@@ -36,8 +38,18 @@ pub fn world(names: &[&str]) -> World {
 
 /// The run of a job, on a thread of its own: the models of this one have to answer meanwhile.
 pub async fn run_job(world: World, args: &'static [&'static str]) -> (World, Ran) {
+    run_job_with(world, args, Vec::new()).await
+}
+
+/// The same with variables in its environment.
+async fn run_job_with(
+    world: World,
+    args: &'static [&'static str],
+    variables: Vec<(&'static str, PathBuf)>,
+) -> (World, Ran) {
     let ran = tokio::task::spawn_blocking(move || {
-        let out = world.command(args).env("SCRIPTED_KEY", KEY).output().expect("the binary starts");
+        let mut command = world.command(args);
+        let out = command.env("SCRIPTED_KEY", KEY).envs(variables).output().expect("the binary starts");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let ran = Ran { code: out.status.code().unwrap_or(-1), stdout: text(&out.stdout), stderr: text(&out.stderr) };
         (world, ran)
@@ -96,6 +108,25 @@ fn schema() -> Value {
         say(json!({"tool": "edit", "path": "schema.txt", "old": "hello", "new": "goodbye"})),
         say(json!({"tool": "finish", "summary": "Done."}))
     ]})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recorded_job_runs_again_without_its_provider() {
+    let general = model(general()).await;
+    let world = world(&["general"]);
+    world.job(&[HEAD.to_owned(), part("general", "openai-chat", &general, "m", "")].concat());
+    let folder = world.folder().join("record");
+    let (world, ran) = run_job_with(world, &["run"], vec![("LONGHAUL_WORKER__RECORD", folder.clone())]).await;
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let asked = general.requests().len();
+    assert!(asked > 2 && folder.join("goodbye/task-general/1/exchanges.jsonl").exists());
+    // Nothing of it is left but the record.
+    std::fs::remove_dir_all(world.state()).expect("removed");
+    world.git(&["branch", "-D", &world.branch()]);
+    let (world, ran) = run_job_with(world, &["run"], vec![("LONGHAUL_WORKER__REPLAY", folder)]).await;
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(world.on_branch(&world.branch(), "general.txt"), "goodbye");
+    assert_eq!(general.requests().len(), asked, "no provider was asked");
 }
 
 #[tokio::test(flavor = "multi_thread")]
