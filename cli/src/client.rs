@@ -15,7 +15,7 @@ use longhaul_coordinator::checkpoint::{Index, recover_read_only};
 use longhaul_coordinator::control::Control;
 use longhaul_coordinator::coordinator::store_of;
 use longhaul_coordinator::core::{State, explain};
-use longhaul_coordinator::hub::control_files;
+use longhaul_coordinator::hub::{AccessError, control_files};
 use longhaul_coordinator::upkeep::measure;
 use longhaul_coordinator::{select, view};
 use longhaul_proto as pb;
@@ -204,7 +204,11 @@ impl Client {
     }
 
     fn control_files(&self, control: Control) -> anyhow::Result<pb::ControlReply> {
-        Ok(control_files(&self.context.layout, &self.job, control)?)
+        control_files(&self.context.layout, &self.job, control).map_err(|error| match error {
+            AccessError::Open(error) => error.into(),
+            AccessError::Select(_) | AccessError::Refused(_) | AccessError::Store(_) => Stop::usage(error),
+            error => error.into(),
+        })
     }
 
     /// The coordinator's bare store of the job's repository, on this machine.

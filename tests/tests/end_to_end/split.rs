@@ -75,7 +75,7 @@ fn parts_land_first_and_the_whole_finishes_what_they_left() {
 fn what_it_may_not_be_split_into_is_said_and_nothing_lands() {
     for (parts, words) in [
         (r#"{"parts": [{"name": "a", "instructions": "x"}]}"#, "2 to 3 are expected"),
-        (r#"{"parts": [{"name": "a"#, "split.json: EOF"),
+        (r#"{"parts": [{"name": "a"#, "split.json: control character"),
         (
             r#"{"parts": [{"name": "a", "instructions": "x", "paths": ["../x"]}, {"name": "b", "instructions": "y"}]}"#,
             "which the subtask may not",
