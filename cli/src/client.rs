@@ -12,10 +12,10 @@ use longhaul_common::JobId;
 use longhaul_common::layout::{JobLayout, repo_key};
 use longhaul_common::server::ServerAccess;
 use longhaul_coordinator::checkpoint::{Index, recover_read_only};
-use longhaul_coordinator::control::{Control, prepare};
-use longhaul_coordinator::coordinator::Job;
+use longhaul_coordinator::control::Control;
 use longhaul_coordinator::coordinator::store_of;
 use longhaul_coordinator::core::{State, explain};
+use longhaul_coordinator::hub::{AccessError, control_files};
 use longhaul_coordinator::upkeep::measure;
 use longhaul_coordinator::{select, view};
 use longhaul_proto as pb;
@@ -204,12 +204,11 @@ impl Client {
     }
 
     fn control_files(&self, control: Control) -> anyhow::Result<pb::ControlReply> {
-        let mut job = Job::open(&self.context.layout, &self.job)?;
-        let store = self.store_of(job.state());
-        let prepared = prepare(job.state(), &store, control).map_err(Stop::usage)?;
-        let events = job.request(prepared.request)?;
-        let lines = if events == 0 { Vec::new() } else { prepared.lines };
-        Ok(pb::ControlReply { lines, affected: u32::try_from(events).unwrap_or(u32::MAX) })
+        control_files(&self.context.layout, &self.job, control).map_err(|error| match error {
+            AccessError::Open(error) => error.into(),
+            AccessError::Select(_) | AccessError::Refused(_) | AccessError::Store(_) => Stop::usage(error),
+            error => error.into(),
+        })
     }
 
     /// The coordinator's bare store of the job's repository, on this machine.

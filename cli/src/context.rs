@@ -7,6 +7,7 @@ use longhaul_common::JobId;
 use longhaul_common::layout::Layout;
 use longhaul_common::server::ServerAccess;
 pub use longhaul_coordinator::hub::JobCard;
+use longhaul_worker::gateway::Recording;
 
 use crate::args::{Global, SandboxArgs};
 use crate::exit::Stop;
@@ -26,6 +27,16 @@ pub struct Context {
     pub server: Option<ServerAccess>,
     /// Everything the verbs of a fleet look up.
     pub settings: Settings,
+}
+
+/// What becomes of exchanges with models.
+pub fn recording(settings: &Settings) -> anyhow::Result<Recording> {
+    match (settings.path("worker.record"), settings.path("worker.replay")) {
+        (None, None) => Ok(Recording::Off),
+        (Some(folder), None) => Ok(Recording::On(std::path::absolute(folder)?)),
+        (None, Some(folder)) => Ok(Recording::Replay(std::path::absolute(folder)?)),
+        (Some(_), Some(_)) => Err(Stop::usage("worker.record and worker.replay are both set: leave one of them out")),
+    }
 }
 
 /// Where sessions of agents go as spans, as the `OTEL_*` variables say.

@@ -43,7 +43,7 @@ const fn path(name: &'static str) -> Key {
     Key { name, alias: "", default: "", path: true }
 }
 
-const KEYS: [Key; 33] = [
+const KEYS: [Key; 35] = [
     Key { name: "server.url", alias: "LONGHAUL_SERVER", default: "", path: false },
     path("server.token_file"),
     path("server.ca"),
@@ -68,6 +68,8 @@ const KEYS: [Key; 33] = [
     key("worker.file_max", "8g"),
     key("worker.address_max", ""),
     key("worker.attempt_memory", ""),
+    path("worker.record"),
+    path("worker.replay"),
     key("nats.url", ""),
     key("nats.fleet", "default"),
     path("nats.ca"),
@@ -120,6 +122,8 @@ struct WorkerTable {
     file_max: Option<String>,
     address_max: Option<String>,
     attempt_memory: Option<String>,
+    record: Option<PathBuf>,
+    replay: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -368,13 +372,28 @@ fn text(value: &serde_json::Value) -> String {
 mod tests {
     use super::*;
 
-    fn file(text: &str) -> (PathBuf, String) {
-        let hash = blake3::hash(text.as_bytes()).to_hex();
-        let folder = std::env::temp_dir().join(format!("longhaul-settings-{}-{}", std::process::id(), &hash[..8]));
-        std::fs::create_dir_all(&folder).expect("a folder");
-        let path = folder.join("config.toml");
-        std::fs::write(&path, text).expect("a file");
-        (path, folder.display().to_string())
+    /// A folder with a configuration file, removed at the end.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(text: &str) -> Self {
+            let hash = blake3::hash(text.as_bytes()).to_hex();
+            let folder = std::env::temp_dir().join(format!("longhaul-settings-{}-{}", std::process::id(), &hash[..8]));
+            std::fs::create_dir_all(&folder).expect("a folder");
+            let folder = Self(folder);
+            std::fs::write(folder.file(), text).expect("a file");
+            folder
+        }
+
+        fn file(&self) -> PathBuf {
+            self.0.join("config.toml")
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _gone_already = std::fs::remove_dir_all(&self.0);
+        }
     }
 
     fn variables(list: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -383,14 +402,15 @@ mod tests {
 
     #[test]
     fn flags_win_over_variables_over_the_file_over_defaults() {
-        let (path, folder) = file(
+        let folder = Folder::new(
             "[server]\nurl = 'http://127.0.0.1:1'\nca = 'ca.pem'\n[worker]\nslots = 3\nlabels = ['a', 'b']\n[nats]\nfleet = 'x'\n",
         );
+        let path = folder.file();
         let given = variables(&[("LONGHAUL_SERVER", "http://127.0.0.1:2"), ("LONGHAUL_NATS__FLEET", "y")]);
         let mut settings = Settings::from(Some(&path), &given).expect("right");
         assert_eq!(settings.text("server.url"), Some("http://127.0.0.1:2"));
         assert_eq!(settings.setting("nats.fleet").origin, Origin::Variable("LONGHAUL_NATS__FLEET".to_owned()));
-        assert_eq!(settings.text("server.ca"), Some(format!("{folder}/ca.pem").as_str()));
+        assert_eq!(settings.text("server.ca"), folder.0.join("ca.pem").to_str());
         assert_eq!(settings.setting("worker.slots").origin, Origin::File(path));
         assert_eq!(settings.parsed::<u32>("worker.slots").expect("a number"), Some(3));
         assert_eq!(settings.text("worker.labels"), Some("a,b"));
@@ -405,8 +425,8 @@ mod tests {
 
     #[test]
     fn what_is_misspelt_is_refused_with_its_place() {
-        let (path, _) = file("[server]\nurl = 'http://x'\n\n[worker]\nslot = 3\n");
-        let error = Settings::from(Some(&path), &[]).expect_err("slot is no key").to_string();
+        let folder = Folder::new("[server]\nurl = 'http://x'\n\n[worker]\nslot = 3\n");
+        let error = Settings::from(Some(&folder.file()), &[]).expect_err("slot is no key").to_string();
         assert!(error.contains("line 5") && error.contains("slots"), "{error}");
         let given = variables(&[("LONGHAUL_SERVRE__URL", "x")]);
         let error = Settings::from(None, &given).expect_err("no such section").to_string();

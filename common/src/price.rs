@@ -1,10 +1,12 @@
 //! What models cost: tokens by kind, prices by model, in millionths of a dollar.
 
 use globset::GlobMatcher;
+use serde::{Deserialize, Serialize};
 
 /// Tokens of one or more calls. Cached and cache-write ones are part of the input, reasoning is
 /// part of the output.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Tokens {
     /// Of the request.
     pub input: u64,
@@ -32,6 +34,17 @@ impl Tokens {
             cache_write: self.cache_write.saturating_add(other.cache_write),
             output: self.output.saturating_add(other.output),
             reasoning: self.reasoning.saturating_add(other.reasoning),
+        }
+    }
+
+    /// What this is more than `before`, number by number.
+    pub fn beyond(self, before: Self) -> Self {
+        Self {
+            input: self.input.saturating_sub(before.input),
+            cached: self.cached.saturating_sub(before.cached),
+            cache_write: self.cache_write.saturating_sub(before.cache_write),
+            output: self.output.saturating_sub(before.output),
+            reasoning: self.reasoning.saturating_sub(before.reasoning),
         }
     }
 

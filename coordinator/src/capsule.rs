@@ -27,6 +27,9 @@ pub fn instructions(state: &State, node: NodeId) -> String {
     if let Some(file) = files.first() {
         text = text.replace("{file}", file).replace("{path}", file);
     }
+    if !plan_node.part.is_empty() {
+        text.push_str(&format!("\n\nOf this, do only your part; others do the rest: {}", plan_node.part));
+    }
     text
 }
 

@@ -202,7 +202,6 @@ impl Coordinator {
             _ => return Err(DriverError::Panicked),
         };
         if let Some((sender, thread)) = self.index_sender {
-            drop(sender.send(IndexWork::Snapshot(Box::new(state.clone()))));
             drop(sender);
             drop(tokio::task::spawn_blocking(move || thread.join()).await);
         }

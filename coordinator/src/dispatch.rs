@@ -150,6 +150,7 @@ impl Performer {
             allowance_usd_micros: allowance.usd_micros,
             decisions: state.decisions(node).cloned().collect(),
             about: state.node(node).about.clone(),
+            split_max: state.may_split(node),
         }));
         self.send_assignment(assignment);
     }

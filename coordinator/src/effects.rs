@@ -91,8 +91,6 @@ pub(crate) type GitWork = Box<dyn Fn(&Store, &Handle) -> Result<(), StoreError> 
 pub(crate) enum IndexWork {
     /// Durable records.
     Records(Records),
-    /// A snapshot was made of this state.
-    Snapshot(Box<State>),
     /// What an attempt was told.
     Capsule(u64, Box<longhaul_proto::Capsule>),
 }
@@ -147,13 +145,14 @@ impl Performer {
 
     fn stage(&self, state: &State, node: NodeId) {
         let Some(member) = member(state, node) else { return };
+        let generation = state.generation();
         let work = merge_job(state, state.staging_head(node), vec![member]);
         self.on_git(Box::new(move |store, handle| {
             let _nothing_goes_away_meanwhile = hold(store)?;
             let result = stage(store, &work)?;
             note_made(store, result.as_ref().ok().copied())?;
             durable(store)?;
-            handle.input(Input::Staged { node, result });
+            handle.input(Input::Staged { generation, node, result });
             Ok(())
         }));
     }
@@ -363,7 +362,6 @@ pub(crate) fn index_thread(
                 }
                 _ if behind => Ok(()),
                 IndexWork::Records(records) => index.apply(records),
-                IndexWork::Snapshot(state) => index.note_snapshot(state),
             };
             if let Err(error) = done {
                 tracing::warn!(%error, "the index is left behind; it is rebuilt at the next start");

@@ -13,6 +13,7 @@ use crate::changes::differences;
 use crate::checkpoint::{CheckpointError, Store};
 use crate::core::{
     Command, Event, Graph, Input, JobPhase, Millis, Refusal, Request, State, advance, decide, open_generation,
+    with_parts,
 };
 
 /// A turn later than this means that this process could not run: a suspended machine, SIGSTOP.
@@ -145,15 +146,15 @@ impl<S: Store> Engine<S> {
     ///
     /// Time from here to the first turn is forgiven too: call it when the wall clock was just told.
     pub fn begin_recovered(&mut self, downtime_ms: u64) -> Result<(), crate::core::ApplyError> {
-        let live: Vec<u64> =
-            self.state.attempts().keys().map(|id| id.0).chain(self.state.landing.gates.keys().map(|id| id.0)).collect();
-        self.state.fleet.expect_back(live.iter().copied(), self.now);
+        let attempts: Vec<u64> = self.state.attempts().keys().map(|id| id.0).collect();
+        let gates: Vec<u64> = self.state.landing.gates.keys().map(|id| id.0).collect();
+        self.state.fleet.expect_back(attempts.iter().chain(&gates).copied(), self.now);
         self.assigned = self.state.assignments().collect();
         let open = !matches!(self.state.job_phase(), JobPhase::Closed { .. } | JobPhase::Empty);
         if open && self.state.seq() > 0 {
             self.record(Event::Recovered(longhaul_proto::Recovered {
-                lost_attempts: live,
-                lost_gates: Vec::new(),
+                lost_attempts: attempts,
+                lost_gates: gates,
                 downtime_ms,
             }))?;
         }
@@ -207,6 +208,7 @@ impl<S: Store> Engine<S> {
 
     /// Opens a plan: the first one, or the next generation. Refused when it cannot be run.
     pub fn open_plan(&mut self, plan: Plan, asked: Option<&Audited>) -> Result<usize, FeedError> {
+        let plan = with_parts(self.state.plan(), plan);
         Graph::of(&plan).map_err(|error| Refusal(error.to_string()))?;
         let job = plan.job.clone();
         let mut opened = open_generation(&self.state, plan).map_err(|error| Refusal(error.to_string()))?;
@@ -263,10 +265,8 @@ impl<S: Store> Engine<S> {
         if self.uncommitted.is_empty() {
             return Ok(Vec::new());
         }
-        if !self.uncommitted.is_empty() {
-            self.store.append(&self.uncommitted)?;
-            self.store.sync()?;
-        }
+        self.store.append(&self.uncommitted)?;
+        self.store.sync()?;
         Ok(std::mem::take(&mut self.uncommitted))
     }
 

@@ -56,6 +56,7 @@ pub fn class_name(class: FailureClass) -> &'static str {
         FailureClass::ProviderLimit => "provider-limit",
         FailureClass::Sandbox => "sandbox",
         FailureClass::Asked => "asked",
+        FailureClass::Split => "split",
     }
 }
 
@@ -101,6 +102,7 @@ pub fn job_status(state: &State, now: Millis, progress: &ProgressMap, live: bool
         goal: plan.goal.clone(),
         phase: phase.to_owned(),
         phase_reason,
+        paused_by_budget: matches!(state.job_phase(), JobPhase::Paused { by_budget: true, .. }),
         generation: state.generation(),
         counts: Some(*state.counts()),
         running: running(state, now, progress),

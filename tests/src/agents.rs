@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 use rustix::fs::FlockOperation;
 
-/// Set, a test that needs an agent program fails without it.
+/// Set, a test that needs an agent program fails without it, or without a namespace to run it in.
 pub const REQUIRED: &str = "LONGHAUL_REQUIRE_AGENTS";
 
 /// Name, package, version and program of each.

@@ -11,6 +11,8 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::agents::REQUIRED;
+
 /// Brings `lo` up, says so, and stays until its input closes.
 const HOLD: &str = "ip link set lo up && echo ready && read -r _";
 
@@ -42,9 +44,12 @@ impl Namespace {
         Ok(Self { holder, inside })
     }
 
-    /// Why there can be none here, in words; `None` where there can.
+    /// Why there can be none here, in words; `None` where there can. Where agents are required there
+    /// must be one.
     pub fn missing() -> Option<String> {
-        Self::new().err().map(|error| format!("{error:#}"))
+        let reason = format!("{:#}", Self::new().err()?);
+        assert!(std::env::var_os(REQUIRED).is_none(), "{REQUIRED} is set, and agents have no namespace: {reason}");
+        Some(reason)
     }
 
     /// A program to run inside, with no variable of this process's environment but `PATH`. Its

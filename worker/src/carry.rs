@@ -8,7 +8,8 @@ use longhaul_proto::{
     Assignment, Failure, FailureClass, Finished, Report, Sandbox, Verdict, assignment, finished, report,
 };
 use prost::Message as _;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 use crate::config::SinkError;
@@ -44,6 +45,7 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(60);
 /// worker ends at once is abandoned; what is sealed waits for the next process.
 pub(crate) async fn carry(worker: Arc<Worker>, assignment: Assignment, key: Key, carried: Carried) {
     let is_gate = matches!(assignment.kind, Some(assignment::Kind::Gate(_)));
+    let mut unsealed = Unsealed::new(worker.teller(), worker.stop.clone(), key.clone());
     // A cancelled assignment needs no slot to say so.
     let begun = tokio::select! {
         begun = begin(&worker, is_gate) => begun,
@@ -59,6 +61,7 @@ pub(crate) async fn carry(worker: Arc<Worker>, assignment: Assignment, key: Key,
     if worker.stop.is_cancelled() || !seal(&worker, staging, &key, finished).await {
         return;
     }
+    unsealed.sealed();
     // The slot is held until the ack; the machine is free for the next.
     let permit = begun.map(|begun| begun.permit);
     worker.tell(Input::Executed(key.clone()));
@@ -68,6 +71,33 @@ pub(crate) async fn carry(worker: Arc<Worker>, assignment: Assignment, key: Key,
         }
         drop(permit);
         worker.tell(Input::Acknowledged(key));
+    }
+}
+
+/// Gives an assignment back when whoever carried it ends with nothing sealed, by a panic for example: it
+/// would be held for ever.
+struct Unsealed(Option<(mpsc::UnboundedSender<Input>, CancellationToken, Key)>);
+
+impl Unsealed {
+    fn new(tell: mpsc::UnboundedSender<Input>, stop: CancellationToken, key: Key) -> Self {
+        Self(Some((tell, stop, key)))
+    }
+
+    /// From now on there is a result to deliver.
+    fn sealed(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unsealed {
+    fn drop(&mut self) {
+        // A worker that ends holds nothing any more.
+        if let Some((tell, stop, key)) = self.0.take()
+            && !stop.is_cancelled()
+        {
+            tracing::error!(job = %key.job, id = key.id, "an assignment ended without a result; it is given back");
+            let _unheard = tell.send(Input::HandedBack(key));
+        }
     }
 }
 
@@ -396,6 +426,25 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn who_ends_with_nothing_sealed_gives_it_back() {
+        let key = Key { job: "j-0123456789ab".parse().expect("an id"), id: 7 };
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let new = |stop: &CancellationToken| Unsealed::new(tell.clone(), stop.clone(), key.clone());
+        let stop = CancellationToken::new();
+        let carried = new(&stop);
+        let ended = tokio::spawn(async move {
+            let _carried = carried;
+            panic!("on purpose");
+        });
+        assert!(ended.await.is_err());
+        assert_eq!(told.try_recv(), Ok(Input::HandedBack(key.clone())));
+        new(&stop).sealed();
+        stop.cancel();
+        drop(new(&stop));
+        assert!(told.try_recv().is_err(), "neither what is sealed nor what a worker leaves at its end");
+    }
 
     #[test]
     fn a_result_too_large_to_report_fails_and_says_so() {

@@ -8,7 +8,7 @@ use longhaul_common::JobId;
 use longhaul_common::server::ServerAccess;
 use tokio_util::sync::CancellationToken;
 
-use crate::gateway::Rates;
+use crate::gateway::{Rates, Recording};
 use crate::live::Live;
 use crate::otel::Telemetry;
 use crate::sandbox::SandboxSettings;
@@ -114,6 +114,8 @@ pub struct WorkerConfig {
     pub live: Live,
     /// Limits of providers of models, shared by all attempts.
     pub rates: Rates,
+    /// What becomes of the exchanges with models, in a folder for each attempt below the one named.
+    pub recording: Recording,
     /// Where sessions of agents go as spans, if anywhere.
     pub telemetry: Option<Telemetry>,
     /// The argv prefix that re-executes this binary as the process shim, for example
@@ -141,6 +143,7 @@ impl WorkerConfig {
             endpoint: None,
             live: Live::default(),
             rates: Rates::default(),
+            recording: Recording::Off,
             telemetry: None,
             shim,
         }

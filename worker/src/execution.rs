@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use crate::commit::Exclusions;
 use crate::config::{ResultSink, WorkerConfig};
 use crate::environment::{SETUP_MAX, needs_setup, present_caches, setup_digest};
 use crate::failure::{failure, infrastructure, of_run};
-use crate::gateway::Rates;
+use crate::gateway::{Rates, Recording};
 use crate::job_files::JobFolder;
 use crate::otel::Telemetry;
 use crate::paths::PathSet;
@@ -104,6 +104,8 @@ pub struct Program {
     pub timeout: Option<Duration>,
     /// Longest time without output.
     pub idle_timeout: Option<Duration>,
+    /// It puts in order what others left, so the execution's own deadline does not hold for it.
+    pub closes: bool,
 }
 
 impl Execution {
@@ -183,6 +185,18 @@ impl Execution {
         self.config.rates.clone()
     }
 
+    /// What becomes of this attempt's exchanges with models.
+    pub fn recording(&self) -> Recording {
+        let Some(assignment::Kind::Work(work)) = &self.assignment.kind else { return Recording::Off };
+        let attempt =
+            |folder: &Path| folder.join(&self.assignment.job).join(&work.subtask).join(work.attempt_number.to_string());
+        match &self.config.recording {
+            Recording::Off => Recording::Off,
+            Recording::On(folder) => Recording::On(attempt(folder)),
+            Recording::Replay(folder) => Recording::Replay(attempt(folder)),
+        }
+    }
+
     /// `[repo.env]` of the repository.
     pub fn repo_env(&self) -> &RepoEnv {
         &self.repo_env
@@ -260,8 +274,9 @@ impl Execution {
         purpose: Purpose,
         program: Program,
         log: PathBuf,
+        cancel: &CancellationToken,
     ) -> Result<ProcessOutcome, ProcessError> {
-        self.start(purpose, program, log, &self.cancel).await
+        self.start(purpose, program, log, cancel).await
     }
 
     async fn start(
@@ -274,7 +289,8 @@ impl Execution {
         let mut env = variables(purpose, &self.repo_env, &self.slot.tmp());
         env.insert("LONGHAUL_JOB".into(), self.assignment.job.clone().into());
         env.extend(program.env);
-        let timeout = [self.time_left(), program.timeout].into_iter().flatten().min();
+        let left = self.time_left().filter(|_| !program.closes);
+        let timeout = [left, program.timeout].into_iter().flatten().min();
         let sandbox = self.enclose(purpose, program.logins).await?;
         let spec = ProcessSpec {
             argv: program.argv,

@@ -2,6 +2,7 @@
 
 mod covered;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,7 +14,7 @@ use longhaul_proto::{Derived, Failure, FailureClass, Finished, Gate, GateResult,
 use crate::commit::{Exclusions, NewResult, StageError, changes, commit, set_entries, without_secrets, write_pack};
 use crate::execution::{Execution, Program, is_inconclusive, limit_of, ms_since};
 use crate::failure::infrastructure;
-use crate::process::{Placeholders, ProcessEnd, ProcessOutcome, Purpose, Secrets, argv_of};
+use crate::process::{Placeholders, ProcessEnd, ProcessError, ProcessOutcome, Purpose, Secrets, argv_of};
 use crate::services::Services;
 use crate::workspace::{Slot, WorkspaceError};
 
@@ -60,6 +61,12 @@ impl From<Box<Failure>> for Stop {
 
 impl From<WorkspaceError> for Stop {
     fn from(error: WorkspaceError) -> Self {
+        Self::Inconclusive(Box::new(error.into()))
+    }
+}
+
+impl From<ProcessError> for Stop {
+    fn from(error: ProcessError) -> Self {
         Self::Inconclusive(Box::new(error.into()))
     }
 }
@@ -139,6 +146,17 @@ fn values(execution: &Execution, gate: &Gate) -> Placeholders {
         .with_list("changed_files", gate.changed_files.clone())
 }
 
+/// A program of the gate, within its limits.
+fn program(gate: &Gate, name: &str, argv: Vec<OsString>) -> Program {
+    Program {
+        name: name.to_owned(),
+        argv,
+        timeout: limit_of(gate.timeout_ms),
+        idle_timeout: limit_of(gate.idle_timeout_ms),
+        ..Program::default()
+    }
+}
+
 async fn run(execution: &Execution, gate: &Gate, services: &Services, result: &mut GateResult) -> Result<(), Stop> {
     let values = values(execution, gate);
     let Some(argv) = gate.run.as_ref().and_then(|run| argv_of(run, &values)) else {
@@ -152,16 +170,8 @@ async fn run(execution: &Execution, gate: &Gate, services: &Services, result: &m
         return Err(Stop::Inconclusive(Box::new(infrastructure(changed))));
     }
     execution.reporter.step("gate");
-    let program = Program {
-        name: "gate".into(),
-        argv,
-        env: services.env().clone(),
-        timeout: limit_of(gate.timeout_ms),
-        idle_timeout: limit_of(gate.idle_timeout_ms),
-        ..Program::default()
-    };
-    let outcome =
-        execution.run(Purpose::Gate, program).await.map_err(|error| Stop::Inconclusive(Box::new(error.into())))?;
+    let program = Program { env: services.env().clone(), ..program(gate, "gate", argv) };
+    let outcome = execution.run(Purpose::Gate, program).await?;
     judge(&outcome, result);
     Ok(())
 }
@@ -233,15 +243,7 @@ async fn regenerate_one(
     values: &Placeholders,
 ) -> Result<(), Stop> {
     let Some(argv) = derived.regenerate.as_ref().and_then(|command| argv_of(command, values)) else { return Ok(()) };
-    let program = Program {
-        name: "regenerate".into(),
-        argv,
-        timeout: limit_of(gate.timeout_ms),
-        idle_timeout: limit_of(gate.idle_timeout_ms),
-        ..Program::default()
-    };
-    let outcome =
-        execution.run(Purpose::Prepare, program).await.map_err(|error| Stop::Inconclusive(Box::new(error.into())))?;
+    let outcome = execution.run(Purpose::Prepare, program(gate, "regenerate", argv)).await?;
     match crate::failure::of_run("regenerate", &outcome, FailureClass::Gate) {
         None => Ok(()),
         Some(failure) if failure.class() != FailureClass::Gate || is_inconclusive(&outcome.end) => {

@@ -153,7 +153,12 @@ impl Inbox {
                     self.announce();
                     None
                 }
-                Some(_) = self.tasks.join_next(), if !self.tasks.is_empty() => None,
+                Some(done) = self.tasks.join_next(), if !self.tasks.is_empty() => {
+                    if let Err(error) = done {
+                        tracing::error!(%error, "whoever carried an assignment failed");
+                    }
+                    None
+                }
             };
             if let Some(leave) = leave {
                 return Ok(Ended::Left(leave));

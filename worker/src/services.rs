@@ -51,7 +51,10 @@ impl Services {
             cancel: execution.cancel.child_token(),
         };
         for service in services {
-            running.start_one(service, purpose).await?;
+            if let Err(failure) = running.start_one(service, purpose).await {
+                running.stop().await;
+                return Err(failure);
+            }
         }
         Ok(running)
     }
@@ -157,7 +160,8 @@ impl Services {
             .with("workspace", self.execution.slot.ws().display().to_string())
     }
 
-    /// Runs the stop commands, then ends what is left.
+    /// Runs the stop commands, then ends what is left. Also for an execution that is cancelled or out of
+    /// time: what its services started elsewhere, a container for example, nothing else ends.
     pub async fn stop(mut self) {
         let values = self.placeholders();
         for service in self.stops.iter().rev() {
@@ -167,9 +171,11 @@ impl Services {
                 argv,
                 env: self.env.clone(),
                 timeout: Some(COMMAND_MAX),
+                closes: true,
                 ..Program::default()
             };
-            if let Err(error) = self.execution.run(Purpose::Check, program).await {
+            let stopped = self.execution.run_until(Purpose::Check, program, &CancellationToken::new()).await;
+            if let Err(error) = stopped {
                 tracing::warn!(service = service.name, %error, "stop command could not be run");
             }
         }

@@ -122,6 +122,11 @@ impl Worker {
         }
     }
 
+    /// For whoever tells the loop later.
+    pub fn teller(&self) -> mpsc::UnboundedSender<Input> {
+        self.tell.clone()
+    }
+
     /// Tells the loop; nobody listens any more once it ended.
     pub fn tell(&self, input: Input) {
         let _unheard = self.tell.send(input);

@@ -98,7 +98,7 @@ pub struct WorkerArgs {
     /// What it can do, e.g. rust or gpu; may be given several times.
     #[arg(long = "label", value_name = "LABEL")]
     pub labels: Vec<String>,
-    /// Where its own service listens, for live traces and `drain`: an address the server reaches, port 0 for any.
+    /// Where its own service listens, for live traces: an address the server reaches, port 0 for any.
     /// It speaks TLS beyond this machine, and lets nobody but the server in. Left out, traces go by NATS alone.
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,

@@ -179,7 +179,7 @@ pub fn exit_of(status: &JobStatus, ending: Ending) -> Exit {
         (_, Ending::Left) => Exit::Interrupted,
         ("done", _) => Exit::Done,
         ("failed" | "cancelled", _) => Exit::Failed,
-        ("paused", _) if status.phase_reason.starts_with("the budget of ") => Exit::Budget,
+        ("paused", _) if status.paused_by_budget => Exit::Budget,
         ("paused", _) => Exit::Interrupted,
         _ => Exit::Partial,
     }
@@ -215,10 +215,12 @@ mod tests {
     #[test]
     fn exit_codes_are_those_of_a_job_on_this_machine() {
         let budget = JobStatus {
-            phase_reason: "the budget of 3 attempts is used up".to_owned(),
+            phase_reason: "the deadline has passed".to_owned(),
+            paused_by_budget: true,
             ..status("paused", Counts::default())
         };
         assert_eq!(exit_of(&budget, Ending::Still), Exit::Budget);
+        assert_eq!(exit_of(&status("paused", Counts::default()), Ending::Still), Exit::Interrupted, "by a person");
         for (phase, exit) in
             [("done", Exit::Done), ("partial", Exit::Partial), ("failed", Exit::Failed), ("running", Exit::Partial)]
         {

@@ -29,8 +29,14 @@ pub fn detach(context: &Context, job: &JobId, yes: bool, no_export: bool) -> any
     if no_export {
         command.arg("--no-export");
     }
-    if let Some(sandbox) = context.settings.text("worker.sandbox") {
-        command.env("LONGHAUL_WORKER__SANDBOX", sandbox);
+    for (setting, variable) in [
+        ("worker.sandbox", "LONGHAUL_WORKER__SANDBOX"),
+        ("worker.record", "LONGHAUL_WORKER__RECORD"),
+        ("worker.replay", "LONGHAUL_WORKER__REPLAY"),
+    ] {
+        if let Some(value) = context.settings.text(setting) {
+            command.env(variable, value);
+        }
     }
     // A process group of its own: Ctrl-C in this terminal does not reach it.
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);

@@ -135,6 +135,7 @@ fn worker_config(context: &Context, parallel: u32) -> anyhow::Result<WorkerConfi
         work_slots: parallel,
         gate_slots: GATE_SLOTS,
         slot_bytes_max: SLOT_BYTES_MAX,
+        recording: crate::context::recording(&context.settings)?,
         telemetry: crate::context::telemetry()?,
         ..WorkerConfig::new("local", context.layout.worker(), shim)
     })
@@ -231,9 +232,17 @@ async fn show(coordinator: &Coordinator, output: &mut Output, batch: &Arc<Vec<lo
     let described = coordinator.handle.query(move |state, _| {
         records.iter().filter_map(|record| view::watch_event(state, record)).collect::<Vec<_>>()
     });
-    let described = tokio::time::timeout(ANSWER_MAX, described).await;
-    for event in described.ok().and_then(Result::ok).unwrap_or_default() {
-        output.event(&event);
+    match tokio::time::timeout(ANSWER_MAX, described).await {
+        Ok(Ok(events)) => events.iter().for_each(|event| output.event(event)),
+        // It waits for a disk or has ended: what is shown must not hold up what is done.
+        _ => {
+            let before = batch.first().map_or(0, |record| record.seq.saturating_sub(1));
+            let missed = batch.len();
+            output.say(
+                "Note",
+                &format!("{missed} events could not be shown in time; `longhaul watch --after {before}` has them"),
+            );
+        }
     }
 }
 

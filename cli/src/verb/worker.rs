@@ -142,6 +142,7 @@ fn config_of(
     config.disk.mirrors_bytes_max = size("worker.mirrors_max", config.disk.mirrors_bytes_max)?;
     config.slot_bytes_max = size("worker.slots_max", config.slot_bytes_max)?;
     config.telemetry = crate::context::telemetry()?;
+    config.recording = crate::context::recording(settings)?;
     config.server = Some(server.clone());
     config.secrets = held_secrets(settings, server)?;
     config.sandbox = sandbox_settings(context, settings)?;

@@ -129,6 +129,9 @@ fn attempt_lines(page: &mut Page<'_>, attempt: &AttemptRow) {
     if took > 0 {
         line = line.text(Tone::Soft, format!(", {}", format::duration(took)));
     }
+    if let Some(usage) = attempt.usage.filter(|usage| usage.tokens > 0) {
+        line = line.text(Tone::Soft, format!(", {}", format::cost(usage.usd_micros, usage.tokens)));
+    }
     if !attempt.worker.is_empty() {
         line = line.text(Tone::Soft, " on ").foreign(Tone::Soft, &attempt.worker);
     }

@@ -7,6 +7,8 @@ pub const FILE_BYTES_MAX: usize = 16 << 20;
 pub const PROBLEMS_MAX: usize = 100;
 /// Most nodes of a plan: node ids are 32 bits wide and the whole plan is held in memory.
 pub const NODES_MAX: usize = 1_000_000;
+/// Parts that an agent may have a subtask split into at once.
+pub const SPLIT_PARTS_MAX: u32 = 64;
 /// Most edges of a plan. Two maps of 2,000 nodes, one after the other, are 4,000,000 edges.
 pub const EDGES_MAX: usize = 8_000_000;
 /// Most claimed paths of a plan, summed over its nodes.

@@ -310,6 +310,9 @@ pub struct TaskTable {
     pub tests: Option<At<TestsRule>>,
     /// Whether tests of today's behaviour land first, by a subtask of their own; false when left out.
     pub characterise: Option<At<bool>>,
+    /// Into how many parts an agent may have a subtask split that is too much for one change, 2 to 64; it may not when left
+    /// out.
+    pub split: Option<At<u32>>,
 }
 
 /// One subtask for each group of files.
@@ -370,6 +373,9 @@ pub struct MapTable {
     pub tests: Option<At<TestsRule>>,
     /// Whether tests of today's behaviour land first, by a subtask of their own; false when left out.
     pub characterise: Option<At<bool>>,
+    /// Into how many parts an agent may have a subtask split that is too much for one change, 2 to 64; it may not when left
+    /// out.
+    pub split: Option<At<u32>>,
 }
 
 /// What an integrated change must pass before it lands.

@@ -38,6 +38,7 @@ pub struct Work<'a> {
     pub budget: Option<&'a SubtaskBudget>,
     pub tests: Option<&'a At<TestsRule>>,
     pub characterise: Option<&'a At<bool>>,
+    pub split: Option<&'a At<u32>>,
 }
 
 impl Work<'_> {
@@ -68,6 +69,7 @@ macro_rules! work_of {
             budget: $table.budget.as_ref(),
             tests: $table.tests.as_ref(),
             characterise: $table.characterise.as_ref(),
+            split: $table.split.as_ref(),
         }
     };
 }

@@ -3,8 +3,8 @@
 //! sled 0.34.7 loses flushed data on a power cut (measured), so nothing is here that the journal
 //! does not hold: whenever the index is missing, damaged, of another format or behind, it is
 //! rebuilt. Where the oldest records are retired, a rebuilt one knows of the time before them what
-//! the oldest snapshot does (docs/recovery.md). It holds attempts by subtask, receipts, node keys, the ledger, the snapshot catalogue
-//! and the job's row.
+//! the oldest snapshot does (docs/recovery.md). It holds the attempts of each subtask with what they
+//! used, and which subtask an attempt belongs to.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use prost::Message as _;
 
 use super::snapshot::{list_snapshots, read_snapshot};
 use super::{CheckpointError, FILE_FORMAT, journal};
-use crate::core::{Event, Phase, State};
+use crate::core::{Event, State};
 
 /// Records applied in one sled batch.
 const BATCH: usize = 512;
@@ -36,9 +36,8 @@ pub enum IndexError {
 pub struct Index {
     db: sled::Db,
     attempts: sled::Tree,
-    keys: sled::Tree,
-    landings: sled::Tree,
-    ledger: sled::Tree,
+    /// Keys of the rows by attempt, for reports that come when its node is forgotten.
+    rows: sled::Tree,
     nodes: sled::Tree,
 }
 
@@ -76,14 +75,7 @@ impl Index {
 
     fn open_at(path: &Path) -> Result<Self, IndexError> {
         let db = sled::Config::new().path(path).cache_capacity(16 << 20).open()?;
-        Ok(Self {
-            attempts: db.open_tree("attempts")?,
-            keys: db.open_tree("keys")?,
-            landings: db.open_tree("landings")?,
-            ledger: db.open_tree("ledger")?,
-            nodes: db.open_tree("nodes")?,
-            db,
-        })
+        Ok(Self { attempts: db.open_tree("attempts")?, rows: db.open_tree("rows")?, nodes: db.open_tree("nodes")?, db })
     }
 
     fn usable(&self, layout: &JobLayout) -> bool {
@@ -151,7 +143,6 @@ impl Index {
     fn note_plan(&self, plan: &Plan) -> Result<(), IndexError> {
         for (at, node) in plan.nodes.iter().enumerate() {
             self.nodes.insert((at as u64).to_be_bytes(), node.id.as_bytes())?;
-            self.keys.insert(&node.key, node.id.as_bytes())?;
         }
         Ok(())
     }
@@ -176,9 +167,6 @@ impl Index {
             for (candidate, outcome) in result.into_iter().chain(spares) {
                 let made = row(candidate.attempt, &candidate.worker, hex(&candidate.patch.base), outcome);
                 rows.push((node, AttemptRow { commit: hex(&candidate.patch.commit), ..made }));
-            }
-            if let Phase::Landed(landed) = subtask.phase() {
-                self.landings.insert(landed.batch.0.to_be_bytes(), landed.commit.0.as_slice())?;
             }
         }
         for (&id, live) in state.attempts() {
@@ -225,37 +213,38 @@ impl Index {
                 self.put_attempt(event.node, &row)?;
             }
             Event::Delivered(event) => {
-                self.bill(event.attempt, event.usage.as_ref())?;
                 let commit = event.patch.as_ref().map(|patch| hex(&patch.commit)).unwrap_or_default();
                 self.end_attempt(event.node, event.attempt, |row| {
                     "delivered".clone_into(&mut row.outcome);
                     row.commit = commit;
                     row.timing = event.timing;
+                    row.usage = event.usage;
                 })?;
             }
             Event::Held(event) => {
-                self.bill(event.attempt, event.usage.as_ref())?;
                 let commit = event.patch.as_ref().map(|patch| hex(&patch.commit)).unwrap_or_default();
                 self.end_attempt(event.node, event.attempt, |row| {
                     "held".clone_into(&mut row.outcome);
                     row.commit = commit;
                     row.timing = event.timing;
+                    row.usage = event.usage;
                 })?;
             }
-            Event::SpendSettled(event) => self.bill(event.attempt, event.usage.as_ref())?,
+            Event::SpendSettled(event) => self.settle(event.attempt, event.usage)?,
             Event::SpareKept(event) => {
-                self.bill(event.attempt, event.usage.as_ref())?;
-                self.end_attempt(event.node, event.attempt, |row| "spare".clone_into(&mut row.outcome))?;
+                self.end_attempt(event.node, event.attempt, |row| {
+                    "spare".clone_into(&mut row.outcome);
+                    row.usage = event.usage;
+                })?;
             }
             Event::Unchanged(event) => {
-                self.bill(event.attempt, event.usage.as_ref())?;
                 self.end_attempt(event.node, event.attempt, |row| {
                     "unchanged".clone_into(&mut row.outcome);
                     row.timing = event.timing;
+                    row.usage = event.usage;
                 })?;
             }
             Event::AttemptFailed(event) => {
-                self.bill(event.attempt, event.usage.as_ref())?;
                 let failure = event.failure.clone().unwrap_or_default();
                 self.end_attempt(event.node, event.attempt, |row| {
                     let asked = failure.class() == FailureClass::Asked;
@@ -263,6 +252,17 @@ impl Index {
                     row.class = crate::view::class_name(failure.class()).to_owned();
                     row.message = failure.message;
                     row.timing = event.timing;
+                    row.usage = event.usage;
+                })?;
+            }
+            Event::Split(event) => {
+                for (at, node) in event.nodes.iter().enumerate() {
+                    self.nodes.insert((u64::from(event.first) + at as u64).to_be_bytes(), node.id.as_bytes())?;
+                }
+                self.end_attempt(event.node, event.attempt, |row| {
+                    "split".clone_into(&mut row.outcome);
+                    row.timing = event.timing;
+                    row.usage = event.usage;
                 })?;
             }
             Event::LeaseExpired(event) => {
@@ -271,17 +271,30 @@ impl Index {
                     row.message.clone_from(&event.why);
                 })?;
             }
-            Event::Landed(event) => {
-                self.landings.insert(event.batch.to_be_bytes(), event.commit.as_slice())?;
-            }
+            // What still ran for it was told to stop; its late report adds what it used.
+            Event::NodeClosed(event) => self.cancel_running(event.node, &event.reason)?,
             _ => {}
         }
         Ok(())
     }
 
-    fn bill(&self, attempt: u64, usage: Option<&Usage>) -> Result<(), IndexError> {
-        if let Some(usage) = usage {
-            self.ledger.insert(attempt.to_be_bytes(), usage.encode_to_vec())?;
+    /// What an attempt used is known after it ended without a report.
+    fn settle(&self, attempt: u64, usage: Option<Usage>) -> Result<(), IndexError> {
+        if let Some(key) = self.rows.get(attempt.to_be_bytes())? {
+            self.change(&key, attempt, |row| row.usage = usage)?;
+        }
+        Ok(())
+    }
+
+    fn cancel_running(&self, node: u32, reason: &str) -> Result<(), IndexError> {
+        let id = self.nodes.get(u64::from(node).to_be_bytes())?.unwrap_or_default();
+        for row in self.attempts_of(&String::from_utf8_lossy(&id))? {
+            if row.outcome == "running" {
+                self.end_attempt(node, row.attempt, |row| {
+                    "cancelled".clone_into(&mut row.outcome);
+                    reason.clone_into(&mut row.message);
+                })?;
+            }
         }
         Ok(())
     }
@@ -292,16 +305,22 @@ impl Index {
     }
 
     fn put_attempt(&self, node: u32, row: &AttemptRow) -> Result<(), IndexError> {
-        self.attempts.insert(self.attempt_key(node, row.attempt)?, row.encode_to_vec())?;
+        let key = self.attempt_key(node, row.attempt)?;
+        self.rows.insert(row.attempt.to_be_bytes(), key.as_slice())?;
+        self.attempts.insert(key, row.encode_to_vec())?;
         Ok(())
     }
 
     fn end_attempt(&self, node: u32, attempt: u64, change: impl FnOnce(&mut AttemptRow)) -> Result<(), IndexError> {
-        let key = self.attempt_key(node, attempt)?;
-        let old = self.attempts.get(&key)?;
+        self.change(&self.attempt_key(node, attempt)?, attempt, change)
+    }
+
+    fn change(&self, key: &[u8], attempt: u64, change: impl FnOnce(&mut AttemptRow)) -> Result<(), IndexError> {
+        let old = self.attempts.get(key)?;
         let mut row = old.and_then(|bytes| AttemptRow::decode(bytes.as_ref()).ok()).unwrap_or_default();
         row.attempt = attempt;
         change(&mut row);
+        self.rows.insert(attempt.to_be_bytes(), key)?;
         self.attempts.insert(key, row.encode_to_vec())?;
         Ok(())
     }
@@ -314,30 +333,6 @@ impl Index {
             rows.extend(AttemptRow::decode(item?.1.as_ref()).ok());
         }
         Ok(rows)
-    }
-
-    /// The subtask that had this node key last.
-    pub fn subtask_of_key(&self, key: &[u8]) -> Result<Option<String>, IndexError> {
-        Ok(self.keys.get(key)?.map(|id| String::from_utf8_lossy(&id).into_owned()))
-    }
-
-    /// Files the job's row and the snapshot it was made with.
-    pub fn note_snapshot(&self, state: &State) -> Result<(), IndexError> {
-        let catalogue = self.db.open_tree("snapshots")?;
-        catalogue.insert(state.seq().to_be_bytes(), state.hash().as_bytes())?;
-        Ok(())
-    }
-
-    /// Snapshots with the state hash each was made at, oldest first.
-    pub fn snapshots(&self) -> Result<Vec<(u64, [u8; 32])>, IndexError> {
-        let mut found = Vec::new();
-        for item in self.db.open_tree("snapshots")?.iter() {
-            let (key, value) = item?;
-            if let (Ok(seq), Ok(hash)) = (key.as_ref().try_into(), value.as_ref().try_into()) {
-                found.push((u64::from_be_bytes(seq), hash));
-            }
-        }
-        Ok(found)
     }
 }
 

@@ -15,6 +15,9 @@ use super::spend::Amount;
 /// A share is at most so many times what the neediest of the last attempts needed.
 const HEADROOM: u64 = 8;
 
+/// Parts that a cap is split into at least, however few slots there are so far.
+const PARTS_MIN: u64 = 8;
+
 /// Why an attempt gets no allowance now.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Short {
@@ -110,8 +113,17 @@ pub(super) fn of(state: &State, node: NodeId) -> Result<Amount, Short> {
         doubted: doubted.usd_micros,
         peak: peak.map(|peak| peak.usd_micros).filter(|&most| most > 0),
     };
-    let parts = u64::from(cap.parallel).min(state.plan().nodes.len() as u64);
+    let parts = parts(state);
     Ok(Amount { tokens: tokens.allowance(parts)?, usd_micros: usd.allowance(parts)? })
+}
+
+/// Among how many attempts the cap is split: as many as can run at once, with room for workers that
+/// join.
+fn parts(state: &State) -> u64 {
+    let counts = state.counts();
+    let open = u64::from(counts.waiting + counts.ready + counts.backoff + counts.running);
+    let slots = state.fleet.roster.slots() as u64;
+    u64::from(state.limits().parallel).min(open).min((2 * slots).max(PARTS_MIN))
 }
 
 #[cfg(test)]

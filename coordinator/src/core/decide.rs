@@ -6,7 +6,7 @@ use longhaul_proto::{BatchEnd, FailureClass, Next, finished};
 
 use super::input::{Input, MemberMerge, Merge, MoveResult};
 use super::request::{Refusal, is_closed, requested};
-use super::{Event, Millis, Phase, PhaseKind, State, Step, asked, provider, retry};
+use super::{Event, Millis, Phase, PhaseKind, State, Step, asked, provider, retry, split};
 
 /// Largest session of an agent that is journaled and handed on, in bytes.
 pub const SESSION_BYTES_MAX: usize = 300_000;
@@ -18,7 +18,8 @@ pub fn decide(state: &State, now: Millis, input: &Input) -> Result<Vec<Event>, R
         Input::Wip { id, wip } => wip_event(state, *id, wip).into_iter().collect(),
         Input::Finished { id, finished } => finished_event(state, now, *id, finished).into_iter().collect(),
         Input::Merged { batch, members, merge } => merged(state, now, *batch, members, merge.as_ref()),
-        Input::Staged { node, result } => staged(state, now, *node, result).into_iter().collect(),
+        Input::Staged { generation, .. } if *generation != state.generation() => Vec::new(),
+        Input::Staged { node, result, .. } => staged(state, now, *node, result).into_iter().collect(),
         Input::Sealed { batch, merge } => sealed(state, *batch, merge),
         Input::RefMoved { batch, result } => ref_moved(state, *batch, result),
         Input::CommandFailed { reason } => failed_command(state, reason),
@@ -131,7 +132,10 @@ fn attempt_event(
                     ..pb::Failure::default()
                 },
             };
-            let failure = bounded(failure, now);
+            let failure = match split_or_not(state, (attempt, node), failure, report) {
+                Ok(split) => return Event::Split(split),
+                Err(failure) => bounded(*failure, now),
+            };
             let decision = match failure.class() {
                 FailureClass::Asked => asked::after_question(state, (AttemptId(attempt), node), &failure, now),
                 _ => retry::after_failure(state, node, &failure, now),
@@ -148,6 +152,22 @@ fn attempt_event(
             })
         }
     }
+}
+
+/// The split that a report asks for; otherwise its failure, which may be that it cannot be split so.
+fn split_or_not(
+    state: &State,
+    at: (u64, NodeId),
+    failure: pb::Failure,
+    report: &pb::Finished,
+) -> Result<pb::Split, Box<pb::Failure>> {
+    if failure.class() != FailureClass::Split {
+        return Err(Box::new(failure));
+    }
+    split::split(state, at, &failure.parts, report).map_err(|why| {
+        let message = format!("it is not split as its agent asked: {why}");
+        Box::new(pb::Failure { class: FailureClass::Agent.into(), message, ..pb::Failure::default() })
+    })
 }
 
 /// A provider's time as it is waited for, whatever the report says.
@@ -173,7 +193,7 @@ fn merged(state: &State, now: Millis, id: BatchId, members: &[MemberMerge], merg
     let mut park = state.next_park();
     for member in members {
         let Err(paths) = &member.result else { continue };
-        let decision = retry::after_rejection(state, member.node, FailureClass::Conflict, now);
+        let decision = retry::after_rejection(state, member.node, now);
         events.push(Event::MemberConflicted(pb::MemberConflicted {
             batch: id.0,
             node: member.node.0,
@@ -205,7 +225,7 @@ fn staged(state: &State, now: Millis, node: NodeId, result: &Result<Oid, Vec<Str
     Some(match result {
         Ok(commit) => Event::Staged(pb::Staged { node: node.0, commit: commit.to_vec() }),
         Err(paths) => {
-            let decision = retry::after_rejection(state, node, FailureClass::Conflict, now);
+            let decision = retry::after_rejection(state, node, now);
             Event::MemberConflicted(pb::MemberConflicted {
                 batch: 0,
                 node: node.0,

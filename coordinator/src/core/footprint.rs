@@ -60,7 +60,7 @@ impl Footprint {
 fn split_glob(glob: &str) -> (&str, &str) {
     let special = glob.find(['*', '?', '[', '{']).unwrap_or(glob.len());
     let folder = glob[..special].rfind('/').map_or("", |slash| &glob[..=slash]);
-    let tail = glob.rfind(['*', '?', ']', '}', '/']).map_or("", |at| &glob[at + 1..]);
+    let tail = glob.rfind(['*', '?', ']', '}', '/']).map_or(glob, |at| &glob[at + 1..]);
     // After a '/' the tail is a whole file name: "**/Cargo.toml" ends in "Cargo.toml".
     (folder, tail)
 }
@@ -200,6 +200,8 @@ mod tests {
         check((&["src/**/*.rs"], &[]), (&["src/x/*.rs"], &[]), true);
         check((&["**/Cargo.toml"], &["Cargo.toml"]), (&[], &["src/lib.rs"]), false);
         check((&["**/Cargo.toml"], &[]), (&["crates/**"], &[]), true);
+        check((&["NEW.md"], &[]), (&["OLD.md"], &["src/a.rs"]), false);
+        check((&["NEW.md"], &[]), (&["NEW.md"], &[]), true);
     }
 
     #[test]

@@ -33,7 +33,7 @@ const CAUSE_BYTES_MAX: usize = 300;
 pub struct Health {
     /// Failures since its last success.
     pub streak: u32,
-    /// The different subtasks among them, at most [`SPREAD_MIN`]; gates count as one.
+    /// The different subtasks among them, at most [`SPREAD_MIN`]; each gate counts as one more.
     failed: BTreeSet<u32>,
     /// Executions that succeeded.
     pub successes: u64,

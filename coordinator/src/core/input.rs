@@ -154,6 +154,8 @@ pub enum Input {
     },
     /// A land group's member was merged onto its staging head.
     Staged {
+        /// The plan whose numbers these are: another one may have been opened since it was asked for.
+        generation: u32,
         /// Which.
         node: NodeId,
         /// The new head, or the paths in conflict.

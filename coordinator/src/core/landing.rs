@@ -255,7 +255,7 @@ fn in_batch(state: &State, node: NodeId, id: BatchId) -> bool {
 }
 
 fn reject(state: &State, batch: &Batch, node: NodeId, now: Millis) -> Event {
-    let decision = retry::after_rejection(state, node, longhaul_proto::FailureClass::Gate, now);
+    let decision = retry::after_rejection(state, node, now);
     let tail = batch.reds.last().map_or("", |red| red.result.log_tail.as_str());
     Event::MemberRejected(MemberRejected {
         batch: batch.id.0,

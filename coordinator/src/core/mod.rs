@@ -37,6 +37,7 @@ mod roster;
 mod schedule;
 mod shortage;
 mod spend;
+mod split;
 mod standstill;
 mod state;
 mod subtask;
@@ -67,6 +68,7 @@ pub use request::Refusal;
 pub use retry::Limits;
 pub use shortage::{Shortage, shortages};
 pub use spend::{Amount, Breach, Reservation, Spend};
+pub use split::with_parts;
 pub use state::{JobPhase, State};
 pub use subtask::{Candidate, Illegal, Landed, Move, Phase, PhaseKind, SavedWip, Subtask};
 

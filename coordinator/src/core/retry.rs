@@ -69,7 +69,7 @@ pub(super) fn after_failure(state: &State, node: NodeId, failure: &Failure, now:
 }
 
 /// After a merge conflict or a conviction by the gate.
-pub(super) fn after_rejection(state: &State, node: NodeId, _class: FailureClass, now: Millis) -> Decision {
+pub(super) fn after_rejection(state: &State, node: NodeId, now: Millis) -> Decision {
     let subtask = state.subtask(node);
     if !subtask.spares.is_empty() {
         return Decision { next: Next::PromoteSpare, not_before_ms: 0, park: 0 };
@@ -113,6 +113,7 @@ pub(super) fn costs_attempt(class: FailureClass) -> bool {
             | FailureClass::ProviderLimit
             | FailureClass::Sandbox
             | FailureClass::Asked
+            | FailureClass::Split
     )
 }
 
@@ -123,7 +124,11 @@ pub(super) fn teaches(class: FailureClass) -> bool {
 
 /// Whether it speaks against the worker it happened on.
 pub(super) fn is_workers(class: FailureClass) -> bool {
-    !is_nobodys(class) && !matches!(class, FailureClass::Provider | FailureClass::ProviderLimit | FailureClass::Asked)
+    !is_nobodys(class)
+        && !matches!(
+            class,
+            FailureClass::Provider | FailureClass::ProviderLimit | FailureClass::Asked | FailureClass::Split
+        )
 }
 
 /// Whether it says anything about how the job goes: not what a person ended, a worker that left, a
@@ -131,7 +136,11 @@ pub(super) fn is_workers(class: FailureClass) -> bool {
 pub(super) fn is_telling(class: FailureClass) -> bool {
     !matches!(
         class,
-        FailureClass::Cancelled | FailureClass::HandedBack | FailureClass::ProviderLimit | FailureClass::Asked
+        FailureClass::Cancelled
+            | FailureClass::HandedBack
+            | FailureClass::ProviderLimit
+            | FailureClass::Asked
+            | FailureClass::Split
     )
 }
 

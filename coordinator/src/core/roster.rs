@@ -34,13 +34,17 @@ pub(super) struct Roster {
     free: BTreeSet<(bool, usize, Reverse<String>)>,
     /// Those that take gates: whether it is cold, then its name.
     gates: BTreeSet<(bool, String)>,
+    /// Of all workers together, taken or free.
+    slots: usize,
 }
 
 impl Roster {
     fn change(&mut self, worker: &str, change: impl FnOnce(&mut Offer)) {
         let mut offer = self.offers.remove(worker).unwrap_or_default();
         let (before, gated) = ((offer.warm, offer.free()), offer.gates);
+        let slots = offer.slots;
         change(&mut offer);
+        self.slots = self.slots - slots + offer.slots;
         let after = (offer.warm, offer.free());
         if before != after {
             if before.1 > 0 {
@@ -84,6 +88,11 @@ impl Roster {
         let used: Vec<String> = self.offers.keys().cloned().collect();
         used.iter().for_each(|worker| self.change(worker, |offer| offer.used = 0));
         live.for_each(|worker| self.took(worker));
+    }
+
+    /// Slots for work of all that take any, taken or free.
+    pub fn slots(&self) -> usize {
+        self.slots
     }
 
     /// Those that take gates, warm ones first, then by name.

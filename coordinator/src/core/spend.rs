@@ -161,13 +161,15 @@ impl Spend {
     }
 
     /// The lease ended without a report: counted in full until one comes. What reserved nothing
-    /// leaves nothing in doubt.
+    /// leaves nothing in doubt, and a late report of it still counts.
     pub fn doubt(&mut self, attempt: AttemptId) {
         let Some(reservation) = self.reserved.remove(&attempt) else { return };
         self.held = self.held.minus(reservation.amount);
         if !reservation.amount.is_zero() {
             self.doubted = self.doubted.plus(reservation.amount);
             self.in_doubt.insert(attempt, reservation);
+        } else {
+            self.written_off.insert(attempt, reservation);
         }
     }
 

@@ -15,8 +15,10 @@ fn next(from: PhaseKind, by: Move) -> Option<PhaseKind> {
     use PhaseKind as P;
     Some(match (from, by) {
         (P::Waiting, M::Unblock) => P::Ready,
+        (P::Ready | P::Backoff, M::Block) => P::Waiting,
         (P::Ready | P::Backoff, M::Assign) => P::Running,
         (P::Running, M::Lose) => P::Ready,
+        (P::Running, M::Split) => P::Waiting,
         // Ready or Backoff: a lost attempt that finished after all, before anyone else began.
         (P::Running | P::Ready | P::Backoff, M::Deliver) => P::Delivered,
         (P::Running, M::FindUnchanged) => P::Unchanged,
@@ -45,10 +47,14 @@ fn next(from: PhaseKind, by: Move) -> Option<PhaseKind> {
 pub enum Move {
     /// Its last dependency landed.
     Unblock,
+    /// A dependency that was settled is to be done again.
+    Block,
     /// A worker got it.
     Assign,
     /// The lease ended without a result.
     Lose,
+    /// Its agent had it split: it waits for its parts.
+    Split,
     /// A valid result arrived.
     Deliver,
     /// There was nothing to change.
@@ -118,10 +124,12 @@ impl PhaseKind {
 
 impl Move {
     /// All of them, for tests that walk the table.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Unblock,
+        Self::Block,
         Self::Assign,
         Self::Lose,
+        Self::Split,
         Self::Deliver,
         Self::FindUnchanged,
         Self::Postpone,

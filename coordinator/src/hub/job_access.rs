@@ -17,6 +17,8 @@ use crate::control::{Control, ControlError, prepare};
 use crate::coordinator::{Job, OpenError, Running, store_of};
 use crate::core::{JobPhase, Millis, State, explain};
 use crate::driver::Gone;
+use crate::hub::Identity;
+use crate::jobs::audited;
 use crate::landing::{Refs, read_receipts, verify};
 use crate::select::{self, SelectError};
 use crate::view::{self, ProgressMap};
@@ -349,15 +351,11 @@ pub(crate) async fn off_runtime<T: Send + 'static>(
     }
 }
 
-/// Carries out a request in the files of a job, under its lock: nobody runs it. Durable when it
-/// returns.
-pub fn control_files(
-    layout: &Layout,
-    id: &JobId,
-    control: Control,
-    asked: Option<&pb::Audited>,
-) -> Result<pb::ControlReply, AccessError> {
-    control_job(&mut Job::open(layout, id)?, layout, control, asked)
+/// Carries out a request of this machine's user in the files of a job, under its lock: nobody runs
+/// it. Durable when it returns.
+pub fn control_files(layout: &Layout, id: &JobId, control: Control) -> Result<pb::ControlReply, AccessError> {
+    let asked = audited(&Identity::local(), control.role(), control.name(), control.detail());
+    control_job(&mut Job::open(layout, id)?, layout, control, Some(&asked))
 }
 
 /// The same in a job under lock.

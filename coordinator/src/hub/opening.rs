@@ -4,7 +4,7 @@
 use longhaul_proto::{Audited, Budget, JobOutcome, Plan};
 
 use crate::coordinator::{Job, OpenError};
-use crate::core::{JobPhase, Request, State};
+use crate::core::{JobPhase, Request, State, with_parts};
 use crate::plan::digest;
 
 /// What a plan is to a job.
@@ -26,8 +26,8 @@ pub fn opening(state: &State, plan: &Plan) -> Opening {
     if state.seq() == 0 {
         return Opening::First;
     }
-    let unlimited = |plan: &Plan| digest(&Plan { budget: None, ..plan.clone() });
-    let same = unlimited(state.plan()) == unlimited(plan);
+    let unlimited = |plan: Plan| digest(&Plan { budget: None, ..plan });
+    let same = unlimited(Plan::clone(state.plan())) == unlimited(with_parts(state.plan(), plan.clone()));
     let finished = match state.job_phase() {
         JobPhase::Closed { outcome, .. } => Some(*outcome),
         _ => None,

@@ -36,7 +36,11 @@ impl JobsService {
         let asked = audited(who, control.role(), control.name(), control.detail());
         tracing::info!(who = asked.who, what = asked.what, detail = asked.detail, job = %access.id(), "asked");
         Ok(match access {
-            JobAccess::Running(running) => control_running(&running, control, asked).await?,
+            JobAccess::Running(running) => {
+                // Names become numbers here, and a new plan would number subtasks anew.
+                let _turn = self.hub.turn().await?;
+                control_running(&running, control, asked).await?
+            }
             JobAccess::Files(files) => {
                 let id: JobId = files.state().job().parse().map_err(|_| Status::internal("a job without a name"))?;
                 drop(files);

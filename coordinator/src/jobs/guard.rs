@@ -29,7 +29,7 @@ pub(super) fn role_name(role: Role) -> &'static str {
 }
 
 /// Who asked for what, for the journal.
-pub(super) fn audited(who: &Identity, role: Role, what: &str, detail: String) -> Audited {
+pub(crate) fn audited(who: &Identity, role: Role, what: &str, detail: String) -> Audited {
     let detail = longhaul_common::text::clip_head(&detail, DETAIL_BYTES_MAX).to_owned();
     Audited { who: who.name.clone(), role: role_name(role).to_owned(), what: what.to_owned(), detail }
 }

@@ -4,6 +4,7 @@
 mod attach;
 mod control;
 mod guard;
+pub(crate) use guard::audited;
 mod pieces;
 mod read;
 mod service;

@@ -110,7 +110,7 @@ pub fn stage(store: &Store, work: &MergeJob) -> Result<Result<Oid, Vec<String>>,
 }
 
 /// Makes the merge anew with the derived files the gate's worker regenerated: `derived` is its
-/// commit on top of `merge`, which must touch nothing outside `allowed`.
+/// commit on top of `merge`. That it touches nothing else was seen to before (`vet`).
 pub fn seal(store: &Store, work: &MergeJob, merge: Oid, derived: Oid) -> Result<Merge, StoreError> {
     let tree = store.tree_of(derived)?;
     let parents = store.parents_of(merge)?;

@@ -49,7 +49,8 @@ fn texts(file: &JobFile) -> Vec<(&str, Range<usize>)> {
         commands.push((&server.run.value, server.run.span()));
         all.extend(server.env.values().map(|value| (value.value.as_str(), value.span())));
     }
-    commands.extend(std::iter::once(&file.gate.run).chain(&file.gate.last).map(|at| (&at.value, at.span())));
+    let gate = std::iter::once(&file.gate.run).chain(&file.gate.last).chain(&file.gate.coverage);
+    commands.extend(gate.map(|at| (&at.value, at.span())));
     for table in file.tables() {
         let work = table.work();
         commands.extend(work.check.into_iter().chain(work.checks).map(|at| (&at.value, at.span())));

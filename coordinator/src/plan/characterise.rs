@@ -83,6 +83,7 @@ fn tests_of(task: &proto::Task, agents: &[proto::Agent]) -> proto::Task {
         constraints: constraints.collect(),
         tests_may_change: false,
         additive: true,
+        split: 0,
         ..task.clone()
     }
 }

@@ -134,7 +134,7 @@ fn nodes(base: &Base, parts: &Parts<'_>, keys: Vec<[u8; 32]>) -> Vec<proto::Node
         pilot: draft.pilot,
         weight: draft.weight,
         remarks: parts.remarks(draft).to_vec(),
-        about: Vec::new(),
+        ..proto::Node::default()
     };
     parts.drafts.nodes.iter().zip(keys).map(node).collect()
 }

@@ -124,6 +124,7 @@ pub(super) fn task(table: Table<'_>, agents: &[proto::Agent]) -> proto::Task {
         tokens_max: work.budget.and_then(|budget| budget.tokens.as_ref()).map_or(0, |tokens| tokens.value),
         usd_micros_max: work.budget.and_then(|budget| budget.usd.as_ref()).map_or(0, |usd| scaled(usd.value, 1e6)),
         additive: false,
+        split: work.split.map_or(0, |split| split.value),
         tests_may_change: work.tests.is_some_and(|tests| tests.value == TestsRule::MayChange),
     }
 }
@@ -211,7 +212,7 @@ fn command_rule(rule: &CommandRuleTable) -> proto::CommandRule {
 fn protected(file: &JobFile, base: &Base) -> Vec<String> {
     let mut protect: Vec<String> = protect_default().collect();
     let usual = path_globs(protect.iter().map(String::as_str));
-    let gate = std::iter::once(&file.gate.run).chain(&file.gate.last);
+    let gate = std::iter::once(&file.gate.run).chain(&file.gate.last).chain(&file.gate.coverage);
     for word in gate.flat_map(|command| command.words()) {
         let path = word.trim_matches(['"', '\'', ';', '(', ')', '&']);
         let path = path.strip_prefix("./").unwrap_or(path);

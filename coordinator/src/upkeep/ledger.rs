@@ -69,6 +69,7 @@ impl Reading {
             Event::PlanOpened(opened) => {
                 self.names = opened.plan.iter().flat_map(|plan| &plan.nodes).map(|node| node.id.clone()).collect();
             }
+            Event::Split(event) => self.names.extend(event.nodes.iter().map(|node| node.id.clone())),
             Event::Assigned(event) => {
                 self.ledger.ids.insert(event.attempt);
                 if let Some(name) = self.names.get(event.node as usize) {

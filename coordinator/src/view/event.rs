@@ -72,6 +72,12 @@ fn describe(state: &State, event: &Event, out: &mut WatchEvent) {
             (out.attempt, out.subtasks) = (event.attempt, vec![name(event.node)]);
             ("unchanged", format!("{}: nothing to change", name(event.node)))
         }
+        Event::Split(event) => {
+            out.attempt = event.attempt;
+            out.subtasks =
+                std::iter::once(name(event.node)).chain(event.nodes.iter().map(|node| node.id.clone())).collect();
+            ("split", format!("{} into {} parts", name(event.node), event.nodes.len()))
+        }
         Event::AttemptFailed(event) => {
             (out.attempt, out.subtasks) = (event.attempt, vec![name(event.node)]);
             out.next = next_name(event.next()).to_owned();
@@ -219,7 +225,11 @@ fn describe_rest(state: &State, event: &Event, out: &mut WatchEvent) {
             let seconds = event.downtime_ms as f64 / 1000.0;
             (
                 "recovered",
-                format!("going on after {seconds:.0} s, with {} attempts in question", event.lost_attempts.len()),
+                format!(
+                    "going on after {seconds:.0} s, with {} attempts and {} gate runs in question",
+                    event.lost_attempts.len(),
+                    event.lost_gates.len()
+                ),
             )
         }
         Event::JobClosed(event) => {

@@ -28,6 +28,11 @@ pub fn client() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().build().expect("a client")
 }
 
+/// A model that answers from a script.
+pub(crate) async fn model(script: Value) -> ScriptedModel {
+    ScriptedModel::start(Script::parse(&script.to_string()).expect("a script")).await.expect("a model")
+}
+
 async fn post(model: &ScriptedModel, path: &str, body: &Value) -> reqwest::Response {
     let request = client().post(format!("{}{path}", model.url())).header("content-type", "application/json");
     request.body(body.to_string()).send().await.expect("an answer")

@@ -1,20 +1,20 @@
 //! Whole jobs whose agents are loops around scripted models: the real binary, a real repository,
 //! real commands in its workspaces.
 
+use std::path::PathBuf;
+
 use longhaul_tests::World;
-use longhaul_tests::model::{Recorded, Script, ScriptedModel};
+use longhaul_tests::model::{Recorded, ScriptedModel};
 use longhaul_tests::world::Ran;
 use serde_json::{Value, json};
+
+use super::model::model;
 
 /// The key that the gateway holds. No agent may ever see it.
 pub const KEY: &str = "sk-real-9f8e7d6c5b";
 
 pub const HEAD: &str = "goal = 'Say goodbye everywhere'\nname = 'goodbye'\n[[repo]]\nname = 'app'\npath = 'repo'\nbase = 'main'\n\
     [gate]\nrun = 'sh gate.sh'\n[price.'*']\ninput = 1.0\noutput = 2.0\nas_of = '2026-11-21'\n";
-
-pub async fn model(script: Value) -> ScriptedModel {
-    ScriptedModel::start(Script::parse(&script.to_string()).expect("a script")).await.expect("a model")
-}
 
 /// A provider, its model, an agent around it, all called `name`, and a task for it.
 pub fn part(name: &str, api: &str, model: &ScriptedModel, model_name: &str, further: &str) -> String {
@@ -38,8 +38,18 @@ pub fn world(names: &[&str]) -> World {
 
 /// The run of a job, on a thread of its own: the models of this one have to answer meanwhile.
 pub async fn run_job(world: World, args: &'static [&'static str]) -> (World, Ran) {
+    run_job_with(world, args, Vec::new()).await
+}
+
+/// The same with variables in its environment.
+async fn run_job_with(
+    world: World,
+    args: &'static [&'static str],
+    variables: Vec<(&'static str, PathBuf)>,
+) -> (World, Ran) {
     let ran = tokio::task::spawn_blocking(move || {
-        let out = world.command(args).env("SCRIPTED_KEY", KEY).output().expect("the binary starts");
+        let mut command = world.command(args);
+        let out = command.env("SCRIPTED_KEY", KEY).envs(variables).output().expect("the binary starts");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let ran = Ran { code: out.status.code().unwrap_or(-1), stdout: text(&out.stdout), stderr: text(&out.stderr) };
         (world, ran)
@@ -98,6 +108,25 @@ fn schema() -> Value {
         say(json!({"tool": "edit", "path": "schema.txt", "old": "hello", "new": "goodbye"})),
         say(json!({"tool": "finish", "summary": "Done."}))
     ]})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recorded_job_runs_again_without_its_provider() {
+    let general = model(general()).await;
+    let world = world(&["general"]);
+    world.job(&[HEAD.to_owned(), part("general", "openai-chat", &general, "m", "")].concat());
+    let folder = world.folder().join("record");
+    let (world, ran) = run_job_with(world, &["run"], vec![("LONGHAUL_WORKER__RECORD", folder.clone())]).await;
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let asked = general.requests().len();
+    assert!(asked > 2 && folder.join("goodbye/task-general/1/exchanges.jsonl").exists());
+    // Nothing of it is left but the record.
+    std::fs::remove_dir_all(world.state()).expect("removed");
+    world.git(&["branch", "-D", &world.branch()]);
+    let (world, ran) = run_job_with(world, &["run"], vec![("LONGHAUL_WORKER__REPLAY", folder)]).await;
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(world.on_branch(&world.branch(), "general.txt"), "goodbye");
+    assert_eq!(general.requests().len(), asked, "no provider was asked");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -238,4 +267,17 @@ async fn what_a_loop_cannot_do_is_named_and_the_next_rung_goes_on() {
         assert!(shown.contains(words), "{id} should say {words:?}:\n{shown}");
     }
     assert!(barred.requests().is_empty(), "nothing was sent where the policy says no");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checks_wait_until_what_a_loop_left_running_has_ended() {
+    // Told to end, it writes once more: the check has to see that.
+    let last = "trap 'sed -i s/hello/goodbye/ late.txt; exit' TERM; while :; do sleep 0.02; done";
+    let run = json!({"tool": "exec_command", "args": {"cmd": last, "yield_time_ms": 1_000}});
+    let late = model(json!({"turns": [[run, {"text": "Done."}]]})).await;
+    let world = world(&["late"]);
+    world.job(&[HEAD.to_owned(), part("late", "openai-responses", &late, "gpt-5.5", "attempts = 1\n")].concat());
+    let (world, ran) = run_job(world, &["run"]).await;
+    assert_eq!(ran.code, 0, "{}\n{}", ran.stdout, ran.stderr);
+    assert_eq!(world.on_branch(&world.branch(), "late.txt"), "goodbye");
 }

@@ -1,15 +1,11 @@
 //! Agents that ask people: a whole job that stops for the questions, is answered while nobody runs it,
 //! and goes on where it stopped.
 
-use longhaul_tests::model::{Recorded, Script, ScriptedModel};
+use longhaul_tests::model::Recorded;
 use serde_json::{Value, json};
 
+use super::model::model;
 use super::model_job::{HEAD, part, run_job, text, world};
-
-async fn model(turns: Value) -> ScriptedModel {
-    let script = json!({ "turns": turns }).to_string();
-    ScriptedModel::start(Script::parse(&script).expect("a script")).await.expect("a model")
-}
 
 fn edit(name: &str) -> Value {
     json!({"tool": "edit", "args": {"path": format!("{name}.txt"), "old": "hello", "new": "goodbye"}})
@@ -25,9 +21,9 @@ fn parked<'a>(status: &'a Value, subtask: &str) -> &'a Value {
 async fn a_job_stops_for_questions_and_goes_on_with_the_answers() {
     let push = || json!({"tool": "shell", "args": {"command": "git push origin HEAD"}});
     let question = json!({"tool": "ask", "args": {"question": "Which greeting goes?"}});
-    let words = model(json!([[edit("words"), question], [{"text": "Done."}]])).await;
-    let first = model(json!([[push()], [push(), edit("first"), {"text": "Done."}]])).await;
-    let second = model(json!([[push()], [edit("second"), {"text": "Done."}]])).await;
+    let words = model(json!({"turns": [[edit("words"), question], [{"text": "Done."}]]})).await;
+    let first = model(json!({"turns": [[push()], [push(), edit("first"), {"text": "Done."}]]})).await;
+    let second = model(json!({"turns": [[push()], [edit("second"), {"text": "Done."}]]})).await;
     let world = world(&["words", "first", "second"]);
     let rule = "[[policy.command]]\nprefix = ['git', 'push']\ndecide = 'ask'\n";
     world.job(

@@ -10,7 +10,8 @@ use longhaul_tests::{World, leftovers};
 use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 
-use super::model_job::{HEAD, KEY, model, part, run_job, text, world};
+use super::model::model;
+use super::model_job::{HEAD, KEY, part, run_job, text, world};
 
 /// How long it may take until a failure is on record.
 const NAMED_MAX: Duration = Duration::from_secs(60);

@@ -1,7 +1,7 @@
 //! The loop with the scripted model: what it sends turn by turn, and how it ends.
 
 use longhaul_proto::Failure;
-use longhaul_tests::model::{Recorded, Script, ScriptedModel, common_prefix};
+use longhaul_tests::model::{Recorded, ScriptedModel, common_prefix};
 use longhaul_worker::model::{
     Api, Call, Conversation, Crew, Delta, Does, Ending, Facts, Hands, Limits, Outcome, Part, Profile, Setup, Turns,
 };
@@ -9,6 +9,7 @@ use longhaul_worker::stuck::Watch;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::model::model;
 use super::wires::{APIS, PATIENCE, client, settings};
 
 /// Answers every call with as much output as its `lines` say, and remembers what was asked.
@@ -61,10 +62,6 @@ fn conversation(model: &ScriptedModel, api: Api, profile: &str, own: &str) -> Co
         facts: Facts::default(),
     };
     Conversation::new(client(model, api, PATIENCE), setup, None)
-}
-
-async fn model(script: Value) -> ScriptedModel {
-    ScriptedModel::start(Script::parse(&script.to_string()).expect("a script")).await.expect("a model")
 }
 
 async fn run(conversation: &mut Conversation, hands: &mut Recorder, limits: Limits) -> Ending {

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use longhaul_tests::model::{Script, ScriptedModel};
+use longhaul_tests::model::ScriptedModel;
 use longhaul_worker::model::{
     Answer, Api, CallError, Choice, Client, Delta, Endpoint, Entry, History, Input, Item, Patience, Profile, Request,
     Settings, Stop,
 };
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+
+use super::model::model;
 
 pub const APIS: [Api; 3] = [Api::Responses, Api::Chat, Api::Messages];
 
@@ -43,14 +45,9 @@ fn body(api: Api) -> Vec<u8> {
     })
 }
 
-async fn model(step: &Value) -> ScriptedModel {
-    let script = Script::parse(&json!({ "steps": [step] }).to_string()).expect("a script");
-    ScriptedModel::start(script).await.expect("a model")
-}
-
 /// One call, how often it was tried, and what streamed.
 async fn called(step: &Value, api: Api, patience: Patience) -> (Result<Answer, CallError>, usize, String) {
-    let model = model(step).await;
+    let model = model(json!({ "steps": [step] })).await;
     let mut streamed = String::new();
     let mut on = |delta: Delta| {
         if let Delta::Text(text) = delta {
@@ -168,7 +165,7 @@ async fn calls_reasoning_and_usage_arrive_on_every_wire() {
 
 #[tokio::test]
 async fn a_call_ends_when_its_attempt_does() {
-    let model = model(&json!({"text": "late", "gate": "never"})).await;
+    let model = model(json!({"steps": [{"text": "late", "gate": "never"}]})).await;
     let (client, cancel) = (client(&model, Api::Chat, PATIENCE), CancellationToken::new());
     let mut quiet = |_: Delta| {};
     let call = client.call(body(Api::Chat), &cancel, &mut quiet);

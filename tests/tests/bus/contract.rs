@@ -29,7 +29,7 @@ kept! {
     nothing_from_before_a_subscription,
     an_answer_to_what_is_asked_after_subscribing_is_heard,
     too_large_is_refused,
-    of_two_with_one_id_one_comes,
+    an_engine_may_drop_the_second_of_two_with_one_id,
     taken_does_not_come_again,
     names_cannot_widen_a_subject,
     every_subscriber_hears_everything,
@@ -118,16 +118,18 @@ async fn too_large_is_refused(rig: Rig) {
     assert_eq!(taken(&mut heard).await.len(), PAYLOAD_MAX);
 }
 
-async fn of_two_with_one_id_one_comes(rig: Rig) {
+async fn an_engine_may_drop_the_second_of_two_with_one_id(rig: Rig) {
     for subject in [Subject::worker("w1"), Subject::event(&job())] {
         let mut heard = rig.worker.subscribe(&subject);
         rig.settled().await;
-        for (id, text) in [("1", "first"), ("1", "first"), ("2", "second"), ("3", "end")] {
+        for (id, text) in [("1", "first"), ("1", "again"), ("2", "second"), ("3", "end")] {
             rig.coordinator.publish(message(&subject, id, text)).expect("room");
         }
-        let mut came = up_to(&mut heard, "end").await;
-        came.dedup();
-        assert_eq!(came, ["first", "second", "end"], "{subject}");
+        let came = up_to(&mut heard, "end").await;
+        // NATS drops it; the bus of one process looks at no ids.
+        let wanted: &[&str] =
+            if rig.nats.is_some() { &["first", "second", "end"] } else { &["first", "again", "second", "end"] };
+        assert_eq!(came, wanted, "{subject}");
     }
     // One id on two subjects names two messages.
     let mut heard = rig.worker.subscribe(&Subject::event(&"j9".parse().expect("valid")));

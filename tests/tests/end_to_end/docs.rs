@@ -50,7 +50,9 @@ fn every_block_of_a_job_file_on_the_page_of_agents_can_be_planned() {
     let (whole, others) = blocks.split_first().expect("a whole job file first");
     assert!(whole.starts_with("goal = ") && others.len() >= 9, "{} blocks", blocks.len());
     for block in std::iter::once(whole).chain(others) {
-        let text = if block == whole { (*block).to_owned() } else { with(whole, block) };
+        let is_whole = block == whole;
+        let within = |block: &str| if is_whole { block.to_owned() } else { with(whole, block) };
+        let text = within(block);
         let planned = |text: &str| {
             std::fs::write(world.repo().join("longhaul.toml"), text).expect("written");
             world.command(&["plan"]).current_dir(world.repo()).output().expect("it starts")
@@ -59,7 +61,8 @@ fn every_block_of_a_job_file_on_the_page_of_agents_can_be_planned() {
         let said = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
         assert!(out.status.success() && said.contains("say-goodbye"), "{text}\n{said}");
         // And it is the block that counts: with a key that there is not it cannot be.
-        let broken = text.replacen("[agent.coder]\n", "[agent.coder]\nno_such_key = 1\n", 1);
+        let header = block.lines().find(|line| line.starts_with('[')).expect("a table");
+        let broken = within(&block.replacen(header, &format!("{header}\nno_such_key = 1"), 1));
         assert!(!planned(&broken).status.success(), "{broken}");
     }
 }

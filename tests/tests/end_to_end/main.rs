@@ -7,5 +7,6 @@ mod job;
 mod kill;
 mod landing;
 mod plan_edits;
+mod split;
 mod tidy;
 mod verbs;

@@ -99,7 +99,10 @@ fn wrong_use_ends_with_two_and_a_next_step() {
 
 #[test]
 fn init_writes_a_job_file_that_plans() {
-    let world = World::new(&[("Cargo.toml", "[package]\nname = \"x\"\nversion = \"0.1.0\"\n"), ("src/lib.rs", "")]);
+    let world = World::new(&[
+        ("Cargo.toml", "[package]\nname = \"x\"\nversion = \"0.1.0\"\n"),
+        ("src/lib.rs", "pub fn old_name() {}\n"),
+    ]);
     let run = |args: &[&str]| {
         let out = world.command(args).current_dir(world.repo()).output().expect("starts");
         (out.status.code(), String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr))
@@ -108,6 +111,8 @@ fn init_writes_a_job_file_that_plans() {
     assert_eq!(code, Some(0), "{said}");
     let text = std::fs::read_to_string(world.repo().join("longhaul.toml")).expect("written");
     assert!(text.contains("cargo") && text.contains('#'), "{text}");
+    let (code, said) = run(&["plan"]);
+    assert_eq!(code, Some(0), "{said}\n{text}");
     let (code, said) = run(&["init"]);
     assert_eq!(code, Some(2), "an existing file is not replaced: {said}");
 }

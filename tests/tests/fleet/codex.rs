@@ -11,9 +11,10 @@ use longhaul_tests::agents::Agents;
 use longhaul_tests::fleet::FleetSpec;
 use longhaul_tests::model::{Script, ScriptedModel};
 use longhaul_tests::namespace::Namespace;
+use longhaul_tests::nats::NatsServer;
 use serde_json::{Value, json};
 
-use crate::rig::{Rig, here, until};
+use crate::rig::{Rig, until};
 
 /// Two turns: one that ends in a wait, and what comes after it.
 fn script() -> Value {
@@ -50,7 +51,7 @@ fn a_thread_goes_on_where_a_killed_worker_left_it() {
     if let Some(reason) = Namespace::missing() {
         return eprintln!("skipped: {reason}");
     }
-    let Some(program) = Agents::for_test("codex").filter(|_| here()) else { return };
+    let Some(program) = Agents::for_test("codex").filter(|_| !NatsServer::is_missing()) else { return };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("made");
     let script = Script::parse(&script().to_string()).expect("a script");
     let model = runtime.block_on(ScriptedModel::start(script)).expect("a model");

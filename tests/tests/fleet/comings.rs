@@ -1,15 +1,16 @@
 //! Who follows a job, who works for it and who coordinates it may come and go while it runs.
 
+use longhaul_tests::nats::NatsServer;
 use rustix::process::Signal;
 
 use crate::job;
-use crate::rig::{Rig, WAIT_MAX, here};
+use crate::rig::{Rig, WAIT_MAX};
 
 const COUNT: usize = 6;
 
 #[test]
 fn a_user_leaves_a_worker_joins_another_drains_and_the_job_ends_right() {
-    if !here() {
+    if NatsServer::is_missing() {
         return;
     }
     let world = job::world(COUNT);
@@ -52,7 +53,7 @@ fn a_user_leaves_a_worker_joins_another_drains_and_the_job_ends_right() {
 
 #[test]
 fn a_coordinator_that_is_killed_is_missed_and_found_again() {
-    if !here() {
+    if NatsServer::is_missing() {
         return;
     }
     let world = job::world(COUNT);
@@ -79,7 +80,7 @@ fn a_coordinator_that_is_killed_is_missed_and_found_again() {
 
 #[test]
 fn a_worker_without_a_service_is_drained_and_its_last_words_arrive() {
-    if !here() {
+    if NatsServer::is_missing() {
         return;
     }
     let world = job::world(1);

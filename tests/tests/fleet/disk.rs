@@ -2,9 +2,10 @@
 
 use longhaul_tests::fleet::{FleetSpec, SmallDisk};
 use longhaul_tests::leftovers;
+use longhaul_tests::nats::NatsServer;
 
 use crate::job;
-use crate::rig::{Rig, here, until};
+use crate::rig::{Rig, until};
 
 /// Enough for the job.
 const DISK_BYTES: u64 = 96 << 20;
@@ -13,7 +14,7 @@ const COUNT: usize = 4;
 
 fn disks() -> bool {
     match SmallDisk::possible() {
-        Ok(()) => here(),
+        Ok(()) => !NatsServer::is_missing(),
         Err(reason) => {
             println!("skipped: {reason}");
             false

@@ -1,9 +1,10 @@
 //! Servers that are wrong or missing: an answer for the person, patience for the process.
 
+use longhaul_tests::nats::NatsServer;
 use rustix::process::Signal;
 
 use crate::job::{self, EDIT};
-use crate::rig::{Rig, WAIT_MAX, here};
+use crate::rig::{Rig, WAIT_MAX};
 
 /// The discard port, where nothing listens.
 const NOBODY: &str = "http://127.0.0.1:9";
@@ -39,7 +40,7 @@ fn wrong_names_are_told_with_the_next_step() {
 
 #[test]
 fn a_server_and_a_worker_wait_for_a_nats_that_is_not_there_yet() {
-    if !here() {
+    if NatsServer::is_missing() {
         return;
     }
     let world = job::world(2);

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use longhaul_tests::fleet::{Fleet, FleetSpec, Process};
-use longhaul_tests::nats::{REQUIRED, binary};
 use longhaul_tests::{Ran, World, leftovers};
 use rustix::process::Signal;
 
@@ -13,15 +12,6 @@ pub const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// How often it is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-
-/// Whether such tests can run here; says why not.
-pub fn here() -> bool {
-    let Err(error) = binary() else { return true };
-    let required = std::env::var_os("CI").is_some() || std::env::var_os(REQUIRED).is_some();
-    assert!(!required, "the tests of the fleet cannot run: {error:#}");
-    println!("skipped: {error:#}");
-    false
-}
 
 /// A fleet and its user.
 pub struct Rig {

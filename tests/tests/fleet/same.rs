@@ -1,9 +1,10 @@
 //! A job on a fleet ends as it does on one machine.
 
 use longhaul_tests::World;
+use longhaul_tests::nats::NatsServer;
 
 use crate::job::{self, EDIT};
-use crate::rig::{Rig, here};
+use crate::rig::Rig;
 
 const COUNT: usize = 8;
 
@@ -13,7 +14,7 @@ fn tree(world: &World) -> String {
 
 #[test]
 fn a_job_over_two_workers_ends_with_the_same_branch_as_on_one_machine() {
-    if !here() {
+    if NatsServer::is_missing() {
         return;
     }
     let alone = job::world(COUNT);

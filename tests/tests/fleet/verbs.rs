@@ -1,11 +1,13 @@
 //! Every verb with `--server`, on a job that needs a person and on one that is over.
 
+use longhaul_tests::nats::NatsServer;
+
 use crate::job;
-use crate::rig::{Rig, here};
+use crate::rig::Rig;
 
 #[test]
 fn every_verb_answers_for_a_job_on_a_server() {
-    if !here() {
+    if NatsServer::is_missing() {
         return;
     }
     let world = job::world(2);

@@ -6,9 +6,10 @@ use longhaul_coordinator::core::Event;
 use longhaul_proto::Wip;
 use longhaul_tests::fleet::FleetSpec;
 use longhaul_tests::goodbye::JOB;
+use longhaul_tests::nats::NatsServer;
 
 use crate::job;
-use crate::rig::{Rig, here};
+use crate::rig::Rig;
 
 /// Three turns, told to a file outside; the last but one is followed by a wait for the door.
 fn agent(world: &longhaul_tests::World) -> String {
@@ -32,7 +33,7 @@ true"#,
 
 #[test]
 fn another_worker_goes_on_where_a_killed_one_was() {
-    if !here() {
+    if NatsServer::is_missing() {
         return;
     }
     let world = job::world(1);

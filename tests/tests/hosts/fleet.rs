@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use longhaul_tests::certs::{Authority, Pair, secret};
 use longhaul_tests::hosts::{Host, Net, Process, missing};
+use longhaul_tests::nats::{self, NatsServer};
 use longhaul_tests::{World, world};
 
 /// How long a server may take to serve, and a program to end.
@@ -21,9 +22,6 @@ const THREE: usize = 3;
 const LEADER_KNOWN: &[&str] =
     &["JetStream cluster new metadata leader", "Self is new JetStream cluster metadata leader"];
 
-/// Names the binary of nats-server, before `target/tools/bin/nats-server`.
-const NATS_BINARY: &str = "LONGHAUL_NATS_SERVER";
-
 /// Whether such tests can run here; says why not. Under CI they must.
 pub fn here() -> bool {
     let Some(reason) = missing() else { return true };
@@ -32,18 +30,9 @@ pub fn here() -> bool {
     false
 }
 
-/// The server's binary; says why there is none. Under CI there must be one.
+/// The server's binary; `None`, with the reason printed, where it is missing and may be.
 pub fn nats_server() -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
-    let named = std::env::var_os(NATS_BINARY).map(PathBuf::from);
-    let binary = named.unwrap_or_else(|| root.join("target/tools/bin/nats-server"));
-    if binary.is_file() {
-        return Some(binary);
-    }
-    let reason = format!("{} is not there: run deploy/nats/install.sh target/tools", binary.display());
-    assert!(std::env::var_os("CI").is_none(), "{reason}");
-    println!("skipped: {reason}");
-    None
+    (!NatsServer::is_missing()).then(|| nats::binary().expect("nats-server is there"))
 }
 
 /// How it is seen that a program serves.

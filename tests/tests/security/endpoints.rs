@@ -13,10 +13,11 @@ use longhaul_proto::{
     WorkReply,
 };
 use longhaul_tests::fleet::{Extras, FleetSpec, Guard, Person};
+use longhaul_tests::nats::NatsServer;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Code, Request, Response, Status};
 
-use crate::rig::{HEAD, JOB, Rig, greeting, possible};
+use crate::rig::{HEAD, JOB, Rig, greeting};
 use crate::rogue::{Rogue, RogueSpec};
 
 /// What the hostile worker lets the coordinator show it.
@@ -180,7 +181,7 @@ impl Worker for Overheard {
 
 #[test]
 fn a_hostile_worker_learns_no_token_that_opens_another() {
-    if !possible() {
+    if NatsServer::is_missing() {
         return;
     }
     let stage = Stage::set();

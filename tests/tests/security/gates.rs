@@ -6,8 +6,9 @@ use longhaul_coordinator::core::Event;
 use longhaul_proto::GatePurpose;
 use longhaul_tests::fleet::{Extras, FleetSpec};
 use longhaul_tests::goodbye::words;
+use longhaul_tests::nats::NatsServer;
 
-use crate::rig::{HEAD, JOB, Rig, greeting, possible};
+use crate::rig::{HEAD, JOB, Rig, greeting};
 
 /// The job's work, and a gate without a script.
 fn work() -> String {
@@ -52,7 +53,7 @@ fn run(spec: &FleetSpec, extras: Extras, work: &str) -> Vec<(String, BTreeSet<St
 
 #[test]
 fn gates_run_only_where_the_job_trusts_the_machine() {
-    if !possible() {
+    if NatsServer::is_missing() {
         return;
     }
     let extras = Extras::default().with("w2", &["--label", "trusted"]);
@@ -65,7 +66,7 @@ fn gates_run_only_where_the_job_trusts_the_machine() {
 
 #[test]
 fn a_gate_never_runs_on_the_author_while_another_worker_is_there() {
-    if !possible() {
+    if NatsServer::is_missing() {
         return;
     }
     // One at a time: each batch has one author, and the other worker has a free gate.

@@ -16,9 +16,10 @@ use longhaul_proto::{
 };
 use longhaul_tests::World;
 use longhaul_tests::fleet::{Extras, FleetSpec, Guard, Person};
+use longhaul_tests::nats::NatsServer;
 use tonic::Code;
 
-use crate::rig::{HEAD, JOB, Rig, git_in, greeting, possible};
+use crate::rig::{HEAD, JOB, Rig, git_in, greeting};
 use crate::rogue::{Rogue, RogueSpec, end, finished as finished_report, log, part, say, whole};
 
 /// Another job, of another repository, with which the hostile worker has nothing to do.
@@ -153,7 +154,7 @@ fn other_job(world: &World, go: &Path) {
 
 #[test]
 fn a_hostile_worker_changes_nothing_that_is_not_its_own() {
-    if !possible() {
+    if NatsServer::is_missing() {
         return;
     }
     let stage = Stage::set();

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use longhaul_common::server::ServerAccess;
 use longhaul_proto::{Assignment, Finished, GateResult, Report, Verdict, finished};
 use longhaul_tests::fleet::{Extras, FleetSpec, Guard};
+use longhaul_tests::nats::NatsServer;
 
-use crate::rig::{HEAD, JOB, Rig, greeting, possible};
+use crate::rig::{HEAD, JOB, Rig, greeting};
 use crate::rogue::{Rogue, RogueSpec, finished as finished_report};
 
 const WORK: &str = r#"
@@ -36,7 +37,7 @@ fn green(gate: &Assignment) -> Report {
 
 #[test]
 fn a_lying_gate_lands_what_is_broken_and_gating_again_elsewhere_finds_it() {
-    if !possible() {
+    if NatsServer::is_missing() {
         return;
     }
     let world = greeting(2);

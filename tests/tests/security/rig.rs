@@ -18,19 +18,6 @@ const WAIT_MAX: Duration = Duration::from_secs(90);
 /// How often it is looked.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Whether the tests can run here: they need nats-server.
-pub fn possible() -> bool {
-    let required = std::env::var_os("CI").is_some() || std::env::var_os(longhaul_tests::nats::REQUIRED).is_some();
-    match longhaul_tests::nats::binary() {
-        Ok(_) => true,
-        Err(error) if !required => {
-            eprintln!("skipped: {error:#}");
-            false
-        }
-        Err(error) => panic!("{error:#}"),
-    }
-}
-
 /// A repository of `count` files that say hello.
 pub fn greeting(count: usize) -> World {
     let files: Vec<(String, String)> =

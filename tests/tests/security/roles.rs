@@ -6,9 +6,10 @@ use longhaul_proto::results_client::ResultsClient;
 use longhaul_proto::{Finished, Report, ResultPart, report, result_part};
 use longhaul_tests::fleet::{Extras, FleetSpec, Guard, Person};
 use longhaul_tests::goodbye::words;
+use longhaul_tests::nats::NatsServer;
 use tonic::Code;
 
-use crate::rig::{HEAD, JOB, Rig, greeting, possible};
+use crate::rig::{HEAD, JOB, Rig, greeting};
 
 /// The job's work, and a gate without a script.
 fn work() -> String {
@@ -19,7 +20,7 @@ fn work() -> String {
 
 #[test]
 fn a_guarded_fleet_runs_a_job_and_each_does_what_their_role_says() {
-    if !possible() {
+    if NatsServer::is_missing() {
         return;
     }
     let world = greeting(3);

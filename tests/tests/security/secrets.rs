@@ -11,9 +11,10 @@ use longhaul_coordinator::core::Event;
 use longhaul_proto::FailureClass;
 use longhaul_tests::World;
 use longhaul_tests::fleet::{Extras, FleetSpec, Guard, Person};
+use longhaul_tests::nats::NatsServer;
 use prost::Message as _;
 
-use crate::rig::{HEAD, JOB, Rig, git_in, greeting, possible};
+use crate::rig::{HEAD, JOB, Rig, git_in, greeting};
 
 /// Variables of the worker that hold secrets: by the job's word, and by their names.
 const VARIABLES: &[&str] = &["DATABASE", "DEPLOY_KEY", "CI_TOKEN"];
@@ -186,7 +187,7 @@ fn watch_arguments(planted: Arc<Planted>, end: Arc<AtomicBool>) -> std::thread::
 
 #[test]
 fn planted_secrets_are_nowhere_during_and_after_a_job() {
-    if !possible() {
+    if NatsServer::is_missing() {
         return;
     }
     let world = greeting(5);

@@ -144,6 +144,7 @@ impl History {
                 let failure = event.failure.as_ref().filter(|failure| failure.class() == FailureClass::Asked);
                 asked = failure.map(|_| (NodeId(event.node), self.state.subtask(NodeId(event.node)).tries));
             }
+            Event::Split(event) => drop(self.kept.insert(event.attempt)),
             Event::Woken(event) => {
                 let asks = self.state.asks(NodeId(event.node)).is_some();
                 assert!(!asks || event.by == PERSON, "a question is answered by {}", event.by);

@@ -38,7 +38,8 @@ impl World {
                 let decisions: Vec<_> = self.state().decisions(live.node).cloned().collect();
                 let asks = self.model.question(live.node);
                 let answered = asks.is_some_and(|question| settled(&decisions, &question).is_some());
-                let assignment = Assignment::Work { id: *id, node: live.node, base: live.base, allowance, answered };
+                let (node, base, splits) = (live.node, live.base, self.state().may_split(live.node) > 0);
+                let assignment = Assignment::Work { id: *id, node, base, allowance, answered, splits };
                 self.order(number(&live.worker), Order::Assign(assignment));
             }
             Command::Gate(GateId(id)) => {
@@ -60,7 +61,8 @@ impl World {
             Command::Stage(node, _) => {
                 let head = self.state().staging_head(*node);
                 let (mut members, _) = self.model.merge(&self.patches(&[*node]), head);
-                self.git(Input::Staged { node: *node, result: members.remove(0).result });
+                let generation = self.state().generation();
+                self.git(Input::Staged { generation, node: *node, result: members.remove(0).result });
             }
             Command::Seal(_) => unreachable!("nothing is derived here"),
             Command::Land(batch) => {

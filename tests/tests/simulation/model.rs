@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use longhaul_common::{AttemptId, NodeId, Oid};
 use longhaul_coordinator::core::{Amount, MemberMerge, Merge};
 use longhaul_proto::{
-    Agent, Budget, CommandAgent, CommandLine, GateSpec, Node, Patch, Plan, Question, QuestionKind, Repo, Task,
+    Agent, Budget, CommandAgent, CommandLine, GateSpec, Node, Part, Patch, Plan, Question, QuestionKind, Repo, Task,
     Unchanged, Usage, agent, finished,
 };
 
@@ -27,7 +27,12 @@ pub struct Behaviour {
     pub conflicts: Option<u32>,
     /// Its agent asks a person this one of a few questions first.
     pub asks: Option<u32>,
+    /// Its agent has it split into so many parts, where it may.
+    pub parts: u32,
 }
+
+const PLAIN: Behaviour =
+    Behaviour { bad: 0, failing: 0, weak: false, idle: false, conflicts: None, asks: None, parts: 0 };
 
 /// A commit: which results it contains, and which of them are bad.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -117,7 +122,8 @@ impl Model {
     }
 
     pub fn behaviour(&self, node: NodeId) -> &Behaviour {
-        &self.behaviour[node.index()]
+        // Parts of a subtask are plain ones.
+        self.behaviour.get(node.index()).unwrap_or(&PLAIN)
     }
 
     /// What its agent asks a person before it begins.
@@ -128,6 +134,12 @@ impl Model {
             _ => (QuestionKind::Command, vec![format!("command{number}")]),
         };
         Some(Question { kind: kind.into(), prefix, text: format!("question {number}"), agent: "a".to_owned() })
+    }
+
+    /// The parts that its agent has it split into.
+    pub fn parts(&self, node: NodeId) -> Vec<Part> {
+        let part = |number| Part { name: format!("p{number}"), instructions: "a part".to_owned(), paths: Vec::new() };
+        (0..self.behaviour(node).parts).map(part).collect()
     }
 
     fn commit(&mut self, content: Content) -> Oid {
@@ -238,6 +250,9 @@ impl Model {
 
     /// Which attempt at its subtask this is, from 1; the same however often it is executed.
     fn number(&mut self, attempt: AttemptId, node: NodeId) -> u32 {
+        if self.tried.len() <= node.index() {
+            self.tried.resize(node.index() + 1, 0);
+        }
         let tried = &mut self.tried[node.index()];
         *self.tries.entry(attempt.0).or_insert_with(|| {
             *tried += 1;
@@ -261,7 +276,7 @@ fn nodes_of(plan: &Plan) -> usize {
 }
 
 fn task(group: &str) -> Task {
-    Task { id: "t".into(), ladder: vec![0, 1], max_attempts: 4, land_with: group.into(), ..Task::default() }
+    Task { id: "t".into(), ladder: vec![0, 1], max_attempts: 4, split: 4, land_with: group.into(), ..Task::default() }
 }
 
 /// Up to three of the hundred before it.
@@ -296,6 +311,7 @@ fn behave(index: u32, random: &mut Random) -> Behaviour {
         3 => behaviour.idle = true,
         4 if index > 0 => behaviour.conflicts = Some(u32::try_from(random.below(u64::from(index))).unwrap_or(0)),
         5..=7 => behaviour.weak = true,
+        10 => behaviour.parts = 2 + u32::try_from(random.below(3)).unwrap_or(0),
         8 | 9 => behaviour.asks = Some(u32::try_from(random.below(3)).unwrap_or(0)),
         _ => {}
     }

@@ -26,6 +26,8 @@ pub enum Assignment {
         allowance: Amount,
         /// What its agent asks is decided.
         answered: bool,
+        /// It may be split.
+        splits: bool,
     },
     Gate {
         id: u64,
@@ -255,9 +257,13 @@ impl Worker {
     }
 
     fn work(&mut self, assignment: Assignment, session: Session, step: &Do, lent: &mut Lent) -> Vec<Wish> {
-        let Assignment::Work { id, node, base, allowance, answered } = assignment else { return Vec::new() };
+        let Assignment::Work { id, node, base, allowance, answered, splits } = assignment else { return Vec::new() };
         let asks = lent.model.question(node).filter(|_| !answered && matches!(step, Do::Agent(..)));
+        let parts = if splits && matches!(step, Do::Agent(..)) { lent.model.parts(node) } else { Vec::new() };
         let told = match self.told(id, node, step, lent) {
+            Told::Done if !parts.is_empty() => {
+                Told::Broken(Box::new(Failure { parts, ..failure(FailureClass::Split) }))
+            }
             Told::Done if asks.is_some() => {
                 Told::Broken(Box::new(Failure { question: asks, ..failure(FailureClass::Asked) }))
             }

@@ -1,13 +1,12 @@
 //! The codemod agent: ast-grep rules over the files of a subtask, in process.
 
-use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use longhaul_proto::CodemodAgent;
 
 use super::rules::{RuleError, Rules};
+use crate::workspace::Folder;
 
 /// Files above this many bytes are generated or data; parsing them would take minutes.
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -39,19 +38,21 @@ pub enum CodemodError {
     },
 }
 
-/// Applies the rules to each of `files` below `workspace`. Blocks.
+/// Applies the rules to each of `files` below `workspace`, in which no link is followed. Blocks.
 pub fn apply(agent: &CodemodAgent, workspace: &Path, files: &[String]) -> Result<CodemodDone, CodemodError> {
     let rules = Rules::parse(&agent.rules_path, &agent.rules_yaml)?;
+    let opened = Folder::at(workspace);
+    let root = opened.map_err(|source| CodemodError::Io { action: "open", path: workspace.to_owned(), source })?;
     let mut done = CodemodDone::default();
     for file in files {
         if !rules.cover(file) {
             continue;
         }
-        let path = workspace.join(file);
-        match read(&path)? {
+        let path = Path::new(file);
+        match read(&root, path)? {
             Content::Text(text) => {
                 if let Some(text) = rules.apply(file, &text)? {
-                    replace(&path, &text)?;
+                    replace(&root, path, &text)?;
                     done.changed.push(file.clone());
                 }
             }
@@ -66,20 +67,16 @@ enum Content {
     Skipped(&'static str),
 }
 
-fn read(path: &Path) -> Result<Content, CodemodError> {
-    let failed = |source| CodemodError::Io { action: "read", path: path.to_owned(), source };
-    let found = match fs::symlink_metadata(path) {
-        Ok(found) => found,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Content::Skipped("does not exist")),
-        Err(error) => return Err(failed(error)),
+fn read(root: &Folder, path: &Path) -> Result<Content, CodemodError> {
+    let bytes = match root.read(path, FILE_BYTES_MAX) {
+        Ok(bytes) => bytes,
+        Err(error) => match error.kind() {
+            ErrorKind::NotFound => return Ok(Content::Skipped("does not exist")),
+            ErrorKind::InvalidInput | ErrorKind::NotADirectory => return Ok(Content::Skipped("not a regular file")),
+            ErrorKind::FileTooLarge => return Ok(Content::Skipped("too large")),
+            _ => return Err(CodemodError::Io { action: "read", path: path.to_owned(), source: error }),
+        },
     };
-    if !found.is_file() {
-        return Ok(Content::Skipped("not a regular file"));
-    }
-    if found.len() > FILE_BYTES_MAX {
-        return Ok(Content::Skipped("too large"));
-    }
-    let bytes = fs::read(path).map_err(failed)?;
     if bytes.contains(&0) {
         return Ok(Content::Skipped("binary"));
     }
@@ -88,19 +85,16 @@ fn read(path: &Path) -> Result<Content, CodemodError> {
 
 /// Replaces a file by a new one of the same mode: a half-written file is never seen, and a hard
 /// link to the old content (package managers make them) is not written through.
-fn replace(path: &Path, text: &str) -> Result<(), CodemodError> {
-    let failed = |source| CodemodError::Io { action: "write", path: path.to_owned(), source };
-    let mode = fs::symlink_metadata(path).map_err(failed)?.permissions().mode();
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut new = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-    new.write_all(text.as_bytes()).map_err(failed)?;
-    new.as_file().set_permissions(fs::Permissions::from_mode(mode)).map_err(failed)?;
-    new.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
+fn replace(root: &Folder, path: &Path, text: &str) -> Result<(), CodemodError> {
+    let written = root.parts(path).and_then(|(folder, name)| folder.write(name, text.as_bytes()));
+    written.map_err(|source| CodemodError::Io { action: "write", path: path.to_owned(), source })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -115,18 +109,23 @@ mod tests {
         write("other.txt", b"old()");
         write("target", b"old()");
         std::os::unix::fs::symlink(ws.join("target"), ws.join("link.py")).expect("linked");
+        let outside = tempfile::tempdir().expect("a temporary folder");
+        fs::write(outside.path().join("theirs.py"), "old()").expect("written");
+        std::os::unix::fs::symlink(outside.path(), ws.join("up")).expect("linked");
         fs::write(ws.join("huge.py"), vec![b' '; FILE_BYTES_MAX as usize + 1]).expect("written");
         let agent = CodemodAgent {
             rules_path: "r.yml".into(),
             rules_yaml: "id: r\nlanguage: python\nrule: { pattern: old() }\nfix: new()\n".into(),
         };
-        let files = ["run.py", "binary.py", "latin.py", "other.txt", "link.py", "huge.py", "gone.py"].map(String::from);
+        let files = ["run.py", "binary.py", "latin.py", "other.txt", "link.py", "huge.py", "gone.py", "up/theirs.py"];
+        let files = files.map(String::from);
         let done = apply(&agent, ws, &files).expect("applied");
         assert_eq!(done.changed, ["run.py"]);
-        assert_eq!(done.skipped.len(), 5, "{:?}", done.skipped);
+        assert_eq!(done.skipped.len(), 6, "{:?}", done.skipped);
         let mode = fs::metadata(ws.join("run.py")).expect("there").permissions().mode();
         assert_eq!((fs::read(ws.join("run.py")).expect("read"), mode & 0o777), (b"new()\n".to_vec(), 0o755));
         assert_eq!(fs::read(ws.join("target")).expect("read"), b"old()");
+        assert_eq!(fs::read(outside.path().join("theirs.py")).expect("read"), b"old()", "through a linked folder");
         assert_eq!(apply(&agent, ws, &files).expect("applied again").changed, Vec::<String>::new());
     }
 }

@@ -16,6 +16,7 @@ pub fn subtask_json(work: &Work, instructions: &str) -> serde_json::Value {
         "instructions": instructions,
         "capsule": work.capsule,
         "attempt": work.attempt_number,
+        "split_max": work.split_max,
     })
 }
 

@@ -7,7 +7,7 @@ use longhaul_proto::{Failure, FailureClass};
 use crate::config::Held;
 use crate::execution::Execution;
 use crate::failure::{failure, infrastructure};
-use crate::gateway::{Allowance, Api, Gateway, GatewayConfig, Provider, RateShare};
+use crate::gateway::{Allowance, Api, Gateway, GatewayConfig, Provider, RateShare, Recording};
 
 /// Who asks models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +41,10 @@ pub async fn gateway(
     let Some(api) = apis.into_iter().find(|api| api.name() == provider.api) else {
         return Err(broken(&format!("this worker does not know the api {:?} of {}", provider.api, provider.name)));
     };
+    let recording = execution.recording();
     let key = match provider.key_env.as_str() {
         "" => Held::default(),
+        _ if matches!(recording, Recording::Replay(_)) => Held::default(),
         name => Provider::key_from(name).map_err(|message| Box::new(failure(FailureClass::Setup, message)))?,
     };
     let share =
@@ -58,6 +60,7 @@ pub async fn gateway(
     config.secrets = execution.secrets();
     config.prices = Prices::new(asks.prices.iter().map(price)).map_err(|error| broken(&error))?;
     config.allowance = asks.allowance;
+    config.recording = recording;
     match asks.who {
         Who::Worker => Gateway::start(config).await.map_err(|error| broken(&error)),
         Who::Program => {

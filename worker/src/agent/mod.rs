@@ -11,5 +11,6 @@ pub mod model;
 pub mod programs;
 mod rules;
 pub mod skills;
+pub mod split;
 pub mod stuck;
 pub mod talk;

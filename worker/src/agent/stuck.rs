@@ -211,7 +211,8 @@ fn verdict(times: u32, limit: u32, stuck: impl FnOnce() -> Stuck) -> Option<Verd
     }
 }
 
-fn worse(one: Option<Verdict>, two: Option<Verdict>) -> Option<Verdict> {
+/// Of two verdicts on the same thing the one that holds.
+pub fn worse(one: Option<Verdict>, two: Option<Verdict>) -> Option<Verdict> {
     match (one, two) {
         (Some(Verdict::Warn(_)), Some(two @ Verdict::End(_))) => Some(two),
         (Some(one), _) => Some(one),

@@ -57,10 +57,21 @@ pub fn snapshot(slot: &Slot, base: Oid, exclusions: &Exclusions) -> Result<Snaps
     snapshot_with(&slot.git(), slot, base, exclusions)
 }
 
-/// As [`snapshot`], with an index of its own: while an agent still writes. Blocks.
-pub fn snapshot_aside(slot: &Slot, index: &Path, base: Oid, exclusions: &Exclusions) -> Result<Snapshot, StageError> {
+/// As [`snapshot`], with a copy of the index that is called `name`: while an agent still writes. Blocks.
+pub fn snapshot_aside(slot: &Slot, name: &str, base: Oid, exclusions: &Exclusions) -> Result<Snapshot, StageError> {
+    let index = slot.git_dir().join(name);
+    let copied = copy_index(&slot.index(), &index);
+    copied.map_err(|source| WorkspaceError::Io { action: "copy the index to", path: index.clone(), source })?;
     let git = slot.git().with_env("GIT_INDEX_FILE", index);
     snapshot_with(&git, slot, base, exclusions)
+}
+
+/// Copies an index with its time: by that git tells which files may have changed in the very second
+/// in which it was written, and looks into them.
+fn copy_index(from: &Path, to: &Path) -> std::io::Result<()> {
+    let time = fs::metadata(from)?.modified()?;
+    fs::copy(from, to)?;
+    fs::File::options().write(true).open(to)?.set_modified(time)
 }
 
 fn snapshot_with(git: &Git, slot: &Slot, base: Oid, exclusions: &Exclusions) -> Result<Snapshot, StageError> {

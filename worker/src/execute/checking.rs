@@ -1,6 +1,7 @@
 //! The checks of an attempt, and what is left of its work: asked at the end of a rung, and by an
 //! agent's own loop before it says that it is done.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::execution::{Execution, Program, limit_of};
 use crate::process::{Placeholders, Purpose};
 use crate::services::Services;
 use crate::session::Told;
-use crate::workspace::WorkspaceError;
+use crate::workspace::{Folder, Slot, WorkspaceError};
 
 /// What checks run with.
 pub(super) struct Bench<'a> {
@@ -68,13 +69,10 @@ pub(super) async fn left(
 ) -> Result<Vec<String>, WorkspaceError> {
     let Some(left) = pattern.cloned() else { return Ok(Vec::new()) };
     let files = work.files.clone();
-    let look = move |slot: &crate::workspace::Slot| {
-        let ws = slot.ws();
-        let holds = |file: &String| {
-            let path = ws.join(file);
-            let is_file = std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_file());
-            is_file && std::fs::read(&path).is_ok_and(|bytes| left.is_match(&bytes))
-        };
+    let look = move |slot: &Slot| {
+        let ws = Folder::at(&slot.ws());
+        let read = |file: &String| ws.as_ref().ok()?.read(Path::new(file), u64::MAX).ok();
+        let holds = |file: &String| read(file).is_some_and(|bytes| left.is_match(&bytes));
         files.iter().filter(|file| holds(file)).cloned().collect::<Vec<_>>()
     };
     execution.blocking(look).await

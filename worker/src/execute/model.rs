@@ -9,20 +9,20 @@ use longhaul_proto::{Agent, Failure, FailureClass, ModelAgent};
 
 use super::checking::{Bench, left};
 use super::{Attempt, policy, record, refused, told_of};
-use crate::agent::command;
 use crate::agent::model::{
     Call, CallError, Conversation, Crew, Delta, Does, Ending, Facts, Hands, Limits, Manner, Outcome, Part, Profile,
     Reach, Remedy, Servers, SessionFile, Settings, Setup, Tokens, Toolbox, Turns, prompt,
 };
 use crate::agent::stuck::Watch;
-use crate::agent::talk::{AgentEvent, ToolKind, Totals, TurnEnd, Used, Witness};
+use crate::agent::talk::{AgentEvent, ToolKind, Totals, TurnEnd, Witness};
+use crate::agent::{command, split};
 use crate::commit::{Snapshot, StageError, snapshot_aside};
 use crate::execution::{cancelled, limit_of};
 use crate::failure::{asked, failure, infrastructure};
 use crate::gateway;
 use crate::session::Told;
-use crate::wip::{Saver, copy_index};
-use crate::workspace::WorkspaceError;
+use crate::wip::Saver;
+use crate::workspace::Slot;
 
 /// Longest part of what a tool is given that is shown to watchers, in bytes.
 const TITLE_BYTES_MAX: usize = 200;
@@ -43,7 +43,10 @@ impl Attempt {
     ) -> Result<Told, Box<Failure>> {
         let provider = model.provider.as_ref().map(|provider| provider.name.as_str());
         policy::may_be_sent(&self.execution, &self.work, provider)?;
-        let profile = profile(model)?;
+        let mut profile = profile(model)?;
+        if self.work.split_max == 0 {
+            profile = profile.without(Does::Split);
+        }
         self.restore_session(before).await.map_err(|error| Box::new(Failure::from(error)))?;
         let servers = self.servers(model, &profile).await?;
         let profile = profile.with_served(servers.specs());
@@ -57,7 +60,7 @@ impl Attempt {
         for message in servers.left_out() {
             witness.tell(&AgentEvent::Warning { message: message.clone() });
         }
-        let toolbox = Toolbox::new(&self.execution, servers, &self.work.decisions)
+        let toolbox = Toolbox::new(&self.execution, servers, &self.work)
             .map_err(|error| Box::new(infrastructure(error.to_string())))?;
         let mut workshop = Workshop {
             bench: Bench { execution: &self.execution, work: &self.work, services: &mut self.services },
@@ -198,6 +201,7 @@ fn turn_end(ending: &Ending) -> TurnEnd {
         Ending::Budget(_) => TurnEnd::Limit { what: "budget".to_owned() },
         Ending::Limit { .. } => TurnEnd::Limit { what: "provider".to_owned() },
         Ending::Asked(question) => TurnEnd::Asked { what: question.text.clone() },
+        Ending::Split(parts) => TurnEnd::Split { parts: parts.len() },
         Ending::Stuck(_) | Ending::Unanswered(_) | Ending::Broken(_) => TurnEnd::Failed { message: ending.words() },
     }
 }
@@ -216,15 +220,14 @@ fn kind_of(does: Does) -> ToolKind {
         Does::Exec | Does::WriteStdin | Does::Shell | Does::Bash => ToolKind::Execute,
         Does::ApplyPatch | Does::TextEditor | Does::Edit => ToolKind::Edit,
         Does::ReadFile | Does::Search | Does::ViewImage => ToolKind::Read,
-        Does::UpdatePlan | Does::Delegate | Does::Ask | Does::Finish | Does::Mcp => ToolKind::Other,
+        Does::UpdatePlan | Does::Delegate | Does::Ask | Does::Split | Does::Finish | Does::Mcp => ToolKind::Other,
     }
 }
 
 /// What was used since the last time, if anything was.
 fn meter(witness: &mut Witness, totals: &mut Totals, all: Tokens) {
-    let Tokens { input, cached, output, reasoning, .. } = all;
-    let since = totals.take(Used { input, cached, output, reasoning });
-    if since != Used::default() {
+    let since = totals.take(all);
+    if since != Tokens::default() {
         witness.tell(&AgentEvent::Usage(since));
     }
 }
@@ -242,6 +245,7 @@ fn told(name: &str, ending: Ending) -> Told {
         Ending::Done(_) => Told::Done,
         Ending::Broken(failure) => told_of(Err(failure)),
         Ending::Asked(question) => Told::Broken(Box::new(asked(name, &question))),
+        Ending::Split(parts) => Told::Broken(Box::new(split::split(name, parts))),
         Ending::Unanswered(CallError::Cancelled) => Told::Broken(cancelled()),
         Ending::Unanswered(error) if matches!(error.remedy(), Remedy::Again(_)) => {
             Told::Broken(Box::new(failure(FailureClass::Provider, error.to_string())))
@@ -275,15 +279,8 @@ struct Workshop<'a> {
 impl Workshop<'_> {
     async fn snapshot(&mut self) -> Result<Snapshot, Box<Failure>> {
         let (base, exclusions) = (self.bench.execution.base, self.bench.execution.exclusions());
-        let taken = self.bench.execution.blocking(move |slot| {
-            let index = slot.git_dir().join("loop-index");
-            copy_index(&slot.index(), &index).map_err(|source| WorkspaceError::Io {
-                action: "copy the index to",
-                path: index.clone(),
-                source,
-            })?;
-            snapshot_aside(slot, &index, base, &exclusions)
-        });
+        let taken = move |slot: &Slot| snapshot_aside(slot, "loop-index", base, &exclusions);
+        let taken = self.bench.execution.blocking(taken);
         match taken.await.map_err(StageError::Broken).and_then(|taken| taken) {
             Ok(snapshot) => Ok(snapshot),
             Err(StageError::Refused(failure)) => Err(failure),
@@ -348,9 +345,9 @@ impl Hands for Workshop<'_> {
     fn turn_ended(&mut self, conversation: &Conversation) {
         self.turn += 1;
         meter(&mut self.witness, &mut self.totals, conversation.used());
-        let slot: &Arc<crate::workspace::Slot> = &self.bench.execution.slot;
+        let slot: &Arc<Slot> = &self.bench.execution.slot;
         let written = self.session.write(conversation.history(), conversation.facts());
-        let noted = written.and_then(|()| std::fs::write(Saver::turn_file(slot), self.turn.to_string()));
+        let noted = written.and_then(|()| Saver::note_turn(slot, &self.turn.to_string()));
         if let Err(error) = noted {
             tracing::warn!(%error, "the conversation of a loop is not kept");
         }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use longhaul_common::text::clip_head;
@@ -12,17 +13,20 @@ use super::checking::idle_timeout;
 use super::{Attempt, broken, refused, told_of};
 use crate::agent::briefing::Briefing;
 use crate::agent::instructions::{Instructions, TOKENS_MAX};
-use crate::agent::{codemod, command, skills};
+use crate::agent::{codemod, command, skills, split};
 use crate::commit::Declared;
 use crate::execution::{Program, limit_of};
 use crate::failure::infrastructure;
 use crate::process::Purpose;
 use crate::session::Told;
 use crate::wip::{Saver, unpack_session};
-use crate::workspace::{Slot, WorkspaceError, remove_tree};
+use crate::workspace::{Folder, Slot, WorkspaceError, remove_tree};
 
 /// What an agent is told of the change before it, in bytes; the files themselves are all there.
 const DIFF_BYTES_MAX: usize = 32_000;
+
+/// Name of the file in which a command agent is told what to do.
+const SUBTASK: &str = "subtask.json";
 
 impl Attempt {
     pub(super) async fn agent(&mut self, rung: usize, before: Option<&Failure>) -> Told {
@@ -32,12 +36,44 @@ impl Attempt {
         self.running.clone_from(&agent.name);
         self.rung = u32::try_from(rung).unwrap_or(u32::MAX);
         self.execution.reporter.step(&agent.name);
+        if let Err(error) = self.forget_split().await {
+            return broken(error);
+        }
+        let told = self.run_agent(&agent, before).await;
+        if !matches!(told, Told::Done) || self.work.split_max == 0 {
+            return told;
+        }
+        self.split_instead(&agent.name).await.unwrap_or(told)
+    }
+
+    /// What an earlier agent wrote is not this one's word.
+    async fn forget_split(&self) -> Result<(), WorkspaceError> {
+        let remove = |slot: &Slot| {
+            let path = split::file(&slot.tmp());
+            remove_tree(&path).map_err(|source| WorkspaceError::Io { action: "remove", path, source })
+        };
+        self.execution.blocking(remove).await.and_then(|removed| removed)
+    }
+
+    /// The end of the attempt, where its agent would have the subtask split.
+    async fn split_instead(&self, agent: &str) -> Option<Told> {
+        let most = self.work.split_max;
+        let read = self.execution.blocking(move |slot| split::read(&slot.tmp(), most)).await;
+        match read {
+            Err(error) => Some(broken(error)),
+            Ok(Ok(None)) => None,
+            Ok(Ok(Some(parts))) => Some(Told::Broken(Box::new(split::split(agent, parts)))),
+            Ok(Err(why)) => Some(refused(FailureClass::Agent, format!("{agent}: {}: {why}", split::FILE))),
+        }
+    }
+
+    async fn run_agent(&mut self, agent: &Agent, before: Option<&Failure>) -> Told {
         match agent.kind.clone() {
             Some(agent::Kind::Codemod(codemod)) => self.codemod(codemod).await,
-            Some(agent::Kind::Command(command)) => self.command(&agent, &command, before).await,
-            Some(agent::Kind::Model(model)) => self.model(&agent, &model, before).await,
+            Some(agent::Kind::Command(command)) => self.command(agent, &command, before).await,
+            Some(agent::Kind::Model(model)) => self.model(agent, &model, before).await,
             Some(kind @ (agent::Kind::Acp(_) | agent::Kind::Codex(_))) => {
-                Box::pin(self.talk(&agent, &kind, before)).await
+                Box::pin(self.talk(agent, &kind, before)).await
             }
             None => Told::Broken(Box::new(infrastructure(format!(
                 "this worker does not know the kind of the agent {}",
@@ -95,7 +131,7 @@ impl Attempt {
     }
 
     fn subtask_file(&self) -> PathBuf {
-        self.execution.slot.tmp().join("subtask.json")
+        self.execution.slot.tmp().join(SUBTASK)
     }
 
     /// What the rungs before left in the workspace, as a patch.
@@ -130,8 +166,11 @@ impl Attempt {
         }
         let path = self.subtask_file();
         let (text, to) = (json.to_string(), path.clone());
-        let write = move |_: &Slot| {
-            std::fs::write(&to, text).map_err(|source| WorkspaceError::Io { action: "write", path: to, source })
+        let write = move |slot: &Slot| {
+            // An agent of an earlier rung may have left a link there.
+            let written = Folder::at(&slot.tmp()).and_then(|tmp| tmp.create(Path::new(SUBTASK)));
+            let written = written.and_then(|mut file| file.write_all(text.as_bytes()));
+            written.map_err(|source| WorkspaceError::Io { action: "write", path: to, source })
         };
         self.execution.blocking(write).await.and_then(|written| written)?;
         let slot = &self.execution.slot;
@@ -139,6 +178,9 @@ impl Attempt {
             command.env.iter().map(|(key, value)| (key.into(), value.into())).collect();
         env.insert("LONGHAUL_SUBTASK".into(), path.into());
         env.insert("LONGHAUL_TURN".into(), Saver::turn_file(slot).into());
+        if self.work.split_max > 0 {
+            env.insert("LONGHAUL_SPLIT".into(), split::file(&slot.tmp()).into());
+        }
         env.insert("LONGHAUL_SESSION".into(), Saver::session_dir(slot).into());
         Ok(env)
     }

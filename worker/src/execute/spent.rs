@@ -1,9 +1,9 @@
 //! What an attempt may use of models, and what it used.
 
+use longhaul_common::price::Tokens;
 use longhaul_proto::{Failure, FailureClass};
 
 use super::Attempt;
-use crate::agent::talk;
 use crate::failure::failure;
 use crate::gateway::{Allowance, Used};
 
@@ -28,24 +28,24 @@ impl Attempt {
         let peak = self.usage.peak.get_or_insert_default();
         peak.tokens = peak.tokens.max(before.tokens.saturating_add(used.peak_tokens));
         peak.usd_micros = peak.usd_micros.max(before.usd_micros.saturating_add(used.peak_usd_micros));
-        self.add([tokens.input, tokens.cached, tokens.output, tokens.reasoning], tokens.total());
+        self.add(tokens);
         self.usage.usd_micros = self.usage.usd_micros.saturating_add(used.usd_micros);
     }
 
     /// Books what a program says that it used, which nothing metered: no cap holds for it.
-    pub(super) fn observe(&mut self, used: talk::Used) {
-        self.add([used.input, used.cached, used.output, used.reasoning], used.total());
+    pub(super) fn observe(&mut self, used: Tokens) {
+        self.add(used);
         self.usage.observed = true;
     }
 
-    fn add(&mut self, [input, cached, output, reasoning]: [u64; 4], total: u64) {
+    fn add(&mut self, tokens: Tokens) {
         let sum = &mut self.usage;
         for (sum, more) in [
-            (&mut sum.tokens, total),
-            (&mut sum.input_tokens, input),
-            (&mut sum.cached_tokens, cached),
-            (&mut sum.output_tokens, output),
-            (&mut sum.reasoning_tokens, reasoning),
+            (&mut sum.tokens, tokens.total()),
+            (&mut sum.input_tokens, tokens.input),
+            (&mut sum.cached_tokens, tokens.cached),
+            (&mut sum.output_tokens, tokens.output),
+            (&mut sum.reasoning_tokens, tokens.reasoning),
         ] {
             *sum = sum.saturating_add(more);
         }

@@ -16,27 +16,23 @@ use self::judge::judge;
 use self::keeper::Keeper;
 use self::prepare::Session;
 use super::{Attempt, checking, record, told_of};
-use crate::agent::talk::{Kept, OnProgress, Setting, TalkError, prompt};
+use crate::agent::talk::{OnProgress, Setting, TalkError, prompt};
 use crate::execution::Program;
 use crate::gateway::{Calls, Gateway};
 use crate::process::Purpose;
 use crate::process::talk::Talk;
 use crate::session::Told;
-use crate::wip::Saver;
-use crate::workspace::{WorkspaceError, remove_tree};
+use crate::workspace::{Slot, WorkspaceError};
 
 impl Attempt {
     /// Has a program do the work.
     pub(super) async fn talk(&mut self, agent: &Agent, kind: &agent::Kind, before: Option<&Failure>) -> Told {
-        let session = match self.prepare(agent, kind, before).await {
-            Ok(session) => session,
-            Err(failure) => return told_of(Err(failure)),
+        let told = match self.prepare(agent, kind, before).await {
+            Ok(session) => self.converse(agent, session).await,
+            Err(failure) => Err(failure),
         };
-        let home = session.home.clone();
-        let told = self.converse(agent, session).await;
-        if let Some(home) = home
-            && let Err(error) = self.execution.blocking(move |_| remove_tree(&home)).await
-        {
+        // Also one that was written for a session that never began: the next agent may not find it.
+        if let Err(error) = self.execution.blocking(Slot::remove_home).await.and_then(|removed| removed) {
             tracing::warn!(%error, "an agent's home is not removed");
         }
         told_of(told)
@@ -98,7 +94,7 @@ impl Attempt {
         let task = self.work.task.clone().unwrap_or_default();
         let setting = Setting {
             cwd: slot.ws(),
-            prompt: prompt(&session.briefing, &task, session.continues),
+            prompt: prompt(&session.briefing, &task, self.work.split_max, session.continues),
             model: session.model.clone(),
             resume: session.kept.as_ref().map(|kept| kept.id.clone()),
             words: execution.reporter.listen(),
@@ -146,11 +142,9 @@ impl Attempt {
         Some(Arc::new(Keeper {
             home: session.home.clone()?,
             parts: session.known.sessions(),
-            cwd: slot.ws(),
-            folder: Saver::session_dir(slot),
-            turn: Saver::turn_file(slot),
+            slot: Arc::clone(slot),
             secrets: self.execution.secrets(),
-            before: session.kept.as_ref().map(Kept::used).unwrap_or_default(),
+            before: session.kept.as_ref().map(|kept| kept.used).unwrap_or_default(),
             last: Mutex::default(),
         }))
     }

@@ -1,66 +1,60 @@
 //! The coverage run behind a green gate: the job's program writes a report, which is held against the
 //! lines that the batch changed. Whatever goes wrong leaves the verdict as it is, and nothing proven.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use longhaul_proto::{Coverage, FailureClass, Gate};
 
-use super::{Stop, values};
+use super::{Stop, program, values};
 use crate::coverage::{Added, Lcov, added, judge};
-use crate::execution::{Execution, Program, cancelled, limit_of};
+use crate::execution::{Execution, Program, cancelled};
 use crate::failure::of_run;
-use crate::process::{ProcessEnd, Purpose, argv_of};
+use crate::process::{Purpose, argv_of};
 use crate::services::Services;
-use crate::workspace::{Slot, WorkspaceError};
+use crate::workspace::{Folder, Slot, WorkspaceError, remove_tree};
+
+/// Name of the report.
+const REPORT: &str = "coverage.lcov";
 
 /// Largest report that is read, in bytes.
 const REPORT_BYTES_MAX: u64 = 256 << 20;
 
 /// What the gate's coverage says, where the job asks for it.
 pub(super) async fn measure(execution: &Execution, gate: &Gate, services: &Services) -> Result<Option<Coverage>, Stop> {
-    let report = execution.slot.tmp().join("coverage.lcov");
+    let report = execution.slot.tmp().join(REPORT);
     let values = values(execution, gate).with("coverage", report.display().to_string());
     let Some(argv) = gate.coverage.as_ref().and_then(|command| argv_of(command, &values)) else { return Ok(None) };
-    // What the gate's own run left there is no report on this run.
-    match std::fs::remove_file(&report) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            return Err(WorkspaceError::Io { action: "remove", path: report, source }.into());
-        }
-        _ => {}
-    }
     execution.reporter.step("coverage");
-    let program = Program {
-        name: "coverage".into(),
-        argv,
-        env: services.env().clone(),
-        timeout: limit_of(gate.timeout_ms),
-        idle_timeout: limit_of(gate.idle_timeout_ms),
-        ..Program::default()
-    };
-    let outcome = match execution.run(Purpose::Gate, program).await {
-        Ok(outcome) => outcome,
-        Err(error) => return Ok(Some(nothing(error.to_string()))),
-    };
-    if outcome.end == ProcessEnd::Cancelled {
+    let measured = measured(execution, gate, services, argv).await;
+    if execution.cancel.is_cancelled() {
         return Err(Stop::Inconclusive(cancelled()));
     }
+    Ok(Some(measured.unwrap_or_else(|why| Coverage { inconclusive: why, ..Coverage::default() })))
+}
+
+/// The same, or why nothing is proven.
+async fn measured(
+    execution: &Execution,
+    gate: &Gate,
+    services: &Services,
+    argv: Vec<OsString>,
+) -> Result<Coverage, String> {
+    // What the gate's own run left there is no report on this run.
+    let clear = |slot: &Slot| remove_tree(&slot.tmp().join(REPORT));
+    let cleared = execution.blocking(clear).await.map_err(|error| error.to_string())?;
+    cleared.map_err(|error| format!("what is at {{coverage}} cannot be removed: {error}"))?;
+    let program = Program { env: services.env().clone(), ..program(gate, "coverage", argv) };
+    let outcome = execution.run(Purpose::Gate, program).await.map_err(|error| error.to_string())?;
     if let Some(failure) = of_run("the coverage program", &outcome, FailureClass::Gate) {
-        return Ok(Some(nothing(failure.message)));
+        return Err(failure.message);
     }
     let (base, commit) = (gate.compare_base.clone(), execution.base.to_string());
     let judged = execution.blocking(move |slot| {
-        let changed = changed(slot, &base, &commit)?;
-        let roots = roots(&slot.ws());
-        Ok::<_, WorkspaceError>(match read(&report) {
-            Ok(report) => judge(&changed, &report, &roots),
-            Err(why) => nothing(why),
-        })
+        let changed = changed(slot, &base, &commit).map_err(|error| error.to_string())?;
+        Ok::<_, String>(judge(&changed, &read(slot)?, &roots(&slot.ws())))
     });
-    Ok(Some(judged.await.and_then(|judged| judged)?))
-}
-
-fn nothing(why: String) -> Coverage {
-    Coverage { inconclusive: why, ..Coverage::default() }
+    judged.await.map_err(|error| error.to_string())?
 }
 
 /// The added lines of all that differs. Attributes of the repository may not hide a file from it.
@@ -77,12 +71,12 @@ fn roots(workspace: &Path) -> Vec<String> {
     std::iter::once(workspace.to_owned()).chain(real).map(|root| root.display().to_string()).collect()
 }
 
-fn read(path: &Path) -> Result<Lcov, String> {
+fn read(slot: &Slot) -> Result<Lcov, String> {
     let about = |what: &dyn std::fmt::Display| format!("the report at {{coverage}} cannot be used: {what}");
-    let found = std::fs::symlink_metadata(path).map_err(|error| about(&error))?;
-    if !found.is_file() || found.len() > REPORT_BYTES_MAX {
-        return Err(about(&format!("it is no file of at most {REPORT_BYTES_MAX} bytes")));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| about(&error))?;
+    let bytes = match Folder::at(&slot.tmp()).and_then(|tmp| tmp.read(Path::new(REPORT), REPORT_BYTES_MAX)) {
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => return Err(about(&"it is no file")),
+        read => read.map_err(|error| about(&error))?,
+    };
+    let text = String::from_utf8(bytes).map_err(|error| about(&error))?;
     Lcov::parse(&text).map_err(|error| about(&error))
 }

@@ -97,12 +97,7 @@ impl Ledger {
         used.overrun |= tokens.total() > reserved || usd_micros > worst.usd_micros;
         used.calls += 1;
         used.usd_micros = used.usd_micros.saturating_add(usd_micros);
-        let sum = &mut used.tokens;
-        sum.input = sum.input.saturating_add(tokens.input);
-        sum.cached = sum.cached.saturating_add(tokens.cached);
-        sum.cache_write = sum.cache_write.saturating_add(tokens.cache_write);
-        sum.output = sum.output.saturating_add(tokens.output);
-        sum.reasoning = sum.reasoning.saturating_add(tokens.reasoning);
+        used.tokens = used.tokens.plus(tokens);
     }
 
     /// Gives back what a call reserved that never reached a provider.

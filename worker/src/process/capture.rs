@@ -11,6 +11,7 @@ use longhaul_common::text::clip_tail;
 
 use super::run::OnLine;
 use super::secrets::{Redactor, Secrets};
+use crate::workspace::Folder;
 
 /// Bytes read from the pipe at once.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -56,12 +57,17 @@ pub(super) struct Capture {
 }
 
 impl Capture {
-    /// Starts a log file that will hold at most about `bytes_max` bytes.
+    /// Starts a log file that will hold at most about `bytes_max` bytes. It may lie where programs write:
+    /// in a folder of theirs at most one level below one they cannot replace.
     pub fn create(path: &Path, bytes_max: u64, secrets: Secrets) -> io::Result<Self> {
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let file = Folder::at(folder)?.create(Path::new(name))?;
         let half = usize::try_from(bytes_max / 2).unwrap_or(usize::MAX);
         Ok(Self {
             path: path.to_owned(),
-            file: Some(File::create(path)?),
+            file: Some(file),
             head_left: half,
             tail: VecDeque::new(),
             tail_max: half,
@@ -221,6 +227,23 @@ mod tests {
             assert!(text.contains(&format!("[… {} bytes left out …]", all.len() - 100)), "{text}");
             assert_eq!(log.hash, *blake3::hash(&all).as_bytes());
         }
+    }
+
+    #[test]
+    fn a_log_is_not_written_through_a_link() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let (tools, theirs) = (dir.path().join("tools"), dir.path().join("theirs"));
+        std::fs::create_dir(&tools).expect("made");
+        std::fs::write(&theirs, "theirs").expect("written");
+        std::os::unix::fs::symlink(&theirs, tools.join("log")).expect("linked");
+        let mut capture = Capture::create(&tools.join("log"), 100, Secrets::default()).expect("made anew");
+        capture.push(b"payload");
+        capture.finish();
+        assert_eq!(std::fs::read(tools.join("log")).expect("there"), b"payload");
+        assert_eq!(std::fs::read(&theirs).expect("there"), b"theirs");
+        std::os::unix::fs::symlink(dir.path(), dir.path().join("linked")).expect("linked");
+        assert!(Capture::create(&dir.path().join("linked/theirs"), 100, Secrets::default()).is_err());
+        assert_eq!(std::fs::read(&theirs).expect("there"), b"theirs");
     }
 
     #[test]

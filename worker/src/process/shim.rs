@@ -9,6 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::PipeReader;
 use std::io::{Read as _, Write as _};
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
@@ -136,7 +137,8 @@ fn start(spec: &ShimSpec, over: &Arc<OnceLock<String>>) -> Result<Started, Strin
         None => std::io::stderr().as_fd().try_clone_to_owned().map_err(text)?,
         // For reading as well: so it cannot block, however a FIFO's other end is.
         Some(path) => {
-            let opened = std::fs::File::options().read(true).write(true).open(path);
+            let no_link = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
+            let opened = std::fs::File::options().read(true).write(true).custom_flags(no_link).open(path);
             opened.map_err(|error| format!("cannot open {}: {error}", path.display()))?.into()
         }
     };

@@ -13,8 +13,7 @@ use std::time::Duration;
 use longhaul_common::hosts::{HostPattern, address};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// Largest head of a request, in bytes.
 const HEAD_BYTES_MAX: usize = 32 << 10;
@@ -48,7 +47,7 @@ struct Door {
     direct: Vec<String>,
 }
 
-/// A running proxy; it ends when this is dropped.
+/// A running proxy; it ends when this is dropped, and every connection through it.
 #[derive(Debug)]
 pub struct Proxy {
     door: Arc<Door>,
@@ -112,17 +111,18 @@ fn upstream_of(url: &str) -> Option<(String, u16)> {
 }
 
 async fn accept(listener: TcpListener, door: Arc<Door>) {
-    let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    // They end with this: an attempt that is over has no way out any more.
+    let mut open = JoinSet::new();
     loop {
-        let Ok(seat) = Arc::clone(&seats).acquire_owned().await else { return };
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            Some(_ended) = open.join_next() => continue,
+            accepted = listener.accept(), if open.len() < CONNECTIONS_MAX => accepted,
+        };
+        match accepted {
             Ok((client, _)) => {
                 let door = Arc::clone(&door);
-                tokio::spawn(async move {
-                    // A connection that breaks concerns its two ends alone.
-                    let _broken = attend(client, &door).await;
-                    drop(seat);
-                });
+                // A connection that breaks concerns its two ends alone.
+                open.spawn(async move { attend(client, &door).await });
             }
             // Too many open files, for example: the next may succeed.
             Err(error) => {
@@ -348,6 +348,26 @@ mod tests {
             assert_eq!(is_direct(&direct, host), is, "{host}");
         }
         assert!(is_direct(&["*".to_owned()], "example.org"));
+    }
+
+    #[tokio::test]
+    async fn a_tunnel_ends_with_the_proxy() {
+        let local = (std::net::Ipv4Addr::LOCALHOST, 0);
+        let server = TcpListener::bind(local).await.expect("a port");
+        let listener = std::net::TcpListener::bind(local).expect("a port");
+        let (to, by) = (server.local_addr().expect("known"), listener.local_addr().expect("known"));
+        let proxy = Proxy::serve(listener).expect("it serves");
+        let _pass = proxy.admit([to.to_string().parse().expect("a host")].into());
+        let mut client = TcpStream::connect(by).await.expect("reached");
+        client.write_all(format!("CONNECT {to} HTTP/1.1\r\n\r\n").as_bytes()).await.expect("written");
+        let (head, _) = read_head(&mut client).await.expect("an answer");
+        assert!(head.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&head));
+        let (mut other, _) = server.accept().await.expect("connected");
+        drop(proxy);
+        for end in [&mut client, &mut other] {
+            let read = tokio::time::timeout(CONNECT_MAX, end.read_u8()).await;
+            read.expect("it ends").expect_err("nothing is said");
+        }
     }
 
     #[test]

@@ -21,8 +21,11 @@ pub const BYTES_MAX: usize = 32 << 20;
 /// Longest text in an event, in bytes.
 const TEXT_BYTES_MAX: usize = 32 << 10;
 
-/// Bytes kept free for what ends it.
+/// Bytes kept free for what ends it: ends of turns, and what was left out.
 const CLOSING_BYTES: usize = 64 << 10;
+
+/// Of them, those that only what was left out may use.
+const CUT_BYTES: usize = 1 << 10;
 
 /// A trace in the making.
 pub struct Trace {
@@ -49,7 +52,8 @@ impl Trace {
         let Ok(mut value) = serde_json::to_value(event) else { return };
         clip(&mut value);
         let Ok(line) = serde_json::to_string(&value) else { return };
-        self.line(&line, self.bytes + line.len() + CLOSING_BYTES <= BYTES_MAX);
+        let free = if value["event"] == "turn_ended" { CUT_BYTES } else { CLOSING_BYTES };
+        self.line(&line, self.bytes + line.len() + free <= BYTES_MAX);
     }
 
     fn line(&mut self, event: &str, fits: bool) {
@@ -134,11 +138,18 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let mut trace = Trace::create(&dir.path().join("t"), Secrets::default()).expect("made");
         let event = json!({"event": "text", "text": "y".repeat(TEXT_BYTES_MAX)});
-        let written = BYTES_MAX / TEXT_BYTES_MAX + 10;
-        for _ in 0..written {
+        let (large, small) = (BYTES_MAX / TEXT_BYTES_MAX + 10, TEXT_BYTES_MAX / 20);
+        let written = large + small;
+        for _ in 0..large {
             trace.write(&event);
         }
-        let found = lines(&trace.finish().expect("finished"));
+        // What is left is less than the end of a turn takes.
+        for _ in 0..small {
+            trace.write(&json!({"event": "text"}));
+        }
+        trace.write(&json!({"event": "turn_ended", "end": {"end": "done"}}));
+        let mut found = lines(&trace.finish().expect("finished"));
+        assert_eq!(found.remove(found.len() - 2)["event"], "turn_ended", "it is kept all the same");
         let last = found.last().expect("not empty");
         assert_eq!(last["event"], "cut");
         assert_eq!(last["events_left_out"].as_u64(), Some((written - (found.len() - 1)) as u64));

@@ -8,5 +8,5 @@
 mod saver;
 mod session_files;
 
-pub use saver::{Saver, copy_index};
+pub use saver::Saver;
 pub use session_files::unpack as unpack_session;

@@ -1,6 +1,6 @@
 //! When work in progress is saved, and how.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -13,7 +13,7 @@ use super::session_files;
 use crate::commit::{NewResult, StageError, commit, snapshot_aside, without_secrets, write_pack};
 use crate::config::Delivery;
 use crate::execution::{Execution, limit_of};
-use crate::workspace::Slot;
+use crate::workspace::{Folder, Slot};
 
 /// Time between two looks whether the agent ended a turn.
 const TURN_LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -23,6 +23,9 @@ const SAVE_MAX: Duration = Duration::from_secs(120);
 
 /// Longest wait for the last saving before work is handed back.
 const LAST_SAVE_MAX: Duration = Duration::from_secs(20);
+
+/// Name of the file by which an agent says that a turn ended.
+const TURN: &str = "turn";
 
 /// Saves the work in progress of one attempt.
 pub struct Saver {
@@ -82,7 +85,12 @@ impl Saver {
 
     /// The file by which an agent says that a turn ended.
     pub fn turn_file(slot: &Slot) -> PathBuf {
-        slot.tmp().join("turn")
+        slot.tmp().join(TURN)
+    }
+
+    /// Notes that a turn ended. Agents write in that folder as well.
+    pub fn note_turn(slot: &Slot, text: &str) -> std::io::Result<()> {
+        Folder::at(&slot.tmp())?.write(Path::new(TURN), text.as_bytes())
     }
 
     /// Saves while an agent runs, for as long as this future is polled.
@@ -142,16 +150,8 @@ impl Saver {
     }
 }
 
-fn modified(path: &std::path::Path) -> Option<SystemTime> {
+fn modified(path: &Path) -> Option<SystemTime> {
     std::fs::symlink_metadata(path).and_then(|found| found.modified()).ok()
-}
-
-/// Copies an index with its time: by that git tells which files may have changed in the very second
-/// in which it was written, and looks into them.
-pub fn copy_index(from: &std::path::Path, to: &std::path::Path) -> std::io::Result<()> {
-    let time = std::fs::metadata(from)?.modified()?;
-    std::fs::copy(from, to)?;
-    std::fs::File::options().write(true).open(to)?.set_modified(time)
 }
 
 impl Saving {
@@ -180,13 +180,7 @@ impl Saving {
         let (base, exclusions) = (self.execution.base, self.execution.exclusions());
         let (author, saved, secrets) = (self.author.clone(), state.saved, self.execution.secrets());
         let taken = self.execution.blocking(move |slot| {
-            let index = slot.git_dir().join("wip-index");
-            copy_index(&slot.index(), &index).map_err(|source| crate::workspace::WorkspaceError::Io {
-                action: "copy the index to",
-                path: index.clone(),
-                source,
-            })?;
-            let taken = snapshot_aside(slot, &index, base, &exclusions)?;
+            let taken = snapshot_aside(slot, "wip-index", base, &exclusions)?;
             let session = session_files::pack(&Saver::session_dir(slot), &secrets).unwrap_or_else(|error| {
                 tracing::warn!(%error, "the session of the agent is not saved with its work in progress");
                 Vec::new()

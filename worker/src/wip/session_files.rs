@@ -4,11 +4,14 @@
 //! was made by another worker, so nothing in it may lead out of the folder.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
+use rustix::fs::FileType;
+
 use crate::process::Secrets;
+use crate::workspace::Folder;
 
 /// Largest archive: it travels in the journal and in every assignment that goes on from it.
 pub const ARCHIVE_BYTES_MAX: usize = 256 << 10;
@@ -45,27 +48,37 @@ fn io(path: &Path) -> impl FnOnce(std::io::Error) -> SessionError {
     move |source| SessionError::Io { path: path.to_owned(), source }
 }
 
-/// All plain files below a folder; empty when there are none. Blocks.
+/// All plain files below a folder, which the agent may write meanwhile; empty when there are none. Blocks.
 pub fn pack(folder: &Path, secrets: &Secrets) -> Result<Vec<u8>, SessionError> {
+    let root = match Folder::at(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        opened => opened.map_err(io(folder))?,
+    };
     let mut archive = Vec::new();
     let mut files = 0;
-    let mut open = vec![folder.to_owned()];
+    let mut open = vec![PathBuf::new()];
     while let Some(next) = open.pop() {
-        let mut entries: Vec<_> = fs::read_dir(&next).into_iter().flatten().flatten().collect();
-        entries.sort_by_key(fs::DirEntry::file_name);
-        for entry in entries {
-            let path = entry.path();
-            let kind = entry.file_type().map_err(io(&path))?;
-            if kind.is_dir() {
+        let Ok(inside) = root.sub(&next, false) else { continue };
+        for name in inside.names().unwrap_or_default() {
+            let (path, own) = (next.join(&name), Path::new(&name));
+            let kind = match inside.kind(own) {
+                // It was there for a moment only.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                kind => kind.map_err(io(&path))?,
+            };
+            if kind == FileType::Directory {
                 open.push(path);
                 continue;
             }
-            let Some(name) = path.strip_prefix(folder).ok().and_then(Path::to_str) else { continue };
-            if !kind.is_file() || name.len() > NAME_BYTES_MAX {
+            let Some(name) = path.to_str() else { continue };
+            if kind != FileType::RegularFile || name.len() > NAME_BYTES_MAX {
                 continue;
             }
             files += 1;
-            let content = secrets.redact(&read(&path)?);
+            let content = match inside.read(own, ARCHIVE_BYTES_MAX as u64) {
+                Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => return Err(SessionError::TooLarge),
+                read => secrets.redact(&read.map_err(io(&path))?),
+            };
             if files > FILES_MAX || archive.len() + content.len() + 4 * BLOCK > ARCHIVE_BYTES_MAX {
                 return Err(SessionError::TooLarge);
             }
@@ -78,15 +91,6 @@ pub fn pack(folder: &Path, secrets: &Secrets) -> Result<Vec<u8>, SessionError> {
         archive.resize(archive.len() + 2 * BLOCK, 0);
     }
     Ok(archive)
-}
-
-/// A file's content, never through a link that was put in its place meanwhile.
-fn read(path: &Path) -> Result<Vec<u8>, SessionError> {
-    let flags = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
-    let file = fs::File::options().read(true).custom_flags(flags).open(path).map_err(io(path))?;
-    let mut content = Vec::new();
-    file.take(ARCHIVE_BYTES_MAX as u64 + 1).read_to_end(&mut content).map_err(io(path))?;
-    Ok(content)
 }
 
 /// A ustar header of a plain file.
@@ -170,6 +174,8 @@ mod tests {
         assert_eq!(fs::read(to.join("deep/er/b")).expect("there"), vec![7; 1_000]);
         assert!(to.join("empty").exists() && !to.join("link").exists());
         assert!(pack(&dir.path().join("none"), &Secrets::default()).expect("nothing").is_empty());
+        std::os::unix::fs::symlink(&from, dir.path().join("linked")).expect("linked");
+        assert!(pack(&dir.path().join("linked"), &Secrets::default()).is_err(), "a link in the place of the folder");
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl Slot {
         self.root.join("tmp")
     }
 
-    /// The home of an agent that has one of its own. It is not in the temporary folder: there Codex makes
+    /// The home of an agent that has one of its own, gone with its session. It is not in the temporary folder: there Codex makes
     /// no helper programs, and then its sandbox cannot start anything.
     pub fn home(&self) -> PathBuf {
         self.root.join("home")
@@ -189,7 +189,15 @@ impl Slot {
         Ok(())
     }
 
+    /// Removes what an agent had as its home: no other may find its session, its key or its settings.
+    pub fn remove_home(&self) -> Result<(), WorkspaceError> {
+        let home = self.home();
+        remove_tree(&home).at("remove", &home)
+    }
+
     fn ready_folders(&self) -> Result<(), WorkspaceError> {
+        // A worker that was killed leaves it.
+        self.remove_home()?;
         let (ws, tmp) = (self.ws(), self.tmp());
         if !fs::symlink_metadata(&ws).is_ok_and(|found| found.is_dir()) {
             remove_tree(&ws).at("remove", &ws)?;

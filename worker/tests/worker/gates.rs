@@ -1,7 +1,7 @@
 //! Verdicts.
 
 use longhaul_common::Oid;
-use longhaul_proto::{CommandLine, Derived, Gate, RepoEnv, Service, Verdict};
+use longhaul_proto::{CommandLine, Derived, Gate, RepoEnv, Service, Verdict, assignment};
 
 use crate::world::{World, git, sh};
 
@@ -92,7 +92,41 @@ async fn services_run_on_their_own_ports_while_the_gate_does() {
     let result = world.gate(run("test \"$(cat $TMPDIR/up)\" = \"$DB_PORT\" && test \"$DB_PORT\" -gt 0")).await;
     assert_eq!(result.verdict(), Verdict::Green, "{result:?}");
     assert!(stopped.exists());
+    std::fs::remove_file(&stopped).expect("removed");
     world.repo.env = env(service("echo cannot start; exit 1", "false"));
     let result = world.gate(run("true")).await;
     assert_eq!((result.verdict(), result.log_tail.as_str()), (Verdict::Inconclusive, "cannot start"));
+    assert!(stopped.exists(), "also when a service does not become ready");
+
+    std::fs::remove_file(&stopped).expect("removed");
+    world.repo.env = env(service("exec sleep 1000", "true"));
+    let gate = world.assignment(assignment::Kind::Gate(run("echo running; exec sleep 1000")));
+    let id = gate.id;
+    world.assign(gate).await;
+    world.heard_line("running").await;
+    world.cancel(id).await;
+    world.result().await;
+    assert!(stopped.exists(), "also when it is cancelled");
+}
+
+#[tokio::test]
+async fn coverage_that_cannot_be_measured_leaves_the_verdict() {
+    let mut world = World::new(&[("a", "1\n")]);
+    let gate = |coverage: &str, base: &str| Gate {
+        coverage: Some(sh(coverage)),
+        compare_base: base.into(),
+        ..run("mkdir -p $TMPDIR/coverage.lcov/left")
+    };
+    let good = "printf 'SF:a\\nend_of_record\\n' > {coverage}";
+    let base = Oid::from_bytes(&world.repo.base).expect("an id").to_string();
+    for (coverage, base, words) in [
+        (good, "0123456789012345678901234567890123456789", "0123456789"),
+        ("ln -s /dev/zero {coverage}", base.as_str(), "it is no file"),
+        ("mkfifo {coverage}", base.as_str(), "it is no file"),
+    ] {
+        let result = world.gate(gate(coverage, base)).await;
+        assert_eq!(result.verdict(), Verdict::Green, "{coverage}: {result:?}");
+        let why = result.coverage.expect("measured").inconclusive;
+        assert!(why.contains(words), "{coverage}: {why}");
+    }
 }

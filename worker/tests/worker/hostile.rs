@@ -79,12 +79,41 @@ async fn nothing_done_to_the_agents_own_repository_matters() {
         "git update-index --assume-unchanged a; git config core.worktree /",
         "rm -rf .git; ln -s /nowhere .git",
         "echo garbage > .git/index; echo '*' > .git/info/exclude",
-        "export GIT_DIR=/nowhere; printf '#!/bin/sh\\nexit 1\\n' > .git/hooks-pre-commit",
         "echo '* filter=evil' > .git/info/attributes; git config filter.evil.clean 'echo evil'; git config filter.evil.required true",
     ] {
         let patch = world.patch(vec![command(&format!("({line}); echo 2 >> a"))]).await;
         assert_eq!((world.show(&patch.commit, "a").as_str(), patch.files), ("a\n2", paths(&["a"])), "{line}");
     }
+}
+
+#[tokio::test]
+async fn a_hook_that_refuses_every_commit_refuses_none_of_ours() {
+    let mut world = World::new(&[("a", "a\n")]);
+    // Within its boundary an agent can make none.
+    world.unconfined();
+    let line =
+        "git config core.hooksPath .git/hooks; printf '#!/bin/sh\\nexit 1\\n' | tee .git/hooks/pre-commit > .git/hooks/post-commit
+        chmod +x .git/hooks/p*-commit; echo 2 >> a; ! git -c user.name=x -c user.email=x commit -qam x";
+    let patch = world.patch(vec![command(line)]).await;
+    assert_eq!((world.show(&patch.commit, "a").as_str(), patch.files), ("a\n2", paths(&["a"])));
+}
+
+#[tokio::test]
+async fn what_an_agent_links_or_leaves_in_its_slot_is_not_met_by_the_next() {
+    let mut world = World::new(&[("a", "a\n")]);
+    let theirs = world.dir.path().join("theirs");
+    std::fs::write(&theirs, "theirs").expect("written");
+    let link = format!("ln -sf {} $TMPDIR/subtask.json; exit 1", theirs.display());
+    let reads = "test -s $LONGHAUL_SUBTASK && echo 2 >> a";
+    let patch = world.patch(vec![command(&link), command(reads)]).await;
+    assert_eq!(patch.files, ["a"]);
+    assert_eq!(std::fs::read_to_string(&theirs).expect("there"), "theirs");
+
+    // As a worker that was killed leaves it.
+    let home = world.slot("work-0").join("home");
+    std::fs::create_dir_all(home.join("session")).expect("made");
+    world.patch(vec![command("echo 3 >> a")]).await;
+    assert!(!home.exists(), "the next agent does not get the home of another");
 }
 
 #[tokio::test]

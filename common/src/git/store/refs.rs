@@ -23,7 +23,9 @@ impl Store {
         let platform = self.repo.references().map_err(|error| self.read_error("refs", error))?;
         let found = platform.prefixed(prefix).map_err(|error| self.read_error(prefix, error))?;
         let mut refs = Vec::new();
-        for reference in found.flatten() {
+        for reference in found {
+            // What is not seen is taken for gone by whoever clears up.
+            let reference = reference.map_err(|error| self.read_error(prefix, error))?;
             if let Some(id) = reference.try_id() {
                 refs.push((reference.name().as_bstr().to_str_lossy().into_owned(), id.detach().into()));
             }

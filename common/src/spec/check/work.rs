@@ -4,7 +4,8 @@ use super::{Check, settings::between};
 use crate::spec::suggest::next_step;
 use crate::spec::table::PLACEHOLDERS;
 use crate::spec::{
-    ATTEMPTS_MAX, At, ID_BYTES_MAX, LADDER_MAX, MapTable, TIMEOUT_MS_DEFAULT, Table, WIP_EVERY_MS_MIN, placeholders,
+    ATTEMPTS_MAX, At, ID_BYTES_MAX, LADDER_MAX, MapTable, SPLIT_PARTS_MAX, TIMEOUT_MS_DEFAULT, Table, WIP_EVERY_MS_MIN,
+    placeholders,
 };
 
 pub(super) fn check_table(table: Table<'_>, check: &mut Check<'_>) {
@@ -51,6 +52,9 @@ pub(super) fn check_table(table: Table<'_>, check: &mut Check<'_>) {
     }
     if let Some(budget) = work.budget {
         check.spending(budget.usd.as_ref(), budget.tokens.as_ref());
+    }
+    if let Some(split) = work.split {
+        between("split", split, u64::from(split.value), 2, u64::from(SPLIT_PARTS_MAX), check);
     }
     if let Some(attempts) = work.attempts {
         between("attempts", attempts, u64::from(attempts.value), 1, u64::from(ATTEMPTS_MAX), check);

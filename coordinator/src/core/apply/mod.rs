@@ -2,6 +2,7 @@
 
 mod landing;
 mod plans;
+mod split;
 mod work;
 
 use longhaul_common::NodeId;
@@ -54,6 +55,7 @@ impl State {
             Event::Held(event) => self.held_back(event),
             Event::Unchanged(event) => self.unchanged(event),
             Event::AttemptFailed(event) => self.attempt_failed(event),
+            Event::Split(event) => self.split_off(event),
             Event::Parked(event) => self.parked(event),
             Event::Woken(event) => self.woken(event),
             Event::Decided(event) => self.decided(event),
@@ -107,9 +109,17 @@ impl State {
         Ok(())
     }
 
+    /// Time between the end of a job and its next beginning is not worked on.
+    pub(super) fn reopen(&mut self) {
+        if self.closed_ms > 0 {
+            self.idle_ms += u64::try_from(self.now_ms - self.closed_ms).unwrap_or(0);
+        }
+        self.closed_ms = 0;
+    }
+
     fn job_resumed(&mut self) -> Result<(), ApplyError> {
         self.job_phase = JobPhase::Open;
-        self.closed_ms = 0;
+        self.reopen();
         self.recent.resumed();
         self.landing.forget_verdicts();
         Ok(())

@@ -26,7 +26,7 @@ impl State {
         self.derived = crate::core::derived::Derived::default();
         self.limits = self.plan.budget.unwrap_or_default();
         self.job_phase = JobPhase::Open;
-        self.closed_ms = 0;
+        self.reopen();
         let tip = Oid::from_bytes(&opened.tip)?;
         if self.landing.landings > 0 && tip != self.landing.tip {
             self.restarts += 1;

@@ -91,8 +91,8 @@ impl State {
     fn settle(&mut self, attempt: AttemptId, node: NodeId, usage: &pb::Usage) {
         self.spend.settle(attempt, usage, &self.limits);
         let subtask = &mut self.subtasks[node.index()];
-        subtask.tokens += usage.tokens;
-        subtask.usd_micros += usage.usd_micros;
+        subtask.tokens = subtask.tokens.saturating_add(usage.tokens);
+        subtask.usd_micros = subtask.usd_micros.saturating_add(usage.usd_micros);
     }
 
     /// What was in doubt is known, or given up by a person.
@@ -343,6 +343,14 @@ impl State {
         if matches!(left, Phase::Closed { outcome, .. } if outcome == i32::from(pb::Outcome::Reverted)) {
             // Its dependents counted it as settled; now they wait for it again.
             self.missing_again(node, 1);
+            let is_blocked = |node: &NodeId| {
+                let subtask = self.subtask(*node);
+                subtask.missing > 0 && matches!(subtask.phase(), Phase::Ready | Phase::Backoff { .. })
+            };
+            let blocked: Vec<NodeId> = self.graph.dependents(node).filter(is_blocked).collect();
+            for dependent in blocked {
+                self.shift(dependent, Move::Block, Phase::Waiting)?;
+            }
         }
         let mut open: Vec<NodeId> = self.graph.dependents(node).collect();
         open.push(node);

@@ -73,6 +73,18 @@ fn each_attempt_reserves_its_share_and_the_next_waits_for_what_others_hold() {
 }
 
 #[test]
+fn what_nobody_had_to_reserve_counts_when_it_is_reported_late() {
+    let mut bench = Bench::new(budgeted(&[("a", &[])], Budget { parallel: 1, ..Budget::default() }));
+    let (attempt, amount) = reserved(&mut bench);
+    assert_eq!(amount, 0);
+    bench.request(Request::Cancel { nodes: vec![NodeId(0)], whole_job: false, reason: "no".to_owned() });
+    bench.expect_all(&["cancelled", "job_closed"]);
+    report(&mut bench, attempt, unchanged(), 45);
+    bench.expect("spend_settled");
+    assert_eq!((bench.state.spend.total().tokens, bench.state.spend.breaches().1), (45, 0));
+}
+
+#[test]
 fn what_a_lost_attempt_may_have_used_is_in_doubt_until_its_late_report() {
     let budget = Budget { parallel: 1, tokens: 100, ..Budget::default() };
     let mut bench = Bench::new(budgeted(&[("a", &[])], budget));

@@ -1,7 +1,7 @@
 //! What people ask for: cancel, retry, approve, revert, pause.
 
 use longhaul_common::NodeId;
-use longhaul_proto::{FailureClass, JobOutcome};
+use longhaul_proto::{Budget, FailureClass, JobOutcome};
 
 use super::bench::{Bench, approve, oid, plan};
 use crate::core::{Input, JobPhase, Request, explain};
@@ -85,6 +85,42 @@ fn a_revert_goes_through_the_gate_and_a_refused_one_stays_landed() {
     bench.expect("revert_asked");
     bench.land();
     assert_eq!(bench.name(0), "reverted");
+}
+
+#[test]
+fn what_stands_on_a_reverted_subtask_waits_when_it_is_done_again() {
+    let mut plan = plan(&[("a", &[]), ("b", &[0])]);
+    plan.budget = Some(Budget { parallel: 1, ..Budget::default() });
+    let mut bench = Bench::new(plan);
+    let (attempt, _) = bench.assigned();
+    bench.deliver(attempt);
+    bench.expect("delivered");
+    bench.land();
+    let (attempt, _) = bench.assigned();
+    bench.fail(attempt, FailureClass::Infrastructure);
+    bench.expect("attempt_failed");
+    assert_eq!(bench.name(1), "backoff");
+    bench.request(Request::Revert { node: NodeId(0), parent: oid(3), parent_tree: oid(3), reason: "no".into() });
+    bench.expect("revert_asked");
+    bench.land();
+    bench.request(Request::Retry { nodes: vec![NodeId(0)], remark: String::new() });
+    bench.expect_all(&["retried", "assigned"]);
+    assert_eq!([0, 1].map(|node| bench.name(node)), ["running", "waiting"]);
+    bench.wait(crate::core::LEASE_MS / 2);
+    bench.nothing_more();
+}
+
+#[test]
+fn time_between_a_jobs_end_and_its_next_beginning_is_not_worked_on() {
+    let mut bench = Bench::new(plan(&[("a", &[])]));
+    bench.assigned();
+    bench.request(Request::Cancel { nodes: vec![NodeId(0)], whole_job: false, reason: "no".into() });
+    bench.expect_all(&["cancelled", "job_closed"]);
+    let worked = bench.state.active_ms(bench.now);
+    bench.now += 24 * 3_600_000;
+    bench.request(Request::Retry { nodes: vec![NodeId(0)], remark: String::new() });
+    bench.expect_all(&["job_resumed", "retried"]);
+    assert_eq!(bench.state.active_ms(bench.now), worked);
 }
 
 #[test]

@@ -290,13 +290,20 @@ fn a_group_lands_as_one_and_its_members_build_on_each_other() {
     bench.expect("delivered");
     bench.nothing_more();
     let head = super::bench::oid(77);
-    bench.feed(Input::Staged { node: NodeId(0), result: Ok(head) });
+    // The numbers are those of a plan that is not open any more.
+    bench.feed(Input::Staged { generation: bench.state.generation() - 1, node: NodeId(7), result: Ok(head) });
+    bench.nothing_more();
+    bench.feed(Input::Staged { generation: bench.state.generation(), node: NodeId(0), result: Ok(head) });
     bench.expect("staged");
     let Event::Assigned(second) = bench.expect("assigned") else { panic!() };
     assert_eq!(second.base, head.to_vec(), "it builds on what is not gated yet");
     bench.deliver(second.attempt);
     bench.expect("delivered");
-    bench.feed(Input::Staged { node: NodeId(1), result: Ok(super::bench::oid(78)) });
+    bench.feed(Input::Staged {
+        generation: bench.state.generation(),
+        node: NodeId(1),
+        result: Ok(super::bench::oid(78)),
+    });
     bench.expect("staged");
     let Event::BatchOpened(batch) = bench.expect("batch_opened") else { panic!() };
     assert_eq!(batch.members, [0, 1]);

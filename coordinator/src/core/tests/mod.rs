@@ -8,6 +8,7 @@ mod control;
 mod fleet;
 mod gates;
 mod plans;
+mod split;
 mod work;
 
 use super::subtask::table;
@@ -19,6 +20,9 @@ const LEGAL: &[(PhaseKind, Move, PhaseKind)] = {
     use PhaseKind as P;
     &[
         (P::Waiting, M::Unblock, P::Ready),
+        (P::Ready, M::Block, P::Waiting),
+        (P::Running, M::Split, P::Waiting),
+        (P::Backoff, M::Block, P::Waiting),
         (P::Ready, M::Assign, P::Running),
         (P::Backoff, M::Assign, P::Running),
         (P::Running, M::Lose, P::Ready),

@@ -1,8 +1,9 @@
 //! Reads updates, questions and ends of turns. Pure: a recorded transcript is all a test needs.
 
+use longhaul_common::price::Tokens;
 use serde_json::{Value, json};
 
-use crate::agent::talk::{AgentEvent, Answer, Asked, ToolKind, TurnEnd, Used};
+use crate::agent::talk::{AgentEvent, Answer, Asked, ToolKind, TurnEnd};
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
@@ -133,13 +134,14 @@ pub fn end(answer: &Value) -> TurnEnd {
 
 /// What a turn used, where the answer to its prompt tells it: seen to be of the turn, not of the
 /// session (codex-acp 2.6.0).
-pub fn usage(answer: &Value) -> Option<Used> {
+pub fn usage(answer: &Value) -> Option<Tokens> {
     let usage = answer["usage"].as_object()?;
     let number = |key: &str| usage.get(key).and_then(Value::as_u64).unwrap_or_default();
-    let cached = number("cachedReadTokens");
+    let (cached, cache_write) = (number("cachedReadTokens"), number("cachedWriteTokens"));
     // Cached input is counted beside the other input here.
-    let input = number("inputTokens") + cached + number("cachedWriteTokens");
-    Some(Used { input, cached, output: number("outputTokens"), reasoning: number("thoughtTokens") })
+    let input = number("inputTokens").saturating_add(cached).saturating_add(cache_write);
+    let (output, reasoning) = (number("outputTokens"), number("thoughtTokens"));
+    Some(Tokens { input, cached, cache_write, output, reasoning })
 }
 
 #[cfg(test)]
@@ -213,9 +215,9 @@ mod tests {
             assert_eq!(end(&json!({"stopReason": reason})), wanted);
         }
         assert!(matches!(end(&json!({})), TurnEnd::Failed { .. }));
-        let answer =
-            json!({"usage": {"inputTokens": 10, "cachedReadTokens": 90, "outputTokens": 7, "thoughtTokens": 2}});
-        assert_eq!(usage(&answer), Some(Used { input: 100, cached: 90, output: 7, reasoning: 2 }));
+        let answer = json!({"usage": {"inputTokens": 7, "cachedReadTokens": 90, "cachedWriteTokens": 3, "outputTokens": 7, "thoughtTokens": 2}});
+        let wanted = Tokens { input: 100, cached: 90, cache_write: 3, output: 7, reasoning: 2 };
+        assert_eq!(usage(&answer), Some(wanted));
         assert_eq!(usage(&json!({"stopReason": "end_turn"})), None);
     }
 }

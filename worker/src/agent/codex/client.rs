@@ -7,14 +7,15 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use longhaul_common::price::Tokens;
 use longhaul_proto::Question;
 use serde_json::{Value, json};
 
 use super::read::{Heard, approval, notification};
-use super::rollout::missing;
+use super::rollout::{self, missing};
 use crate::agent::talk::{
     AgentEvent, Answer, CANCEL_MAX, McpServer, Nonsense, Policy, Ruled, START_MAX, Setting, TalkError, Totals, TurnEnd,
-    Used, Witness,
+    Witness,
 };
 use crate::process::talk::{Input, Lines, Talk};
 
@@ -25,9 +26,6 @@ const ANSWER_MAX: Duration = Duration::from_secs(60);
 /// a turn Codex sees to it by itself.
 const COMPACT_ABOVE_PERCENT: u64 = 80;
 
-/// Largest rollout that is read for what the events left out, in bytes.
-const ROLLOUT_BYTES_MAX: u64 = 64 << 20;
-
 /// What is Codex's own in a session.
 #[derive(Clone, Debug, Default)]
 pub struct Codex {
@@ -36,7 +34,9 @@ pub struct Codex {
     /// Its sandbox.
     pub sandbox: String,
     /// What an earlier session had used.
-    pub used_before: Used,
+    pub used_before: Tokens,
+    /// Folders that its rollouts are in: no other file is read for one.
+    pub homes: Vec<PathBuf>,
 }
 
 /// Talks until the last turn ended; its input ends with it.
@@ -116,7 +116,7 @@ impl Client<'_> {
                 Ok(words) if end == TurnEnd::Done => next = (words, true),
                 _ => return Ok(end),
             }
-            self.compact().await?;
+            self.compact(setting).await?;
         }
     }
 
@@ -260,7 +260,7 @@ impl Client<'_> {
     }
 
     /// Compacts the history between two turns when it is due.
-    async fn compact(&mut self) -> Result<(), TalkError> {
+    async fn compact(&mut self, setting: &Setting) -> Result<(), TalkError> {
         let (filled, window) = self.filled;
         if window == 0 || filled.saturating_mul(100) <= window.saturating_mul(COMPACT_ABOVE_PERCENT) {
             return Ok(());
@@ -268,8 +268,13 @@ impl Client<'_> {
         (self.turn, self.ended) = (None, None);
         self.call("thread/compact/start", json!({"threadId": self.thread}), ANSWER_MAX).await?;
         while self.ended.take().is_none() {
-            let next = message(&mut self.lines, &mut self.nonsense, self.witness).await?;
-            self.take(next).await?;
+            let silence = self.witness.silence(setting.idle);
+            tokio::select! {
+                biased;
+                () = setting.cancel.cancelled() => return Err(TalkError::Cancelled),
+                next = message(&mut self.lines, &mut self.nonsense, self.witness) => self.take(next?).await?,
+                limit = silence => return Err(TalkError::Silent(limit)),
+            }
         }
         Ok(())
     }
@@ -324,7 +329,7 @@ impl Client<'_> {
                         self.totals = Totals::new(Some(total));
                     }
                     let since = self.totals.take(total);
-                    if since != Used::default() {
+                    if since != Tokens::default() {
                         self.witness.tell(&AgentEvent::Usage(since));
                     }
                 }
@@ -359,13 +364,8 @@ impl Client<'_> {
     /// Puts into the trace what the events left out.
     async fn complete(&mut self) {
         let Some(path) = self.rollout.take() else { return };
-        let read = tokio::task::spawn_blocking(move || {
-            let length = std::fs::metadata(&path)?.len();
-            if length > ROLLOUT_BYTES_MAX {
-                return Err(std::io::Error::other(format!("it has {length} bytes")));
-            }
-            Ok(String::from_utf8_lossy(&std::fs::read(&path)?).into_owned())
-        });
+        let homes = std::mem::take(&mut self.codex.homes);
+        let read = tokio::task::spawn_blocking(move || rollout::read(&path, &homes));
         match read.await {
             Ok(Ok(rollout)) => missing(&rollout, &self.seen).iter().for_each(|event| self.witness.note(event)),
             Ok(Err(error)) => {
@@ -397,5 +397,67 @@ async fn message(lines: &mut Lines, nonsense: &mut Nonsense, witness: &mut Witne
             Err(line) if line.is_empty() => {}
             Err(line) => witness.tell(&AgentEvent::Nonsense { line }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::trace::Trace;
+
+    /// Plays a server that never ends the compaction it began.
+    fn serve(talk: &Talk) {
+        let open = |path: &PathBuf| std::fs::File::options().read(true).write(true).open(path).expect("opens");
+        let (stdin, mut stdout) = (std::fs::File::open(&talk.stdin).expect("opens"), open(&talk.stdout));
+        std::thread::spawn(move || {
+            let mut say = |message: Value| {
+                // Whoever gave up does not read.
+                let _unread = stdout.write_all(format!("{message}\n").as_bytes());
+            };
+            for line in BufReader::new(stdin).lines().map_while(Result::ok) {
+                let Ok(message) = serde_json::from_str::<Value>(&line) else { return };
+                let method = message["method"].as_str().unwrap_or_default();
+                if method == "turn/steer" {
+                    let usage = json!({"total": {}, "last": {"totalTokens": 90}, "modelContextWindow": 100});
+                    say(json!({"method": "thread/tokenUsage/updated", "params": {"tokenUsage": usage}}));
+                    let turn = json!({"id": "t", "status": "completed", "error": null});
+                    say(json!({"method": "turn/completed", "params": {"threadId": "th", "turn": turn}}));
+                }
+                if !message["id"].is_null() {
+                    say(json!({"id": message["id"], "result": {"thread": {"id": "th"}, "turn": {"id": "t"}}}));
+                }
+            }
+        });
+    }
+
+    #[tokio::test]
+    async fn a_compaction_without_an_end_is_silence() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let talk = Talk::new(dir.path()).expect("made");
+        serve(&talk);
+        let (tell, words) = tokio::sync::mpsc::channel(2);
+        for text in ["one that steers", "one that comes too late for the turn"] {
+            tell.try_send(text.to_owned()).expect("there is room");
+        }
+        let idle = Duration::from_millis(300);
+        let setting = Setting {
+            cwd: PathBuf::from("/"),
+            prompt: "Do it".to_owned(),
+            model: String::new(),
+            resume: None,
+            words,
+            cancel: Default::default(),
+            idle: Some(idle),
+            policy: Policy::new(Default::default(), &[], &[]),
+            mcp: Vec::new(),
+        };
+        let trace = Trace::create(&dir.path().join("trace"), Default::default()).expect("made");
+        let mut witness = Witness::new(trace, Arc::new(|_| {}), Box::new(|_, _, _| {}));
+        let talked = converse(talk, setting, Codex::default(), &mut witness);
+        let end = tokio::time::timeout(ANSWER_MAX, talked).await.expect("it does not wait for ever");
+        assert!(matches!(end, Err(TalkError::Silent(limit)) if limit == idle), "{end:?}");
     }
 }

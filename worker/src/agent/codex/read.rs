@@ -1,8 +1,9 @@
 //! Reads the App Server's messages. Pure: a recorded transcript is all a test needs.
 
+use longhaul_common::price::Tokens;
 use serde_json::Value;
 
-use crate::agent::talk::{AgentEvent, Asked, ToolKind, TurnEnd, Used};
+use crate::agent::talk::{AgentEvent, Asked, ToolKind, TurnEnd};
 
 /// What a notification says.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,7 +17,7 @@ pub enum Heard {
     /// The thread's usage so far, and what its last call filled of its window.
     Total {
         /// Since the thread began.
-        total: Used,
+        total: Tokens,
         /// Tokens of the last call.
         last: u64,
         /// Tokens that fit; 0 where nobody knows.
@@ -62,12 +63,13 @@ fn number(value: &Value, key: &str) -> u64 {
     value[key].as_u64().unwrap_or_default()
 }
 
-fn used(value: &Value) -> Used {
-    Used {
+fn used(value: &Value) -> Tokens {
+    Tokens {
         input: number(value, "inputTokens"),
         cached: number(value, "cachedInputTokens"),
         output: number(value, "outputTokens"),
         reasoning: number(value, "reasoningOutputTokens"),
+        ..Tokens::default()
     }
 }
 

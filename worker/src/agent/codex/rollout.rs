@@ -1,10 +1,30 @@
 //! What the events of a session left out: the rollout file has every call of a tool.
 
 use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use crate::agent::talk::{AgentEvent, ToolKind};
+use crate::workspace::Folder;
+
+/// Largest rollout that is read, in bytes.
+const BYTES_MAX: u64 = 64 << 20;
+
+/// The rollout that a program names. It may name anything, so only a file below one of its own homes is
+/// read, and no link in them is followed. Blocks.
+pub fn read(path: &Path, homes: &[PathBuf]) -> io::Result<String> {
+    for home in homes {
+        // The user's own may be a link; what programs write is below it.
+        let Ok(real) = home.canonicalize() else { continue };
+        if let Ok(inside) = path.strip_prefix(home).or_else(|_| path.strip_prefix(&real)) {
+            let bytes = Folder::at(&real)?.read(inside, BYTES_MAX)?;
+            return Ok(String::from_utf8_lossy(&bytes).into_owned());
+        }
+    }
+    Err(io::Error::other(format!("{} is not in the home of its program", path.display())))
+}
 
 /// Calls that a rollout holds and that are not in `seen`, with what came of them, in order.
 pub fn missing(rollout: &str, seen: &BTreeSet<String>) -> Vec<AgentEvent> {
@@ -70,6 +90,30 @@ mod tests {
 {"type":"response_item","payload":{"type":"function_call_output","call_id":"c2","output":"Process exited with code 128\nOutput:\nRead-only file system"}}
 {"type":"response_item","payload":{"type":"custom_tool_call","name":"apply_patch","input":"*** Begin Patch","call_id":"c3"}}
 {"type":"response_item","payl"#;
+
+    #[test]
+    fn only_a_file_of_its_own_home_is_read() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (home, outside) = (dir.path().join("home"), dir.path().join("outside"));
+        for folder in [home.join("sessions"), outside.clone()] {
+            std::fs::create_dir_all(folder).expect("made");
+        }
+        std::fs::write(home.join("sessions/good"), "good").expect("written");
+        std::fs::write(outside.join("key"), "theirs").expect("written");
+        for (to, name) in [("/dev/zero", "endless"), ("../../outside/key", "key"), ("../outside", "../up")] {
+            std::os::unix::fs::symlink(to, home.join("sessions").join(name)).expect("linked");
+        }
+        drop(Folder::at(&home).expect("opened").pipe(Path::new("pipe")).expect("made"));
+        let homes = [dir.path().join("none"), home.clone()];
+        assert_eq!(read(&home.join("sessions/good"), &homes).expect("read"), "good");
+        for wrong in ["sessions/endless", "sessions/key", "up/key", "../outside/key", "pipe", "none", ""] {
+            assert!(read(&home.join(wrong), &homes).is_err(), "{wrong}");
+        }
+        assert!(read(Path::new("/dev/zero"), &homes).is_err() && read(&outside.join("key"), &homes).is_err());
+        let linked = dir.path().join("linked");
+        std::os::unix::fs::symlink(&home, &linked).expect("linked");
+        assert_eq!(read(&home.join("sessions/good"), &[linked]).expect("the user's own link"), "good");
+    }
 
     #[test]
     fn what_the_events_left_out_is_found_in_the_rollout() {

@@ -49,6 +49,8 @@ pub enum Does {
     Delegate,
     /// Asks a person.
     Ask,
+    /// Has the subtask split.
+    Split,
     /// Says that the work is done.
     Finish,
     /// Has a server of the job do something.
@@ -255,11 +257,20 @@ mod tests {
         for (name, wanted) in [
             (
                 "gpt",
-                &["exec_command", "write_stdin", "apply_patch", "update_plan", "view_image", "delegate", "ask"][..],
+                &[
+                    "exec_command",
+                    "write_stdin",
+                    "apply_patch",
+                    "update_plan",
+                    "view_image",
+                    "delegate",
+                    "ask",
+                    "split",
+                ][..],
             ),
-            ("claude", &["bash", "str_replace_based_edit_tool", "view_image", "delegate", "ask"]),
-            ("general", &["rg", "read_file", "edit", "shell", "view_image", "delegate", "ask"]),
-            ("schema", &["rg", "read_file", "edit", "shell", "ask", "finish"]),
+            ("claude", &["bash", "str_replace_based_edit_tool", "view_image", "delegate", "ask", "split"]),
+            ("general", &["rg", "read_file", "edit", "shell", "view_image", "delegate", "ask", "split"]),
+            ("schema", &["rg", "read_file", "edit", "shell", "ask", "split", "finish"]),
         ] {
             let profile = Profile::of("x", Some(name)).expect("there");
             let tools: Vec<&str> = profile.tools.iter().map(|(_, tool)| tool.name.as_str()).collect();

@@ -12,7 +12,7 @@ use longhaul_proto::ModelAgent;
 use serde::Deserialize;
 
 use super::history::Call;
-use super::tool::Outcome;
+use super::tool::{Outcome, Wanted};
 use super::turns::{Ending, Hands, Limits, Turns};
 use crate::agent::stuck::Watch;
 
@@ -133,7 +133,7 @@ impl<H: Hands + Send> Turns<'_, H> {
         self.hands.said(&format!("[sub-agent {number}] {report} ({} tokens)", used.total()));
         let words = clip_middle(&format!("Sub-agent {number}: {report}"), REPORT_BYTES_MAX);
         // It ended with its question: once there is an answer, whoever handed it the piece does so again.
-        let asks = if let Ending::Asked(question) = ending { Some(question) } else { None };
+        let asks = if let Ending::Asked(question) = ending { Some(Wanted::Answer(question)) } else { None };
         Outcome { wrong: !done, asks, ..Outcome::said(words) }
     }
 }

@@ -13,9 +13,9 @@ use super::conversation::Conversation;
 use super::history::{Call, CallResult, Entry, Input, Part};
 use super::profile::Does;
 use super::subagent::Crew;
-use super::tool::Outcome;
+use super::tool::{Outcome, Wanted};
 use super::wire::{Answer, CallError, Stop};
-use crate::agent::stuck::{Seen, Stuck, Verdict, Watch};
+use crate::agent::stuck::{Seen, Stuck, Verdict, Watch, worse};
 
 /// Calls of one answer that are done; more are refused.
 const CALLS_MAX: usize = 64;
@@ -73,6 +73,8 @@ pub enum Ending {
     },
     /// It needs a person before it can go on.
     Asked(Box<Question>),
+    /// It would have the subtask split.
+    Split(Vec<longhaul_proto::Part>),
     /// The machine failed.
     Broken(Box<Failure>),
 }
@@ -91,6 +93,7 @@ impl Ending {
             Self::Budget(what) => format!("the budget of this attempt is used up: {what}"),
             Self::Limit { provider, .. } => format!("the limit of the provider {provider} is reached"),
             Self::Asked(question) => format!("a person is asked: {}", question.text),
+            Self::Split(parts) => format!("it is to be split into {} parts", parts.len()),
             Self::Broken(failure) => failure.message.clone(),
         }
     }
@@ -126,8 +129,8 @@ enum Wants {
 /// What came of the calls of an answer.
 struct Done {
     verdict: Option<Verdict>,
-    /// What a person is needed for.
-    asks: Option<Box<Question>>,
+    /// What the work waits for.
+    asks: Option<Wanted>,
 }
 
 impl<H: Hands + Send> Turns<'_, H> {
@@ -142,9 +145,9 @@ impl<H: Hands + Send> Turns<'_, H> {
         // An attempt that ended between an answer and its results goes on with them.
         let open = self.conversation.history().open_calls();
         if !open.is_empty()
-            && let Done { asks: Some(question), .. } = self.do_all(open).await
+            && let Done { asks: Some(wanted), .. } = self.do_all(open).await
         {
-            return Ok(self.asked(question));
+            return Ok(self.wanted(wanted));
         }
         let mut diff = self.hands.diff().await.map_err(Ending::Broken)?;
         let mut turn = 0;
@@ -186,8 +189,8 @@ impl<H: Hands + Send> Turns<'_, H> {
                 Wants::Calls(calls) => {
                     let number = calls.len();
                     let done = self.do_all(calls).await;
-                    if let Some(question) = done.asks {
-                        return Ok(self.asked(question));
+                    if let Some(wanted) = done.asks {
+                        return Ok(self.wanted(wanted));
                     }
                     (number, done.verdict)
                 }
@@ -210,12 +213,17 @@ impl<H: Hands + Send> Turns<'_, H> {
         }
     }
 
-    /// The loop waits for a person: everything so far is saved, and gone on with.
-    fn asked(&mut self, question: Box<Question>) -> Ending {
-        if self.level == 0 {
-            self.hands.turn_ended(self.conversation);
+    /// The loop waits: for a person, with everything so far saved and gone on with, or for parts.
+    fn wanted(&mut self, wanted: Wanted) -> Ending {
+        match wanted {
+            Wanted::Parts(parts) => Ending::Split(parts),
+            Wanted::Answer(question) => {
+                if self.level == 0 {
+                    self.hands.turn_ended(self.conversation);
+                }
+                Ending::Asked(question)
+            }
         }
-        Ending::Asked(question)
     }
 
     fn wants(&self, answer: &Answer) -> Wants {
@@ -245,7 +253,7 @@ impl<H: Hands + Send> Turns<'_, H> {
         let mut results = Vec::with_capacity(calls.len());
         for (number, call) in calls.into_iter().enumerate() {
             let mut outcome = if asks.is_some() {
-                Outcome::error("not done: a person is asked first")
+                Outcome::error("not done: what was asked for comes first")
             } else if number < CALLS_MAX && !self.cancel.is_cancelled() {
                 self.do_one(&call).await
             } else {
@@ -270,6 +278,9 @@ impl<H: Hands + Send> Turns<'_, H> {
     async fn do_one(&mut self, call: &Call) -> Outcome {
         match self.conversation.profile().does(&call.name) {
             Some(Does::Delegate) => self.delegate(call).await,
+            Some(Does::Split) if self.level > 0 => {
+                Outcome::error("only the agent that handed you the piece may: end your turn and say so")
+            }
             Some(does) => self.hands.call(does, call).await,
             None => {
                 let tools = &self.conversation.profile().tools;
@@ -313,13 +324,6 @@ fn action(text: &str) -> Result<Call, String> {
     };
     let Some(Value::String(name)) = action.remove("tool") else { return Err("the action names no tool".to_owned()) };
     Ok(Call { id: String::new(), name, input: Input::Json(Value::Object(action).to_string()) })
-}
-
-fn worse(one: Option<Verdict>, two: Option<Verdict>) -> Option<Verdict> {
-    match (&one, &two) {
-        (Some(Verdict::End(_)), _) | (_, None) => one,
-        _ => two,
-    }
 }
 
 #[cfg(test)]

@@ -95,6 +95,7 @@ pub fn failure_of_end(agent: &str, end: &TurnEnd) -> Option<Failure> {
         TurnEnd::Cancelled => Some(failure(FailureClass::Agent, format!("the agent {agent} stopped its turn"))),
         TurnEnd::Refused => Some(failure(FailureClass::Agent, format!("the agent {agent} refused to do it"))),
         // A program asks by a request, which ends its session.
+        TurnEnd::Split { .. } => None,
         TurnEnd::Asked { what } => Some(failure(FailureClass::Agent, format!("the agent {agent} asked: {what}"))),
         TurnEnd::Limit { what } => {
             Some(failure(FailureClass::Agent, format!("the agent {agent} ran into its limit of {what}")))

@@ -1,11 +1,11 @@
 //! What happens in a session with an agent, in the words of none of the protocols.
 
+use longhaul_common::price::Tokens;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::policy::Answer;
 use super::turn::TurnEnd;
-use super::usage::Used;
 
 /// What a tool does, as far as anybody says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -92,7 +92,7 @@ pub enum AgentEvent {
         diff: String,
     },
     /// What was used since the last such event.
-    Usage(Used),
+    Usage(Tokens),
     /// It asked whether it may.
     PermissionAsked {
         /// The tool's use.

@@ -4,14 +4,15 @@
 //! replaced before that: afterwards nobody could find them.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
 
+use longhaul_common::price::Tokens;
+use rustix::fs::FileType;
 use serde::{Deserialize, Serialize};
 
-use super::usage::Used;
 use crate::process::Secrets;
+use crate::workspace::Folder;
 
 /// Name of the list of what is kept.
 const INDEX: &str = "session.json";
@@ -33,68 +34,54 @@ pub struct Kept {
     /// The workspace it was in.
     pub cwd: PathBuf,
     /// What it had used by then, where the program counts that by session.
-    pub input: u64,
-    /// See `input`.
-    pub cached: u64,
-    /// See `input`.
-    pub output: u64,
-    /// See `input`.
-    pub reasoning: u64,
+    #[serde(flatten)]
+    pub used: Tokens,
     /// Paths in the program's home, by the name under which they are kept.
     files: BTreeMap<String, String>,
 }
 
 impl Kept {
     /// A session with what it used so far.
-    pub fn new(id: &str, cwd: &Path, used: Used) -> Self {
-        let Used { input, cached, output, reasoning } = used;
-        Self { id: id.to_owned(), cwd: cwd.to_owned(), input, cached, output, reasoning, files: BTreeMap::new() }
-    }
-
-    /// What it had used.
-    pub fn used(&self) -> Used {
-        Used { input: self.input, cached: self.cached, output: self.output, reasoning: self.reasoning }
+    pub fn new(id: &str, cwd: &Path, used: Tokens) -> Self {
+        Self { id: id.to_owned(), cwd: cwd.to_owned(), used, files: BTreeMap::new() }
     }
 }
 
-/// Keeps the files below `parts` of a home. Blocks.
+/// Keeps the files below `parts` of a home, which the program writes meanwhile: no link of its own is
+/// followed, and nothing is read beyond its bound. Blocks.
 pub fn keep(mut kept: Kept, home: &Path, parts: &[&str], into: &Path, secrets: &Secrets) -> io::Result<()> {
     kept.files.clear();
-    let mut open: Vec<PathBuf> = parts.iter().map(|part| home.join(part)).collect();
+    let (home, into) = (Folder::at(home)?, Folder::at(into)?);
+    let mut open: Vec<PathBuf> = parts.iter().map(PathBuf::from).collect();
     while let Some(path) = open.pop() {
-        let Ok(found) = fs::symlink_metadata(&path) else { continue };
-        if found.is_dir() {
-            let mut inside: Vec<PathBuf> = fs::read_dir(&path)?.flatten().map(|entry| entry.path()).collect();
-            inside.sort();
-            open.extend(inside);
-            continue;
+        match home.kind(&path) {
+            Ok(FileType::Directory) => {
+                open.extend(home.sub(&path, false)?.names()?.into_iter().map(|name| path.join(name)));
+                continue;
+            }
+            Ok(FileType::RegularFile) if kept.files.len() < FILES_MAX => {}
+            _ => continue,
         }
-        let Some(relative) = path.strip_prefix(home).ok().and_then(Path::to_str) else { continue };
-        if !found.is_file() || found.len() > FILE_BYTES_MAX || kept.files.len() >= FILES_MAX {
-            continue;
-        }
-        let content = secrets.redact(&fs::read(&path)?);
+        let Some(relative) = path.to_str() else { continue };
+        let content = match home.read(&path, FILE_BYTES_MAX) {
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => continue,
+            read => secrets.redact(&read?),
+        };
         let name = format!("{}.zst", &blake3::hash(relative.as_bytes()).to_hex()[..16]);
-        replace(&into.join(&name), &zstd::encode_all(&content[..], LEVEL)?)?;
+        // Whoever packs the folder meanwhile finds the old file or the new one.
+        into.write(Path::new(&name), &zstd::encode_all(&content[..], LEVEL)?)?;
         kept.files.insert(name, relative.to_owned());
     }
-    replace(&into.join(INDEX), &serde_json::to_vec(&kept).map_err(io::Error::other)?)
-}
-
-/// Whoever packs the folder meanwhile finds the old file or the new one.
-fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let new = path.with_extension("new");
-    fs::write(&new, content)?;
-    fs::rename(&new, path)
+    into.write(Path::new(INDEX), &serde_json::to_vec(&kept).map_err(io::Error::other)?)
 }
 
 /// Puts a kept session back into a home; `None` where none was kept. Another worker made it, so no
 /// path of it may lead out of the home. `named` says what a file is called there. Blocks.
 pub fn restore(from: &Path, home: &Path, named: impl Fn(&str) -> String) -> io::Result<Option<Kept>> {
-    let index = match fs::read(from.join(INDEX)) {
-        Ok(index) => index,
+    let found = Folder::at(from).and_then(|from| Ok((from.read(Path::new(INDEX), FILE_BYTES_MAX)?, from)));
+    let (index, from) = match found {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
+        found => found?,
     };
     let kept: Kept = serde_json::from_slice(&index).map_err(io::Error::other)?;
     for (name, path) in &kept.files {
@@ -104,23 +91,23 @@ pub fn restore(from: &Path, home: &Path, named: impl Fn(&str) -> String) -> io::
         if !plain(name) || name.contains('/') || !plain(path) {
             return Err(io::Error::other(format!("a kept session names {path:?}")));
         }
-        let to = home.join(named(path));
-        if let Some(folder) = to.parent() {
-            fs::create_dir_all(folder)?;
-        }
+        let to = PathBuf::from(named(path));
+        let (Some(folder), Some(to)) = (to.parent(), to.file_name()) else { continue };
         let mut content = Vec::new();
-        let file = fs::File::open(from.join(name))?;
+        let file = from.open(Path::new(name))?.ok_or(io::ErrorKind::NotFound)?;
         zstd::Decoder::new(file)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut content)?;
         if content.len() as u64 > FILE_BYTES_MAX {
             return Err(io::Error::other("a kept session unfolds to too much"));
         }
-        fs::write(to, content)?;
+        Folder::below(home, folder, true)?.write(Path::new(to), &content)?;
     }
     Ok(Some(kept))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -135,18 +122,51 @@ mod tests {
         fs::create_dir_all(home.join("sessions/2026/11/21")).expect("made");
         fs::write(home.join("sessions/2026/11/21/rollout.jsonl"), "{\"key\":\"hunter2!\"}\n").expect("written");
         fs::write(home.join("auth.json"), "not kept").expect("written");
-        let used = Used { input: 5, ..Used::default() };
+        let used = Tokens { input: 5, cache_write: 2, ..Tokens::default() };
         let secrets = Secrets::new(["hunter2!".into()]);
         for _ in 0..2 {
             keep(Kept::new("t1", Path::new("/w"), used), &home, &["sessions", "missing"], &kept, &secrets)
                 .expect("kept");
         }
         let found = restore(&kept, &other, str::to_owned).expect("restored").expect("there is one");
-        assert_eq!((found.id.as_str(), found.used()), ("t1", used));
+        assert_eq!((found.id.as_str(), found.used), ("t1", used));
         let text = fs::read_to_string(other.join("sessions/2026/11/21/rollout.jsonl")).expect("there");
         assert_eq!(text, "{\"key\":\"[redacted]\"}\n");
         assert!(!other.join("auth.json").exists());
         assert_eq!(restore(&dir.path().join("none"), &other, str::to_owned).expect("fine"), None);
+    }
+
+    #[test]
+    fn what_a_program_links_into_its_home_is_not_kept() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (home, into, outside) = (dir.path().join("home"), dir.path().join("into"), dir.path().join("outside"));
+        for folder in [&home, &into, &outside] {
+            fs::create_dir(folder).expect("made");
+        }
+        fs::create_dir(outside.join("sessions")).expect("made");
+        fs::write(outside.join("sessions/key"), "theirs").expect("written");
+        let link = |to: &Path, from: PathBuf| std::os::unix::fs::symlink(to, from);
+        link(&outside, home.join(".codex")).expect("linked");
+        link(&outside.join("sessions"), home.join("sessions")).expect("linked");
+        fs::create_dir(home.join("own")).expect("made");
+        link(Path::new("/dev/zero"), home.join("own/endless")).expect("linked");
+        fs::write(home.join("own/file"), "own").expect("written");
+        link(&outside.join("sessions/key"), into.join(INDEX)).expect("linked");
+        let parts = [".codex/sessions", "sessions", "own"];
+        let kept = Kept::new("t", Path::new("/w"), Tokens::default());
+        assert!(keep(kept.clone(), &home, &parts, &into, &Secrets::default()).is_err(), "not through a link");
+        fs::remove_file(into.join(INDEX)).expect("removed");
+        keep(kept, &home, &parts, &into, &Secrets::default()).expect("kept");
+        let index: Kept = serde_json::from_slice(&fs::read(into.join(INDEX)).expect("there")).expect("an index");
+        assert_eq!(index.files.values().collect::<Vec<_>>(), ["own/file"]);
+        assert_eq!(fs::read(outside.join("sessions/key")).expect("there"), b"theirs");
+    }
+
+    #[test]
+    fn a_session_that_an_older_worker_kept_is_read() {
+        let old = r#"{"id":"t","cwd":"/w","input":5,"cached":4,"output":3,"reasoning":2,"files":{}}"#;
+        let kept: Kept = serde_json::from_str(old).expect("readable");
+        assert_eq!(kept.used, Tokens { input: 5, cached: 4, cache_write: 0, output: 3, reasoning: 2 });
     }
 
     #[test]

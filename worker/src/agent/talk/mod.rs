@@ -24,7 +24,7 @@ pub use nonsense::Nonsense;
 pub use policy::{Answer, Asked, Policy, Ruled};
 pub use prompt::prompt;
 pub use turn::TurnEnd;
-pub use usage::{Totals, Used};
+pub use usage::Totals;
 pub use witness::{OnProgress, Progress, Witness};
 
 use std::collections::BTreeMap;

@@ -3,14 +3,16 @@
 use longhaul_proto::{CommandLine, Task};
 
 use crate::agent::briefing::Briefing;
+use crate::agent::split;
 
 /// The prompt of an attempt; `continues` says that it goes on from work in progress.
-pub fn prompt(briefing: &Briefing, task: &Task, continues: bool) -> String {
+pub fn prompt(briefing: &Briefing, task: &Task, split_max: u32, continues: bool) -> String {
     let mut text = format!("{}{}", briefing.shared, briefing.own);
     if !task.check.is_empty() {
         let checks: String = task.check.iter().map(|check| format!("- {}\n", shown(check))).collect();
         text.push_str(&format!("# Your work is checked with\n\n{checks}\n"));
     }
+    text.push_str(&split::told(split_max));
     text.push_str(CLOSING);
     if continues {
         text.push_str(CONTINUES);
@@ -46,8 +48,8 @@ mod tests {
         let check = CommandLine { argv: vec!["grep".into(), "two words".into()], ..CommandLine::default() };
         let task = Task { check: vec![check], ..Task::default() };
         let briefing = Briefing { shared: "Modernise.\n\n".into(), own: "src/a.rs\n\n".into() };
-        let text = prompt(&briefing, &task, false);
+        let text = prompt(&briefing, &task, 3, false);
         assert!(text.starts_with("Modernise.\n\nsrc/a.rs\n\n# Your work is checked with\n\n- grep 'two words'\n\n"));
-        assert!(text.ends_with("stop.\n") && prompt(&briefing, &task, true).ends_with("before you change it.\n"));
+        assert!(text.ends_with("stop.\n") && prompt(&briefing, &task, 0, true).ends_with("before you change it.\n"));
     }
 }

@@ -17,6 +17,11 @@ pub enum TurnEnd {
         /// For what.
         what: String,
     },
+    /// It would have the subtask split.
+    Split {
+        /// Into how many parts.
+        parts: usize,
+    },
     /// A limit of its own.
     Limit {
         /// Which, in its words.
@@ -37,6 +42,7 @@ impl TurnEnd {
             Self::Cancelled => "cancelled".to_owned(),
             Self::Refused => "refused".to_owned(),
             Self::Asked { what } => format!("it asks a person: {what}"),
+            Self::Split { parts } => format!("it would be split into {parts} parts"),
             Self::Limit { what } => format!("at its limit of {what}"),
             Self::Failed { message } => format!("failed: {message}"),
         }

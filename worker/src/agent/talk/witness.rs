@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use longhaul_common::price::Tokens;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::event::AgentEvent;
-use super::usage::Used;
 use crate::agent::stuck::{Seen, Stuck, Verdict, Watch};
 use crate::process::OnLine;
 use crate::trace::Trace;
@@ -24,14 +24,14 @@ pub struct Witness {
     trace: Trace,
     on_line: OnLine,
     heard: Instant,
-    used: Used,
+    used: Tokens,
     session: String,
     on_progress: OnProgress,
     circles: Option<Circles>,
 }
 
 /// Told when there is something new worth saving: the session, and what it used here.
-pub type OnProgress = Box<dyn FnMut(Progress, &str, Used) + Send>;
+pub type OnProgress = Box<dyn FnMut(Progress, &str, Tokens) + Send>;
 
 /// Where a session stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +87,7 @@ impl Circles {
 impl Witness {
     /// Of a session that begins.
     pub fn new(trace: Trace, on_line: OnLine, on_progress: OnProgress) -> Self {
-        let (heard, used, session) = (Instant::now(), Used::default(), String::new());
+        let (heard, used, session) = (Instant::now(), Tokens::default(), String::new());
         Self { trace, on_line, heard, used, session, on_progress, circles: None }
     }
 
@@ -106,7 +106,7 @@ impl Witness {
     pub fn tell(&mut self, event: &AgentEvent) {
         self.note(event);
         match event {
-            AgentEvent::Usage(used) => self.used = self.used.with(*used),
+            AgentEvent::Usage(used) => self.used = self.used.plus(*used),
             AgentEvent::Session { id, .. } => self.session.clone_from(id),
             AgentEvent::ToolEnded { .. } => (self.on_progress)(Progress::Tool, &self.session, self.used),
             AgentEvent::TurnEnded { .. } => (self.on_progress)(Progress::Turn, &self.session, self.used),
@@ -147,7 +147,7 @@ impl Witness {
     }
 
     /// What it says it used.
-    pub fn used(&self) -> Used {
+    pub fn used(&self) -> Tokens {
         self.used
     }
 

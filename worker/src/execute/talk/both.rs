@@ -1,13 +1,15 @@
 //! A conversation and its process, side by side: the one ends with the other.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use longhaul_common::price::Tokens;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::acp::{self, Acp};
 use crate::agent::codex::{self, Codex};
 use crate::agent::stuck::Stuck;
-use crate::agent::talk::{CANCEL_MAX, EXIT_MAX, Kept, Setting, TalkError, TurnEnd, Used, Witness};
+use crate::agent::talk::{CANCEL_MAX, EXIT_MAX, Kept, Setting, TalkError, TurnEnd, Witness};
 use crate::process::ProcessOutcome;
 use crate::process::talk::Talk;
 
@@ -17,13 +19,23 @@ pub(super) enum Kind {
     Codex(Codex),
 }
 
+impl Kind {
+    /// With the folders that its program writes its own record to.
+    pub fn with_homes<'a>(self, homes: impl Iterator<Item = &'a PathBuf>) -> Self {
+        match self {
+            Self::Codex(codex) => Self::Codex(Codex { homes: homes.cloned().collect(), ..codex }),
+            other => other,
+        }
+    }
+}
+
 /// How a session and its process ended.
 pub(super) struct Ended {
     pub said: Result<TurnEnd, TalkError>,
     pub process: ProcessOutcome,
     /// The process was ended by us, once the session was over.
     pub stopped: bool,
-    pub used: Used,
+    pub used: Tokens,
     /// Why it was ended early: it went in circles.
     pub stuck: Option<Stuck>,
 }
@@ -50,7 +62,7 @@ impl Talking {
             match kind {
                 Kind::Acp(acp) => acp::converse(talk, setting, acp, witness).await,
                 Kind::Codex(codex) => {
-                    let used_before = kept.map(|kept| kept.used()).unwrap_or_default();
+                    let used_before = kept.map(|kept| kept.used).unwrap_or_default();
                     codex::converse(talk, setting, Codex { used_before, ..codex }, witness).await
                 }
             }

@@ -43,12 +43,12 @@ pub(super) fn judge(agent: &str, end: &Ended, limit: Option<Outcome>) -> Result<
 mod tests {
     use super::*;
     use crate::agent::stuck::Stuck;
-    use crate::agent::talk::{TurnEnd, Used};
+    use crate::agent::talk::TurnEnd;
     use crate::process::{CapturedLog, ProcessOutcome};
 
     fn ended(said: Result<TurnEnd, TalkError>, end: ProcessEnd) -> Ended {
         let process = ProcessOutcome { end, log: CapturedLog::default() };
-        Ended { said, process, stopped: false, used: Used::default(), stuck: None }
+        Ended { said, process, stopped: false, used: Default::default(), stuck: None }
     }
 
     #[test]

@@ -5,8 +5,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::agent::talk::{Kept, OnProgress, Progress, Used, keep};
+use longhaul_common::price::Tokens;
+
+use crate::agent::talk::{Kept, OnProgress, Progress, keep};
 use crate::process::Secrets;
+use crate::wip::Saver;
+use crate::workspace::Slot;
 
 /// Shortest time between two savings for a tool while a turn runs.
 const KEEP_EVERY: Duration = Duration::from_secs(2);
@@ -14,18 +18,15 @@ const KEEP_EVERY: Duration = Duration::from_secs(2);
 /// Time between two looks at what the program wrote down since.
 const AGAIN_EVERY: Duration = Duration::from_secs(5);
 
-/// Where the session of a program is, and where it is kept.
+/// Where the session of a program is; it is kept in the slot.
 pub(super) struct Keeper {
     pub home: PathBuf,
     /// The parts of its home that are its sessions; none for a program nobody knows.
     pub parts: &'static [&'static str],
-    pub cwd: PathBuf,
-    pub folder: PathBuf,
-    /// Where the end of a turn is noted.
-    pub turn: PathBuf,
+    pub slot: Arc<Slot>,
     pub secrets: Secrets,
     /// What earlier attempts used of it.
-    pub before: Used,
+    pub before: Tokens,
     pub last: Mutex<Last>,
 }
 
@@ -33,7 +34,7 @@ pub(super) struct Keeper {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Last {
     id: String,
-    used: Used,
+    used: Tokens,
     at: Option<Instant>,
 }
 
@@ -44,7 +45,7 @@ impl Keeper {
         Box::new(move |progress, id, used| own.told(progress, id, used))
     }
 
-    fn told(&self, progress: Progress, id: &str, used: Used) {
+    fn told(&self, progress: Progress, id: &str, used: Tokens) {
         let recent = {
             let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
             last.id.clear();
@@ -58,7 +59,7 @@ impl Keeper {
         let kept = self.keep();
         if kept
             && progress == Progress::Turn
-            && let Err(error) = std::fs::write(&self.turn, id)
+            && let Err(error) = Saver::note_turn(&self.slot, id)
         {
             tracing::info!(%error, "the end of a turn is not noted");
         }
@@ -71,9 +72,9 @@ impl Keeper {
             return false;
         }
         last.at = Some(Instant::now());
-        let kept = Kept::new(&last.id, &self.cwd, self.before.with(last.used));
+        let kept = Kept::new(&last.id, &self.slot.ws(), self.before.plus(last.used));
         // Under the lock: two at once would leave the list of one with the files of the other.
-        match keep(kept, &self.home, self.parts, &self.folder, &self.secrets) {
+        match keep(kept, &self.home, self.parts, &Saver::session_dir(&self.slot), &self.secrets) {
             Ok(()) => true,
             Err(error) => {
                 tracing::info!(%error, "a session is not kept; the next time it may");

@@ -128,10 +128,14 @@ impl Attempt {
         env.extend(program.env.iter().map(|(key, value)| (key.into(), value.into())));
         let broken = |error| Box::new(Failure::from(error));
         let continues = self.restore_session(before).await.map_err(broken)?.is_some();
+        let logins = match provider {
+            None => known.logins(std::env::var_os("HOME").map(PathBuf::from)),
+            Some(_) => Vec::new(),
+        };
         let kept = if continues { self.session_before(known, home.clone()).await.map_err(broken)? } else { None };
         Ok(Session {
             known,
-            kind,
+            kind: kind.with_homes(home.iter().chain(&logins)),
             argv,
             env,
             home,
@@ -140,11 +144,7 @@ impl Attempt {
             continues,
             briefing: self.briefing(&program.skills, before).await?,
             policy,
-            logins: if provider.is_none() {
-                known.logins(std::env::var_os("HOME").map(PathBuf::from))
-            } else {
-                Vec::new()
-            },
+            logins,
             mcp,
             model: program.model,
             timeout: limit_of(program.timeout_ms),

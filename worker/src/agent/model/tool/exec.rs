@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
+use super::output::name_of;
 use crate::execution::{Execution, Program};
 use crate::process::{ProcessEnd, ProcessError, ProcessOutcome, Purpose};
+use crate::workspace::Folder;
 
 /// Commands left running at once.
 const RUNNING_MAX: usize = 16;
@@ -68,6 +70,9 @@ pub struct Runs {
 
 struct Running {
     task: JoinHandle<Result<ProcessOutcome, ProcessError>>,
+    stop: CancellationToken,
+    /// Of its output.
+    folder: PathBuf,
     stdin: Option<File>,
     file: PathBuf,
     seen: u64,
@@ -92,7 +97,13 @@ impl Runs {
             return Err(format!("{RUNNING_MAX} commands are running; end one first"));
         }
         let pipe = command.file.with_extension("stdin");
-        let stdin = if command.writable { Some(open_pipe(&pipe)?) } else { None };
+        let folder = command.file.parent().unwrap_or(&command.folder).to_owned();
+        let stdin = if command.writable {
+            let made = name_of(&pipe).and_then(|name| Folder::at(&folder)?.pipe(name));
+            Some(made.map_err(|error| format!("no pipe can be made: {error}"))?)
+        } else {
+            None
+        };
         let mut argv: Vec<OsString> = ["sh", "-c", IN_FOLDER, "sh"].map(OsString::from).to_vec();
         argv.push(command.folder.into());
         argv.extend(command.argv);
@@ -104,10 +115,12 @@ impl Runs {
             ..Program::default()
         };
         let (execution, file) = (Arc::clone(&self.execution), command.file.clone());
-        let task = tokio::spawn(async move { execution.run_to(Purpose::Agent, program, file).await });
+        let stop = execution.cancel.child_token();
+        let stopped = stop.clone();
+        let task = tokio::spawn(async move { execution.run_to(Purpose::Agent, program, file, &stopped).await });
         let number = self.next;
         self.next += 1;
-        self.running.insert(number, Running { task, stdin, file: command.file, seen: 0 });
+        self.running.insert(number, Running { task, stop, folder, stdin, file: command.file, seen: 0 });
         self.look(number, "", command.wait).await
     }
 
@@ -134,10 +147,11 @@ impl Runs {
         Ok(Ran { state, output, file })
     }
 
-    /// Ends all that still run.
+    /// Ends all that still run, and waits until none of their processes is left to write anything.
     pub async fn close(&mut self) {
-        for (_, mut running) in std::mem::take(&mut self.running) {
-            running.task.abort();
+        let running = std::mem::take(&mut self.running);
+        running.values().for_each(|running| running.stop.cancel());
+        for (_, mut running) in running {
             let _ended = (&mut running.task).await;
         }
     }
@@ -148,7 +162,10 @@ impl Running {
     /// command ends, and its tail then.
     fn unseen(&mut self) -> String {
         let mut bytes = Vec::new();
-        let read = File::open(&self.file).and_then(|mut file| {
+        // The command may have put a link or a pipe in the place of its output.
+        let opened = name_of(&self.file).and_then(|name| Folder::at(&self.folder)?.open(name));
+        let read = opened.and_then(|file| {
+            let mut file = file.ok_or(std::io::ErrorKind::NotFound)?;
             file.seek(SeekFrom::Start(self.seen))?;
             file.take(READ_BYTES_MAX).read_to_end(&mut bytes)
         });
@@ -160,14 +177,4 @@ impl Running {
         self.seen += read.map_or(0, |_| whole as u64);
         String::from_utf8_lossy(&bytes[..whole]).into_owned()
     }
-}
-
-/// A named pipe that is open here for reading as well: its reader starts without a writer, and a
-/// write is never a signal.
-fn open_pipe(path: &Path) -> Result<File, String> {
-    let failed = |error: rustix::io::Errno| format!("no pipe can be made: {error}");
-    rustix::fs::mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).map_err(failed)?;
-    let pipe =
-        rustix::fs::open(path, OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
-    Ok(pipe.into())
 }

@@ -4,7 +4,6 @@
 mod editor;
 mod exec;
 mod files;
-mod folder;
 mod image;
 mod mcp;
 mod output;
@@ -14,4 +13,4 @@ mod search;
 mod toolbox;
 
 pub use mcp::Servers;
-pub use toolbox::{Edited, Outcome, Toolbox};
+pub use toolbox::{Edited, Outcome, Toolbox, Wanted};

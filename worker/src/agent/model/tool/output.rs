@@ -4,11 +4,16 @@ use std::path::{Path, PathBuf};
 
 use longhaul_common::text::clip_middle;
 
+use crate::workspace::Folder;
+
 /// Output a model gets of one call, in bytes, unless it asks for less.
 pub const OUTPUT_BYTES_MAX: usize = 16 << 10;
 
 /// Bytes kept of one output in its file.
 pub const FILE_BYTES_MAX: u64 = 8 << 20;
+
+/// Largest note of a command that is read, in bytes: a path.
+const NOTE_BYTES_MAX: u64 = 64 << 10;
 
 /// Shorter output is not worth a file when it is folded, in bytes.
 const FOLDED_BYTES_MIN: usize = 400;
@@ -32,14 +37,23 @@ pub struct Bounded {
 impl Outputs {
     /// In a folder, which is made.
     pub fn new(folder: &Path) -> std::io::Result<Self> {
-        std::fs::create_dir_all(folder)?;
-        Ok(Self { folder: folder.to_owned(), next: std::fs::read_dir(folder)?.count() as u32 })
+        let (Some(parent), Some(name)) = (folder.parent(), folder.file_name()) else {
+            return Err(std::io::ErrorKind::InvalidInput.into());
+        };
+        let there = Folder::below(parent, Path::new(name), true)?.names()?;
+        Ok(Self { folder: folder.to_owned(), next: there.len() as u32 })
     }
 
     /// A file for the next output.
     pub fn next(&mut self) -> PathBuf {
         self.next += 1;
         self.folder.join(format!("{:05}.txt", self.next))
+    }
+
+    /// What a command noted beside its output.
+    pub fn read(&self, note: &Path) -> Option<String> {
+        let read = name_of(note).and_then(|name| Folder::at(&self.folder)?.read(name, NOTE_BYTES_MAX));
+        String::from_utf8(read.ok()?).ok()
     }
 
     /// Bounds a text, and keeps the whole of it if it may be needed again.
@@ -50,9 +64,15 @@ impl Outputs {
         let path = self.next();
         let whole = clip_middle(&text, FILE_BYTES_MAX as usize);
         // Without the file there is only what the model gets.
-        let file = std::fs::write(&path, whole).is_ok().then(|| path.display().to_string());
+        let written = name_of(&path).and_then(|name| Folder::at(&self.folder)?.write(name, whole.as_bytes()));
+        let file = written.is_ok().then(|| path.display().to_string());
         Bounded { text: bounded(&text, bytes_max, file.as_deref()), file }
     }
+}
+
+/// The name of an output's file in its folder.
+pub fn name_of(file: &Path) -> std::io::Result<&Path> {
+    file.file_name().map(Path::new).ok_or_else(|| std::io::ErrorKind::InvalidInput.into())
 }
 
 /// The head and the tail of a text, and where the rest is.
@@ -91,6 +111,22 @@ mod tests {
         assert_eq!(short, Bounded { text: "short".into(), file: None });
         let again = Outputs::new(dir.path()).expect("made").next();
         assert!(!again.exists(), "a resumed attempt does not overwrite what is there");
+    }
+
+    #[test]
+    fn an_output_is_not_written_through_a_link() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (folder, theirs) = (dir.path().join("tools"), dir.path().join("theirs"));
+        let mut outputs = Outputs::new(&folder).expect("made");
+        std::fs::write(&theirs, "theirs").expect("written");
+        std::os::unix::fs::symlink(&theirs, folder.join("00001.txt")).expect("linked");
+        assert_eq!(outputs.keep("x".repeat(FOLDED_BYTES_MIN), OUTPUT_BYTES_MAX).file, None);
+        std::fs::remove_dir_all(&folder).expect("removed");
+        std::os::unix::fs::symlink(dir.path(), &folder).expect("linked");
+        assert_eq!(outputs.keep("x".repeat(FOLDED_BYTES_MIN), OUTPUT_BYTES_MAX).file, None);
+        assert!(Outputs::new(&folder).is_err());
+        assert_eq!(std::fs::read(&theirs).expect("there"), b"theirs");
+        assert_eq!(std::fs::read_dir(dir.path()).expect("listed").count(), 2, "nothing was made outside");
     }
 
     #[test]

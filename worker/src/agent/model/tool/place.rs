@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
 
-use super::folder::Folder;
+use crate::workspace::Folder;
 
 /// Largest file that is read or written whole, in bytes.
 pub const FILE_BYTES_MAX: u64 = 16 << 20;

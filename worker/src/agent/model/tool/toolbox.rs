@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use longhaul_common::command::{CommandPolicy, Decision as Judged, Verdict};
 use longhaul_common::question::{QUESTION_BYTES_MAX, decided, settled};
-use longhaul_proto::{Decision, Question, QuestionKind};
+use longhaul_proto::{Decision, Part as PartOfWork, Question, QuestionKind, Work};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -18,6 +18,7 @@ use super::exec::{Command, Ran, Runs, State};
 use super::output::{OUTPUT_BYTES_MAX, Outputs, bounded, bytes_of_tokens};
 use super::place::Place;
 use super::{editor, files, image, patch, search};
+use crate::agent::split;
 use crate::execution::Execution;
 use crate::failure::silent;
 use crate::process::ProcessEnd;
@@ -49,8 +50,17 @@ pub struct Outcome {
     pub file: Option<String>,
     /// What it changed.
     pub edits: Vec<Edited>,
-    /// What a person is needed for first.
-    pub asks: Option<Box<Question>>,
+    /// What the work has to wait for.
+    pub asks: Option<Wanted>,
+}
+
+/// What ends the turns before the work is done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Wanted {
+    /// A person's answer.
+    Answer(Box<Question>),
+    /// That these parts are done first.
+    Parts(Vec<PartOfWork>),
 }
 
 /// A file that a tool changed, by hashes of its content.
@@ -73,7 +83,7 @@ impl Outcome {
     /// Nothing was done yet: a person is asked.
     pub fn asks(question: Question) -> Self {
         let words = "Not done: a person is asked. You are told the answer before you go on.";
-        Self { asks: Some(Box::new(question)), ..Self::said(words) }
+        Self { asks: Some(Wanted::Answer(Box::new(question))), ..Self::said(words) }
     }
 
     /// Words for the model.
@@ -104,6 +114,8 @@ pub struct Toolbox {
     rules: Option<CommandPolicy>,
     /// What people decided.
     decisions: Vec<Decision>,
+    /// Into how many parts the subtask may be split.
+    split_max: u32,
 }
 
 #[derive(Deserialize)]
@@ -163,7 +175,8 @@ struct PathArgs {
 
 impl Toolbox {
     /// For an attempt, with the tools of these servers beside its own, and with what people decided for it.
-    pub fn new(execution: &Arc<Execution>, servers: Servers, decisions: &[Decision]) -> std::io::Result<Self> {
+    pub fn new(execution: &Arc<Execution>, servers: Servers, work: &Work) -> std::io::Result<Self> {
+        let decisions = work.decisions.as_slice();
         let (workspace, tmp) = (execution.slot.ws(), execution.slot.tmp());
         let place = Place::new(&workspace, &tmp)?;
         let outputs = Outputs::new(&tmp.join("tools"))?;
@@ -172,8 +185,9 @@ impl Toolbox {
         let rules = execution.assignment.policy.as_ref().map(|policy| policy.commands.as_slice()).unwrap_or_default();
         // What no rule is about is the sandbox's to hold.
         let rules = (!rules.is_empty()).then(|| CommandPolicy::new(rules, Judged::Allow).with_decisions(decisions));
-        let decisions = decisions.to_vec();
-        Ok(Self { place, outputs, runs, servers, ripgrep: search::is_installed(), folder, rules, decisions })
+        let (decisions, split_max) = (decisions.to_vec(), work.split_max);
+        let ripgrep = search::is_installed();
+        Ok(Self { place, outputs, runs, servers, ripgrep, folder, rules, decisions, split_max })
     }
 
     /// Ends the commands that still run.
@@ -201,6 +215,7 @@ impl Toolbox {
             Does::ViewImage => self.view_image(call),
             Does::Mcp => self.served(call).await,
             Does::Ask => self.ask(call),
+            Does::Split => self.split(call),
             // Both are the loop's own.
             Does::Delegate | Does::Finish => Ok(Outcome::default()),
         };
@@ -239,6 +254,13 @@ impl Toolbox {
             Some(decision) => Outcome::said(decided(decision)),
             None => Outcome::asks(asked),
         })
+    }
+
+    /// The subtask is to be done in parts: the coordinator decides whether it may be.
+    fn split(&self, call: &Call) -> Result<Outcome, String> {
+        let parts = split::parse(call.input.object().to_string().as_bytes(), self.split_max)?;
+        let words = "Your turn ends here: it is split, unless that cannot be, of which you are told.";
+        Ok(Outcome { asks: Some(Wanted::Parts(parts)), ..Outcome::said(words) })
     }
 
     async fn exec(&mut self, call: &Call) -> Result<Outcome, String> {
@@ -288,7 +310,7 @@ impl Toolbox {
         let command = Command { argv, folder, writable: false, file, wait: COMMAND_MAX * 2, limit: Some(COMMAND_MAX) };
         let ran = self.runs.start(command).await?;
         if stays {
-            let noted = std::fs::read_to_string(&note).ok().map(|path| path.trim_end().to_owned());
+            let noted = self.outputs.read(&note).map(|path| path.trim_end().to_owned());
             let inside = noted.and_then(|path| self.place.to_read(&path).ok()).filter(|path| path.is_dir());
             self.folder = inside.unwrap_or_else(|| self.place.root().to_owned());
         }

@@ -1,6 +1,7 @@
 //! One server: its process, what it offers, and calls of it.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use crate::execution::{Execution, Program, cancelled};
 use crate::failure::{failure, of_run, with_detail};
 use crate::process::talk::Talk;
 use crate::process::{ProcessEnd, ProcessError, ProcessOutcome, Purpose};
-use crate::workspace::WorkspaceError;
+use crate::workspace::{Folder, WorkspaceError};
 
 /// How long one call may take.
 const CALL_MAX: Duration = Duration::from_secs(600);
@@ -47,8 +48,9 @@ impl Server {
         number: usize,
         own: &McpServer,
     ) -> Result<(Self, Vec<Tool>), Box<Failure>> {
-        let folder = execution.slot.tmp().join(format!("mcp-{number}"));
-        let talk = std::fs::create_dir_all(&folder).and_then(|()| Talk::new(&folder));
+        let (tmp, name) = (execution.slot.tmp(), format!("mcp-{number}"));
+        let folder = tmp.join(&name);
+        let talk = Folder::below(&tmp, Path::new(&name), true).and_then(|_| Talk::new(&folder));
         let talk = talk.map_err(|source| {
             Box::new(Failure::from(WorkspaceError::Io { action: "make a pipe in", path: folder, source }))
         })?;
