@@ -111,6 +111,30 @@ fn schema() -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_loop_has_its_subtask_split() {
+    let part = |name: &str| json!({"name": name, "instructions": format!("do the {name}"), "paths": []});
+    let edit = |old: &str, new: &str| json!({"tool": "edit", "args": {"path": "general.txt", "old": old, "new": new}});
+    let case = |when: &str, step: Value| json!({"when": when, "steps": [step, {"text": "Done."}]});
+    let model = model(json!({"steps": [{"text": "?"}], "cases": [
+        case("do the first", edit("hello", "hello and goodbye")),
+        case("do the second", edit("hello and goodbye", "goodbye")),
+        case("task-general-first", json!({"tool": "read_file", "args": {"path": "general.txt"}})),
+        case("Say goodbye", json!({"tool": "split", "args": {"parts": [part("first"), part("second")]}})),
+    ]}))
+    .await;
+    let world = world(&["general"]);
+    let gate = HEAD.replace("sh gate.sh", "grep -q . general.txt");
+    world.job(&[gate, self::part("general", "openai-chat", &model, "m", "split = 2\nattempts = 1\n")].concat());
+    let (world, ran) = run_job(world, &["run"]).await;
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stderr.contains("task-general into 2 parts"), "{}", ran.stderr);
+    assert_eq!(world.on_branch(&world.branch(), "general.txt"), "goodbye");
+    let landed = world.git(&["log", "--no-merges", "--format=%s", &format!("main..{}", world.branch())]);
+    let names: Vec<&str> = landed.lines().filter_map(|line| line.split(':').next()).collect();
+    assert_eq!(names, ["task-general-second", "task-general-first"], "the whole had nothing left to do: {landed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_recorded_job_runs_again_without_its_provider() {
     let general = model(general()).await;
     let world = world(&["general"]);

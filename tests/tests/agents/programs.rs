@@ -264,7 +264,7 @@ fn goes_on_after_a_kill(coder: &Coder<'_>, tool: impl Fn(&str) -> String) {
 }
 
 fn codex_call(command: &str) -> String {
-    format!(r#"{{"tool":"exec_command","args":{{"cmd":"{command}","yield_time_ms":600000}}}}"#)
+    json!({"tool": "exec_command", "args": {"cmd": command, "yield_time_ms": 600_000}}).to_string()
 }
 
 #[test]
@@ -336,6 +336,41 @@ fn what_a_provider_refuses_is_named() {
         assert!(!out.status.success() && shown.contains(words), "{}: {words}\n{shown}", coder.install);
         assert!(!of(&rig.events(), "told").is_empty(), "{}: its trace is kept", coder.install);
     }
+}
+
+/// The program is told how to have its subtask split, and does so; its parts are other sessions of it.
+#[track_caller]
+fn has_it_split(coder: &Coder<'_>, tool: impl Fn(&str) -> String) {
+    let parts = r#"{"parts": [{"name": "first", "instructions": "do the first"}, {"name": "second", "instructions": "do the second"}]}"#;
+    let split = tool(&format!("echo '{parts}' > $TMPDIR/split.json"));
+    let case = |when: &str, step: &str| format!(r#"{{"when":"{when}","steps":[{step},{{"text":"done"}}]}}"#);
+    let cases = [
+        case("do the first", &tool("echo 1 > first.txt")),
+        case("do the second", &tool("echo 2 > second.txt")),
+        case("big-first", &tool("echo 3 > third.txt")),
+        case("Make all of them.", &split),
+        case("Make the file.", &tool("echo one > one.txt")),
+    ];
+    let script = format!(r#"{{"steps":[{{"text":"done"}}],"cases":[{}]}}"#, cases.join(","));
+    let big = "[[task]]\nid = \"big\"\nladder = [\"coder\"]\ninstructions = \"Make all of them.\"\nattempts = 1\nsplit = 2\n\
+        idle_timeout = \"60s\"\n";
+    let Some(rig) = Rig::with(coder, &script, big) else { return };
+    rig.run();
+    for (file, text) in [("first.txt", "1"), ("second.txt", "2"), ("third.txt", "3"), ("one.txt", "one")] {
+        assert_eq!(rig.landed(file), text, "{file}");
+    }
+}
+
+#[test]
+fn codex_has_its_subtask_split() {
+    has_it_split(&CODEX, codex_call);
+}
+
+#[test]
+fn opencode_has_its_subtask_split() {
+    let tool =
+        |command: &str| json!({"tool": "bash", "args": {"command": command, "description": "works"}}).to_string();
+    has_it_split(&OPENCODE, tool);
 }
 
 #[test]
