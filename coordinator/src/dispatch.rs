@@ -11,8 +11,8 @@ use bytes::Bytes;
 use longhaul_common::bus::{BusError, Message, PAYLOAD_MAX, Subject};
 use longhaul_common::{AttemptId, GateId, NodeId, Oid};
 use longhaul_proto::{
-    AnswerWork, Assignment, CancelWork, Failure, FailureClass, Finished, Gate, GatePurpose, ToWorker, Wip, Work, assignment,
-    finished, to_worker,
+    AnswerWork, Assignment, CancelWork, Failure, FailureClass, Finished, Gate, GatePurpose, ToWorker, Wip, Work,
+    assignment, finished, to_worker,
 };
 use prost::Message as _;
 

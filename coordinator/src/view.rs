@@ -332,7 +332,9 @@ fn reason(state: &State, node: NodeId) -> String {
     match subtask.phase() {
         Phase::Parked { text, .. } => text.clone(),
         Phase::Closed { reason, .. } => reason.clone(),
-        Phase::Running { .. } => state.asks(node).map_or_else(|| failure.to_owned(), |(_, question)| sentence(question)),
+        Phase::Running { .. } => {
+            state.asks(node).map_or_else(|| failure.to_owned(), |(_, question)| sentence(question))
+        }
         Phase::Backoff { .. } | Phase::Ready => failure.to_owned(),
         _ => String::new(),
     }

@@ -134,3 +134,105 @@ impl Drop for Open<'_> {
         }
     }
 }
+
+#[cfg(test)]
+impl Asks {
+    /// For sessions in which nobody is waited for.
+    pub fn none() -> Self {
+        tests::World::new(None).asks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt as _;
+    use longhaul_common::bus::{Bus as _, MemoryBus, Subject, Subscription};
+    use longhaul_proto::{FromWorker, QuestionKind, from_worker};
+    use prost::Message as _;
+
+    use super::*;
+    use crate::live::Live;
+    use crate::session::desk::Key;
+
+    const WAIT: Duration = Duration::from_secs(60);
+
+    pub(super) struct World {
+        pub asks: Asks,
+        live: Live,
+        key: Key,
+        cancel: CancellationToken,
+        leaving: CancellationToken,
+        heard: Subscription,
+    }
+
+    impl World {
+        pub fn new(wait: Option<Duration>) -> Self {
+            let (live, key) = (Live::default(), Key { job: "a".parse().expect("a name"), id: 3 });
+            let bus = Arc::new(MemoryBus::default());
+            let heard = bus.subscribe(&Subject::reports(&key.job));
+            let reporter = Reporter::new(bus, key.clone(), "w", live.begin(&key, "s"));
+            let (cancel, leaving) = (CancellationToken::new(), CancellationToken::new());
+            let asks = Asks::new(reporter, wait, (cancel.clone(), leaving.clone()), Standstill::default());
+            Self { asks, live, key, cancel, leaving, heard }
+        }
+
+        fn ask(&self, text: &str) -> tokio::task::JoinHandle<Waited> {
+            let asks = self.asks.clone();
+            let question = Question { kind: QuestionKind::Words.into(), text: text.into(), ..Question::default() };
+            tokio::spawn(async move { asks.ask(question).await })
+        }
+
+        /// What the worker says next: what it asks, and when it asked.
+        async fn hears(&mut self) -> (Option<String>, i64) {
+            let said = FromWorker::decode(self.heard.next().await.expect("a word").taken()).expect("a message");
+            let Some(from_worker::Message::Report(report)) = said.message else { panic!("no report") };
+            let Some(report::Body::Asking(asking)) = report.body else { panic!("it asks nothing") };
+            (asking.question.map(|question| question.text), asking.asked_ms)
+        }
+
+        fn answer(&self, asked_ms: i64, text: &str) -> bool {
+            self.live.answer(&self.key, asked_ms, Decision { text: text.into(), ..Decision::default() })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_asks_until_it_is_told() {
+        let mut world = World::new(Some(WAIT));
+        let waits = world.ask("Which?");
+        let (text, asked_ms) = world.hears().await;
+        assert_eq!(text.as_deref(), Some("Which?"));
+        assert_eq!(world.hears().await, (text.clone(), asked_ms), "a lost message is said again");
+        assert!(!world.answer(asked_ms - 1, "of another question") && world.answer(asked_ms, "the first"));
+        assert!(matches!(waits.await.expect("ends"), Waited::Told(told) if told.text == "the first"));
+        let _second = world.ask("And now?");
+        let (text, later_ms) = loop {
+            match world.hears().await {
+                (text, ms) if ms == asked_ms => assert_eq!(text.as_deref(), Some("Which?"), "it is not taken back"),
+                other => break other,
+            }
+        };
+        assert!(text.as_deref() == Some("And now?") && later_ms > asked_ms);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_in_time_a_worker_that_leaves_and_an_end_are_no_answers() {
+        let world = World::new(None);
+        assert_eq!(world.ask("Which?").await.expect("ends"), Waited::Late);
+        let world = World::new(Some(WAIT));
+        assert_eq!(world.ask("Which?").await.expect("ends"), Waited::Late);
+        assert!(world.asks.still.so_far() >= WAIT);
+        let mut world = World::new(Some(WAIT));
+        let waits = world.ask("Which?");
+        world.hears().await;
+        world.leaving.cancel();
+        assert_eq!(waits.await.expect("ends"), Waited::Late);
+        assert_eq!((world.asks.patience(), world.ask("Which?").await.expect("ends")), (None, Waited::Late));
+        let mut world = World::new(Some(WAIT));
+        let waits = world.ask("Which?");
+        let (_, asked_ms) = world.hears().await;
+        world.cancel.cancel();
+        assert_eq!(waits.await.expect("ends"), Waited::Cancelled);
+        assert!(!world.answer(asked_ms, "too late"));
+        assert_eq!(world.hears().await, (None, asked_ms), "it is taken back");
+    }
+}

@@ -143,8 +143,13 @@ mod tests {
 
     #[test]
     fn both_ways_agree_after_any_change() {
-        let attempt =
-            |worker: &str| LiveAttempt { node: NodeId(0), worker: worker.to_owned(), base: Oid::ZERO, since_ms: 0, asks: None };
+        let attempt = |worker: &str| LiveAttempt {
+            node: NodeId(0),
+            worker: worker.to_owned(),
+            base: Oid::ZERO,
+            since_ms: 0,
+            asks: None,
+        };
         let mut live = LiveAttempts::default();
         live.insert(AttemptId(1), attempt("a"));
         live.insert(AttemptId(2), attempt("a"));

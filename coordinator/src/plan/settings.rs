@@ -5,10 +5,10 @@ use std::path::Path;
 use jiff::Zoned;
 use longhaul_common::layout::repo_key;
 use longhaul_common::spec::{
-    ASK_WAIT_MS_DEFAULT, ATTEMPTS_DEFAULT, At, BATCH_DEFAULT, BREAKER_DEFAULT, CAPSULE_TOKENS_DEFAULT, CommandDecision, CommandRuleTable,
-    EnvTable, JobFile, LOCKFILES_DEFAULT, MAX_FILE_BYTES_DEFAULT, MAX_FILES_DEFAULT, MAX_OUTPUT_BYTES_DEFAULT,
-    PARALLEL_MAX, Period, READY_TIMEOUT_MS_DEFAULT, Sandbox, ServiceTable, StringList, TIMEOUT_MS_DEFAULT, Table,
-    TestsRule, TimeOfDay, WIP_EVERY_MS_DEFAULT, Work, path_globs, protect_default,
+    ASK_WAIT_MS_DEFAULT, ATTEMPTS_DEFAULT, At, BATCH_DEFAULT, BREAKER_DEFAULT, CAPSULE_TOKENS_DEFAULT, CommandDecision,
+    CommandRuleTable, EnvTable, JobFile, LOCKFILES_DEFAULT, MAX_FILE_BYTES_DEFAULT, MAX_FILES_DEFAULT,
+    MAX_OUTPUT_BYTES_DEFAULT, PARALLEL_MAX, Period, READY_TIMEOUT_MS_DEFAULT, Sandbox, ServiceTable, StringList,
+    TIMEOUT_MS_DEFAULT, Table, TestsRule, TimeOfDay, WIP_EVERY_MS_DEFAULT, Work, path_globs, protect_default,
 };
 use longhaul_proto as proto;
 
