@@ -130,7 +130,7 @@ const ECHO: &str = "[[policy.command]]\nprefix = ['echo']\ndecide = 'ask'\n";
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_answered_in_time_goes_on_in_the_same_session() {
     let question = json!({"tool": "ask", "args": {"question": "Which greeting goes?"}});
-    let echo = || json!({"tool": "shell", "args": {"command": "echo allowed; echo $((40 + 2))"}});
+    let echo = || json!({"tool": "shell", "args": {"command": "echo allowed"}});
     let words = model(json!({"steps": [question, edit("words"), {"text": "Done."}]})).await;
     let yes = model(json!({"steps": [echo(), echo(), edit("yes"), {"text": "Done."}]})).await;
     let no = model(json!({"steps": [
@@ -186,8 +186,8 @@ async fn who_is_answered_in_time_goes_on_in_the_same_session() {
         assert!(requests.windows(2).all(|two| two[1].extends(&two[0])), "one conversation");
     };
     told(&words, 1, "answers: the first");
-    told(&yes, 1, "Output:\\nallowed\\n42");
-    told(&yes, 2, "Output:\\nallowed\\n42");
+    told(&yes, 1, "Output:\\nallowed");
+    told(&yes, 2, "Output:\\nallowed");
     told(&no, 1, "does not allow commands that begin with `touch` (it is there): go on without");
     let logs = world.expect(0, &["logs", "task-words"]).stdout;
     assert!(logs.contains("\"person_asked\"") && logs.contains("answers: the first"), "{logs}");
