@@ -2,7 +2,7 @@
 //! and goes on where it stopped.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use longhaul_tests::World;
 use longhaul_tests::model::Recorded;
@@ -88,36 +88,46 @@ async fn a_job_stops_for_questions_and_goes_on_with_the_answers() {
 }
 
 /// A job that runs, whose questions are read as they come.
-struct Running {
+pub struct Running {
     run: Child,
     lines: Box<dyn Iterator<Item = String> + Send>,
     said: String,
 }
 
 impl Running {
-    fn new(world: &World) -> Self {
-        let mut command = world.command(&["run"]);
-        let mut run = command.env("SCRIPTED_KEY", KEY).stderr(Stdio::piped()).spawn().expect("the binary starts");
+    pub fn new(mut command: Command) -> Self {
+        let mut run = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary starts");
         let lines = BufReader::new(run.stderr.take().expect("piped")).lines().map_while(Result::ok);
         Self { run, lines: Box::new(lines), said: String::new() }
     }
 
-    /// The park of the next question that is answered by this verb.
-    fn asks(&mut self, verb: &str) -> String {
+    /// The park of the next question that is answered by this verb; `None` at the end.
+    pub fn next(&mut self, verb: &str) -> Option<String> {
         let begin = format!("(`longhaul {verb} ");
         for line in &mut self.lines {
             self.said.push_str(&format!("{line}\n"));
             if let Some((_, rest)) = line.split_once(&begin) {
-                return rest.trim_end_matches("`)").to_owned();
+                return Some(rest.trim_end_matches("`)").to_owned());
             }
         }
-        panic!("nothing is asked:\n{}", self.said)
+        None
     }
 
-    fn ends(mut self) -> (Option<i32>, String) {
+    fn asks(&mut self, verb: &str) -> String {
+        self.next(verb).unwrap_or_else(|| panic!("nothing is asked:\n{}", self.said))
+    }
+
+    /// Its exit code, and what it said.
+    pub fn ends(mut self) -> (Option<i32>, String) {
         self.said.extend(self.lines.map(|line| format!("{line}\n")));
         (self.run.wait().expect("it ends").code(), self.said)
     }
+}
+
+fn run(world: &World) -> Running {
+    let mut command = world.command(&["run"]);
+    command.env("SCRIPTED_KEY", KEY);
+    Running::new(command)
 }
 
 /// What a test does beside a job that runs, on a thread of its own: the models have to answer meanwhile.
@@ -150,7 +160,7 @@ async fn who_is_answered_in_time_goes_on_in_the_same_session() {
         .concat(),
     );
     let world = beside(move || {
-        let mut running = Running::new(&world);
+        let mut running = run(&world);
         let asks = running.asks("answer");
         let status = world.status();
         let row = parked(&status, "task-words");
@@ -201,7 +211,7 @@ async fn who_is_not_answered_in_time_is_parked_under_the_number_that_was_shown()
     let part = part("words", "openai-chat", &words, "some-model", "attempts = 1\n");
     world.job(&[HEAD.to_owned(), "[policy]\nask_wait = '1s'\n".to_owned(), part].concat());
     let (world, park) = beside(move || {
-        let mut running = Running::new(&world);
+        let mut running = run(&world);
         let park = running.asks("answer");
         let (code, said) = running.ends();
         assert_ne!(code, Some(0), "{said}");

@@ -173,7 +173,6 @@ impl Client<'_> {
         let params = json!({"sessionId": self.session, "prompt": [{"type": "text", "text": text}]});
         self.tell(&AgentEvent::Told { text, steers });
         self.rejected = false;
-        self.open.clear();
         let mut answer = std::pin::pin!(self.connection.ask("session/prompt", params));
         let mut words = None;
         let mut listening = true;
@@ -204,7 +203,10 @@ impl Client<'_> {
                 }
                 // What was told before the answer is told before the end of the turn.
                 incoming = self.connection.next() => self.take(incoming?),
-                answer = &mut answer => return self.ended(answer).map(|end| (end, words)),
+                answer = &mut answer => {
+                    self.give_up();
+                    return self.ended(answer).map(|end| (end, words));
+                }
                 said = setting.words.recv(), if listening && words.is_none() => match said {
                     Some(said) => {
                         // The protocol has one prompt at a time: the turn ends for the words.

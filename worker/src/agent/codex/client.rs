@@ -180,7 +180,6 @@ impl Client<'_> {
         }
         self.witness.tell(&AgentEvent::Told { text, steers });
         (self.turn, self.ended) = (None, None);
-        self.open.clear();
         let limit = setting.idle.map_or(ANSWER_MAX, |idle| idle.min(ANSWER_MAX));
         let started = self.call("turn/start", params, limit).await.map_err(|error| match error {
             TalkError::NoAnswer { limit, .. } if setting.idle == Some(limit) => TalkError::Silent(limit),
@@ -200,6 +199,7 @@ impl Client<'_> {
                 return Err(TalkError::Asked(question));
             }
             if let Some(end) = self.ended.take() {
+                self.open.clear();
                 return Ok(end);
             }
             let silence = self.witness.silence(setting.idle.filter(|_| waiting.is_none()));
