@@ -7,7 +7,7 @@ use longhaul_proto::{
 
 use super::bench::{Bench, plan};
 use crate::capsule::capsule;
-use crate::core::{Command, Event, Input, QUESTIONS_MAX, Request, explain};
+use crate::core::{Command, Event, Input, QUESTIONS_MAX, Request, explain, forgotten};
 use crate::view;
 
 fn push(to: &str) -> Question {
@@ -348,6 +348,9 @@ fn a_question_goes_with_its_attempt_and_only_its_worker_asks_it() {
     bench.feed(Input::Asking { worker: "w".into(), id: attempt, asking: asking(endless) });
     bench.nothing_more();
     let park = bench.waits(attempt, 10, &which());
+    assert_eq!(bench.waits(attempt, 15, &which()), park, "begun anew, it asks the same");
+    let Some(Event::AttemptAsked(event)) = forgotten(&bench.state, AttemptId(attempt)) else { panic!("it asks") };
+    assert_eq!((event.question, event.park, event.asked_ms), (None, park, 15), "when its process ended");
     bench.now += 40_000;
     bench.feed(Input::Tick);
     bench.expect_all(&["lease_expired"]);
@@ -394,5 +397,4 @@ fn a_snapshot_and_the_next_plan_keep_what_is_asked() {
     bench.expect("plan_opened");
     assert_eq!(questions(&bench.state), [before[1], before[0], None]);
     assert_eq!(bench.tells().len(), 1, "who was answered and not told is told");
-    bench.presence();
 }
