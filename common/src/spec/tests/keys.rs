@@ -26,7 +26,7 @@ fn unknown_keys_with_the_nearest_one() {
         &[
             "9:1: unknown key `batc` in [gate] (help: did you mean `batch`?)",
             "12:1: unknown key `laddr` in [[task]] (help: did you mean `ladder`?)",
-            "14:1: unknown key `zzzzzz` in [[task]] (help: known here: id, after, write, ladder, instructions, check, checks, timeout, attempts, land_with, constraints, left and 5 more)",
+            "14:1: unknown key `zzzzzz` in [[task]] (help: known here: id, after, write, ladder, instructions, check, checks, timeout, attempts, land_with, constraints, left and 7 more)",
             "15:2: unknown key `polisy` at the top of the file (help: did you mean `policy`?)",
         ],
     );
