@@ -150,9 +150,11 @@ pub fn prepare(state: &State, store: &Path, control: Control) -> Result<Prepared
 
 /// The text becomes a remark and the park ends.
 fn answer(state: &State, request: pb::AnswerRequest, by: String) -> Result<Prepared, ControlError> {
-    let asks =
-        |node: &NodeId| matches!(state.subtask(*node).phase(), Phase::Parked { park, .. } if park.0 == request.park);
-    let node = state.nodes().find(asks).ok_or(SelectError::NoPark(request.park))?;
+    let waits = |node: &NodeId| match state.subtask(*node).phase() {
+        Phase::Parked { park, .. } => park.0 == request.park,
+        _ => state.asks(*node).is_some_and(|(park, _)| park.0 == request.park),
+    };
+    let node = state.nodes().find(waits).ok_or(SelectError::NoPark(request.park))?;
     let (park, scope) = (ParkId(request.park), request.scope());
     let askers = state.askers(park, scope);
     let lines = names(state, if askers.is_empty() { std::slice::from_ref(&node) } else { &askers });

@@ -228,7 +228,7 @@ impl Running {
         let Site { bus, fleet, remote, .. } = &self.site;
         fleet.join(&self.id, repo, self.handle.clone(), Arc::clone(&self.progress));
         let reports = bus.subscribe(&Subject::reports(&self.id));
-        let mut tasks = vec![tokio::spawn(hear_progress(reports, self.id.clone(), Arc::clone(&self.progress)))];
+        let mut tasks = vec![tokio::spawn(hear_reports(reports, self.clone()))];
         if *remote {
             tasks.push(tokio::spawn(publish_events(heard, self.id.clone(), self.handle.clone(), Arc::clone(bus))));
         }
@@ -236,8 +236,8 @@ impl Running {
     }
 }
 
-/// Progress stays outside the state.
-async fn hear_progress(mut reports: Subscription, job: JobId, progress: Arc<Mutex<ProgressMap>>) {
+/// Progress stays outside the state; what agents ask is decided by the driver.
+async fn hear_reports(mut reports: Subscription, running: Running) {
     while let Some(incoming) = reports.next().await {
         let from = incoming.subject.worker_name().unwrap_or_default().to_owned();
         let report = match FromWorker::decode(incoming.taken()) {
@@ -248,17 +248,21 @@ async fn hear_progress(mut reports: Subscription, job: JobId, progress: Arc<Mute
                 continue;
             }
         };
-        if report.worker != from || report.job != job.as_str() {
+        if report.worker != from || report.job != running.id.as_str() {
             tracing::warn!(from, "a worker spoke in another's name and was ignored");
             continue;
         }
-        if let Some(report::Body::Progress(words)) = report.body {
-            let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
-            // Words of what is not live any more go with the next presence of its worker.
-            let key = (report.id, from);
-            if progress.len() < PROGRESS_MAX || progress.contains_key(&key) {
-                progress.insert(key, words);
+        match report.body {
+            Some(report::Body::Progress(words)) => {
+                let mut progress = running.progress.lock().unwrap_or_else(PoisonError::into_inner);
+                // Words of what is not live any more go with the next presence of its worker.
+                let key = (report.id, from);
+                if progress.len() < PROGRESS_MAX || progress.contains_key(&key) {
+                    progress.insert(key, words);
+                }
             }
+            Some(report::Body::Asking(asking)) => running.handle.asking(report.id, from, asking),
+            _ => {}
         }
     }
 }

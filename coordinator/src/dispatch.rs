@@ -11,8 +11,8 @@ use bytes::Bytes;
 use longhaul_common::bus::{BusError, Message, PAYLOAD_MAX, Subject};
 use longhaul_common::{AttemptId, GateId, NodeId, Oid};
 use longhaul_proto::{
-    Assignment, CancelWork, Failure, FailureClass, Finished, Gate, GatePurpose, ToWorker, Wip, Work, assignment,
-    finished, to_worker,
+    AnswerWork, Assignment, CancelWork, Failure, FailureClass, Finished, Gate, GatePurpose, ToWorker, Wip, Work,
+    assignment, finished, to_worker,
 };
 use prost::Message as _;
 
@@ -198,6 +198,16 @@ impl Performer {
             coverage: spec.coverage.filter(|_| batch),
         }));
         self.send_assignment(assignment);
+    }
+
+    /// An answer to an agent that waits; it says that it waits until it has it.
+    pub fn tell(&mut self, state: &State, id: AttemptId, asked_ms: i64) {
+        let Some((live, decision)) = state.attempts().get(&id).zip(state.told(id)) else { return };
+        let (worker, decision) = (live.worker.clone(), Some(decision.clone()));
+        let answer = AnswerWork { job: state.job().to_owned(), id: id.0, asked_ms, decision };
+        if let Err(error) = self.send(&worker, to_worker::Message::Answer(answer), id.0) {
+            tracing::warn!(%error, worker, "an answer was not sent; it is as soon as it is asked for again");
+        }
     }
 
     /// To whom it was sent; after a restart to everybody: whoever does not know it ignores it.

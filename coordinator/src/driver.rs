@@ -15,7 +15,7 @@ use crate::checkpoint::{CheckpointError, Store};
 use crate::core::{Command, Input, JobPhase, Millis, Request, State};
 use crate::engine::{Disposition, Engine, FeedError};
 pub use crate::handle::{Gone, Handle};
-use crate::handle::{Signals, WaitingPresences};
+use crate::handle::{Signals, WaitingAsking, WaitingPresences};
 
 /// Inputs decided together at most.
 pub const GROUP_MAX: usize = 4_096;
@@ -59,6 +59,8 @@ pub enum Message {
     Input(Input),
     /// Workers said that they are there.
     Presences(WaitingPresences),
+    /// Agents wait for people.
+    Asking(WaitingAsking),
     /// A durable result; the answer comes when its record is durable.
     Deliver(Input, oneshot::Sender<Disposition>),
     /// A person's request and who that is; answered with the number of events it led to.
@@ -146,6 +148,7 @@ impl<S: Store, E: Effects, C: Clock> Driver<S, E, C> {
                     answers.push(Answer::Disposition(reply, disposition));
                 }
                 Message::Presences(waiting) => self.hear(&waiting)?,
+                Message::Asking(waiting) => self.hear_asking(&waiting)?,
                 Message::Request(request, asked, reply) => {
                     let led = self.engine.request(&request, asked.as_ref());
                     answers.push(Answer::Request(reply, refusable(led)?));
@@ -176,6 +179,14 @@ impl<S: Store, E: Effects, C: Clock> Driver<S, E, C> {
         let presences = std::mem::take(&mut *waiting.lock().unwrap_or_else(PoisonError::into_inner));
         for (worker, view) in presences {
             self.engine.feed(&Input::Presence { worker, view })?;
+        }
+        Ok(())
+    }
+
+    fn hear_asking(&mut self, waiting: &WaitingAsking) -> Result<(), DriverError> {
+        let asking = std::mem::take(&mut *waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        for ((id, worker), asking) in asking {
+            self.engine.feed(&Input::Asking { worker, id, asking: Box::new(asking) })?;
         }
         Ok(())
     }

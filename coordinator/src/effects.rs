@@ -259,6 +259,7 @@ impl Effects for Performer {
         match command {
             Command::Assign(id) => self.assign(state, *id),
             Command::Gate(id) => self.gate(state, *id),
+            Command::Tell(id, asked_ms) => self.tell(state, *id, *asked_ms),
             Command::Stop(id) => self.stop(state, *id),
             Command::Merge(id) => self.merge(state, *id),
             Command::Stage(node, _) => self.stage(state, *node),

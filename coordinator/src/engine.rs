@@ -12,8 +12,8 @@ use longhaul_proto::{Audited, JobOpened, Patch, Plan, Record, carried};
 use crate::changes::differences;
 use crate::checkpoint::{CheckpointError, Store};
 use crate::core::{
-    Command, Event, Graph, Input, JobPhase, Millis, Refusal, Request, State, advance, decide, open_generation,
-    with_parts,
+    Command, Event, Graph, Input, JobPhase, Millis, Refusal, Request, State, advance, decide, forgotten,
+    open_generation, with_parts,
 };
 
 /// A turn later than this means that this process could not run: a suspended machine, SIGSTOP.
@@ -59,6 +59,8 @@ pub struct Engine<S> {
     issued: BTreeSet<Command>,
     /// Commands whose outcome arrived as a report: nothing is left to stop.
     reported: BTreeSet<u64>,
+    /// Attempts that say again that they wait: what they were told did not reach them.
+    waiting: BTreeSet<AttemptId>,
     /// Snapshots that failed in a row, and when the next may be tried.
     unsnapped: (u32, Millis),
     now: Millis,
@@ -83,6 +85,7 @@ impl<S: Store> Engine<S> {
             compared: 0,
             issued: BTreeSet::new(),
             reported: BTreeSet::new(),
+            waiting: BTreeSet::new(),
             unsnapped: (0, Millis::MIN),
             now,
             wall: None,
@@ -180,6 +183,9 @@ impl<S: Store> Engine<S> {
         if let Input::Finished { id, .. } = input {
             self.reported.insert(*id);
         }
+        if let Input::Asking { id, .. } = input {
+            self.waiting.insert(AttemptId(*id));
+        }
         let events = decide(&self.state, self.now, input)?;
         let disposition = match events.first() {
             None | Some(Event::SpendSettled(_)) => Disposition::Closed,
@@ -231,6 +237,13 @@ impl<S: Store> Engine<S> {
         let theirs = self.state.live_on(worker);
         let mut view = view.clone();
         view.seen_ms = self.now;
+        if self.state.fleet.is_anew(worker, &view) {
+            let not_held = theirs.iter().filter(|id| !view.holding.contains(id));
+            let forgotten: Vec<_> = not_held.filter_map(|&id| forgotten(&self.state, AttemptId(id))).collect();
+            for event in forgotten {
+                self.record(event)?;
+            }
+        }
         for id in self.state.fleet.hear(worker, view, &theirs) {
             let why = format!("{worker} came back without it");
             let attempt = self.state.attempts().get(&AttemptId(id)).map(|live| live.node);
@@ -306,6 +319,8 @@ impl<S: Store> Engine<S> {
             due = fresh;
         }
         self.reported.clear();
+        let again = std::mem::take(&mut self.waiting).into_iter().filter_map(|id| self.state.tell(id));
+        due.extend(again.filter(|tell| self.assigned.contains(tell)));
         due.extend(self.state.fleet.unheard(self.now).filter_map(|id| self.assignment(id)));
         due.sort();
         due.dedup();

@@ -1,8 +1,8 @@
 //! The sending side of a driver.
 //!
 //! Its channel has no bound of its own and needs none: each command has at most one outcome on its
-//! way, presences are kept as the last one of each worker and one message stands for all of them,
-//! and whoever asks or delivers waits for the answer, [`ASKERS_MAX`] at a time (deliveries have a
+//! way, presences are kept as the last one of each worker and questions as the last one of each attempt, where
+//! one message stands for all of them, and whoever asks or delivers waits for the answer, [`ASKERS_MAX`] at a time (deliveries have a
 //! bound of their own in [`crate::results`]).
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use longhaul_proto::{Audited, Plan};
+use longhaul_proto::{Asking, Audited, Plan};
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::core::{Input, Millis, Request, State, WorkerView};
@@ -22,6 +22,12 @@ pub const ASKERS_MAX: usize = 1_024;
 
 /// The last word of each worker that the driver has not looked at yet.
 pub type WaitingPresences = Arc<Mutex<BTreeMap<String, WorkerView>>>;
+
+/// Questions that wait for one driver at the same time; more are said again soon.
+pub const ASKING_MAX: usize = 16_384;
+
+/// What agents ask that wait, by attempt and the worker that says so.
+pub type WaitingAsking = Arc<Mutex<BTreeMap<(u64, String), Asking>>>;
 
 /// What a driver and its handles tell each other beside the channel, where a driver that cannot
 /// commit reads nothing.
@@ -55,6 +61,7 @@ pub struct Handle {
     /// Why the journal cannot be written at the moment.
     trouble: Arc<watch::Sender<Option<String>>>,
     presences: WaitingPresences,
+    asking: WaitingAsking,
     askers: Arc<Semaphore>,
 }
 
@@ -81,6 +88,7 @@ impl Handle {
             stop_asked: Arc::default(),
             trouble: Arc::new(watch::Sender::new(None)),
             presences: Arc::default(),
+            asking: Arc::default(),
             askers: Arc::new(Semaphore::new(ASKERS_MAX)),
         }
     }
@@ -128,6 +136,20 @@ impl Handle {
         drop(waiting);
         if first {
             drop(self.sender.send(Message::Presences(Arc::clone(&self.presences))));
+        }
+    }
+
+    /// Says that an agent waits for a person. Of one attempt only the last word is looked at.
+    pub fn asking(&self, attempt: u64, worker: String, asking: Asking) {
+        let mut waiting = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        let (first, key) = (waiting.is_empty(), (attempt, worker));
+        if waiting.len() >= ASKING_MAX && !waiting.contains_key(&key) {
+            return;
+        }
+        waiting.insert(key, asking);
+        drop(waiting);
+        if first {
+            drop(self.sender.send(Message::Asking(Arc::clone(&self.asking))));
         }
     }
 

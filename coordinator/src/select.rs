@@ -87,7 +87,10 @@ pub fn parks(state: &State, request: &ApproveRequest) -> Vec<ParkId> {
         .nodes()
         .filter_map(|node| {
             let phase = state.subtask(node).phase();
-            let Phase::Parked { park, .. } = phase else { return None };
+            let Phase::Parked { park, .. } = phase else {
+                // Its agent asks, and waits in its slot.
+                return state.asks(node).map(|(park, _)| park).filter(|park| park.0 == request.park);
+            };
             let pilot = phase.park_reason() == Some(ParkReason::Pilot);
             let meant = *park == ParkId(request.park) && request.park != 0
                 || pilot && (request.all || !request.map.is_empty() && state.task(node).map == request.map);

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use longhaul_common::git::Store;
 use longhaul_common::layout::JobLayout;
+use longhaul_common::question::sentence;
 use longhaul_common::{AttemptId, NodeId, Oid};
 use longhaul_proto as pb;
 use longhaul_proto::{FailureClass, GatePurpose, JobOutcome, ParkReason};
@@ -190,7 +191,9 @@ fn running(state: &State, now: Millis, progress: &ProgressMap) -> Vec<pb::Runnin
             since_ms: live.since_ms,
             step: words.step,
             line: words.line,
-            slow: mean.is_some_and(|mean| age > (mean * SLOW_FACTOR).max(SLOW_MS_MIN)),
+            // Who waits for a person is not slow.
+            slow: mean.is_some_and(|mean| age > (mean * SLOW_FACTOR).max(SLOW_MS_MIN))
+                && state.asks(live.node).is_none(),
         }
     };
     state.attempts().iter().map(row).collect()
@@ -212,7 +215,18 @@ fn parked(state: &State) -> Vec<pb::ParkRow> {
                 None => row,
             })
         }
-        _ => None,
+        // Its agent waits in its slot.
+        _ => state.asks(node).map(|(park, question)| {
+            let row = pb::ParkRow {
+                subtask: state.node(node).id.clone(),
+                park: park.0,
+                reason: park_name(Some(ParkReason::Ask)).to_owned(),
+                text: sentence(question),
+                waiting: true,
+                ..pb::ParkRow::default()
+            };
+            questions::filled(row, question, &open)
+        }),
     });
     rows.take(PARKS_MAX).collect()
 }
@@ -294,7 +308,7 @@ pub fn subtask_row(state: &State, node: NodeId) -> pb::SubtaskRow {
         state: subtask.phase().name().to_owned(),
         map: state.task(node).map.clone(),
         attempts: subtask.attempts,
-        reason: reason(subtask),
+        reason: reason(state, node),
         spent_ms: subtask.spent_ms,
         tokens: subtask.tokens,
         usd_micros: subtask.usd_micros,
@@ -312,12 +326,16 @@ pub fn subtask_row(state: &State, node: NodeId) -> pb::SubtaskRow {
     }
 }
 
-fn reason(subtask: &crate::core::Subtask) -> String {
+fn reason(state: &State, node: NodeId) -> String {
+    let subtask = state.subtask(node);
     let failure = subtask.last_failure.as_ref().map(|failure| failure.message.as_str()).unwrap_or_default();
     match subtask.phase() {
         Phase::Parked { text, .. } => text.clone(),
         Phase::Closed { reason, .. } => reason.clone(),
-        Phase::Backoff { .. } | Phase::Ready | Phase::Running { .. } => failure.to_owned(),
+        Phase::Running { .. } => {
+            state.asks(node).map_or_else(|| failure.to_owned(), |(_, question)| sentence(question))
+        }
+        Phase::Backoff { .. } | Phase::Ready => failure.to_owned(),
         _ => String::new(),
     }
 }

@@ -139,11 +139,17 @@ impl Agent {
             "thread/start" => self.result(id, json!({"thread": {"id": "th", "path": null}})),
             "turn/start" if self.fault(id) => {}
             "turn/start" => {
+                self.prompts += 1;
                 self.result(id, json!({"turn": {"id": "t"}}));
                 self.send(json!({"method": "turn/started", "params": {"threadId": "th", "turn": {"id": "t"}}}));
+                if self.prompts > 1 {
+                    let turn = json!({"id": "t", "status": "completed", "error": null});
+                    return self.send(json!({"method": "turn/completed", "params": {"threadId": "th", "turn": turn}}));
+                }
                 let params = json!({"itemId": "c1", "command": "make it", "commandActions": []});
                 self.send(json!({"id": 0, "method": "item/commandExecution/requestApproval", "params": params}));
             }
+            "turn/steer" => self.send(json!({"id": id, "error": {"code": -32600, "message": "no turn to steer"}})),
             _ => {}
         }
     }

@@ -178,6 +178,7 @@ async fn attempt(
         logs_dir: staging.logs(),
         cancel: carried.cancel.clone(),
         leave: carried.leave.clone(),
+        leaving: worker.drain.clone(),
         reporter,
         sink: Arc::clone(&worker.sink),
         store: sources.store.clone(),

@@ -14,6 +14,7 @@ use longhaul_proto::{
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::asking::Asks;
 use crate::commit::Exclusions;
 use crate::config::{ResultSink, WorkerConfig};
 use crate::environment::{SETUP_MAX, needs_setup, present_caches, setup_digest};
@@ -27,6 +28,7 @@ use crate::process::{
 };
 use crate::report::Reporter;
 use crate::sandbox::{Boundary, Enclosed, Place};
+use crate::standstill::Standstill;
 use crate::workspace::{Slot, WorkspaceError};
 
 /// One assignment in its slot.
@@ -43,6 +45,10 @@ pub struct Execution {
     pub leave: CancellationToken,
     /// Tells watchers.
     pub reporter: Reporter,
+    /// Asks people.
+    pub asks: Asks,
+    /// Time that counts for no limit of its agents.
+    pub still: Standstill,
     /// Where work in progress goes.
     pub sink: Arc<dyn ResultSink>,
     store: PathBuf,
@@ -71,6 +77,8 @@ pub struct ExecutionParts {
     pub cancel: CancellationToken,
     /// Set with `cancel` when it is to be handed back.
     pub leave: CancellationToken,
+    /// Cancelled when the worker is about to leave: nobody is waited for any more.
+    pub leaving: CancellationToken,
     /// Tells watchers.
     pub reporter: Reporter,
     /// Where work in progress goes.
@@ -123,6 +131,7 @@ impl Execution {
             logs_dir,
             cancel,
             leave,
+            leaving,
             reporter,
             sink,
             store,
@@ -138,7 +147,12 @@ impl Execution {
         let derived =
             PathSet::new(repo.derived.iter().flat_map(|derived| &derived.paths)).map_err(|error| bad(&error))?;
         let exclusions = Exclusions { derived, folders: clean_folders(&repo_env.cache) };
+        let still = Standstill::default();
+        let wait = assignment.policy.as_ref().and_then(|policy| limit_of(policy.ask_wait_ms));
+        let asks = Asks::new(reporter.clone(), wait, (cancel.clone(), leaving), still.clone());
         Ok(Self {
+            asks,
+            still,
             base,
             slot,
             cancel,
@@ -165,9 +179,10 @@ impl Execution {
         self.deadline = wall.map(|wall| Instant::now() + wall);
     }
 
-    /// What is left of it; `None` where there is no limit.
+    /// What is left of it, without the time it stood still; `None` where there is no limit.
     pub fn time_left(&self) -> Option<Duration> {
-        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+        let now = Instant::now();
+        self.deadline.map(|deadline| (deadline + self.still.so_far()).saturating_duration_since(now))
     }
 
     /// Where sessions of agents are sent to, beside the record.
@@ -298,7 +313,8 @@ impl Execution {
             env,
             stdin: program.stdin,
             stdout: program.stdout,
-            timeout,
+            // Counted here: time stands still while a person is asked.
+            timeout: None,
             idle_timeout: program.idle_timeout,
             secrets: self.secrets(),
             log,
@@ -306,7 +322,25 @@ impl Execution {
             on_line: Some(self.reporter.lines()),
             sandbox,
         };
-        crate::process::run(&self.config.shim, spec, cancel).await
+        let late = cancel.child_token();
+        let mut running = std::pin::pin!(crate::process::run(&self.config.shim, spec, &late));
+        let over = async {
+            match timeout {
+                Some(limit) => self.still.worked(limit).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            ran = &mut running => return ran,
+            () = over => {}
+        }
+        late.cancel();
+        let mut ran = running.await?;
+        if ran.end == ProcessEnd::Cancelled && !cancel.is_cancelled() {
+            ran.end = ProcessEnd::TimedOut;
+        }
+        Ok(ran)
     }
 
     /// The boundary of a program of this assignment; an agent's own logins are open to it.

@@ -52,7 +52,8 @@ pub async fn run(
     let messages = futures::stream::select(bus.subscribe(&subject), bus.subscribe(&Subject::everyone()));
     let requests = config.live.requests();
     let (tell, told) = mpsc::unbounded_channel();
-    let worker = Arc::new(Worker::open(config, &scope, Links { bus, sink, stop: shutdown.stop.clone(), tell }).await?);
+    let (stop, drain) = (shutdown.stop.clone(), shutdown.drain.clone());
+    let worker = Arc::new(Worker::open(config, &scope, Links { bus, sink, stop, drain, tell }).await?);
     let sealed = worker.sealed(&scope).await?;
     let (desk, first) = Desk::resume(scope.job().cloned(), sealed);
     let mut inbox = Inbox {
@@ -251,6 +252,12 @@ impl Inbox {
             }
             to_worker::Message::Askers(askers) => {
                 self.worker.config.rates.divide(askers.workers);
+                None
+            }
+            to_worker::Message::Answer(answer) => {
+                let key = key_of(&answer.job, answer.id)?;
+                let told = self.worker.config.live.answer(&key, answer.asked_ms, answer.decision.unwrap_or_default());
+                tracing::info!(job = answer.job, id = answer.id, told, "an answer for an agent");
                 None
             }
             to_worker::Message::Steer(steer) => {

@@ -6,6 +6,7 @@
 //! process outlives its assignment.
 
 mod agent;
+mod asking;
 mod backoff;
 mod carry;
 mod commit;
@@ -36,6 +37,7 @@ mod services;
 pub mod session;
 mod share;
 mod sources;
+mod standstill;
 mod trace;
 pub mod uplink;
 mod wip;

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use longhaul_common::text::clip_head;
-use longhaul_proto::{Presence, RunningWork, TraceLine};
-use tokio::sync::{broadcast, mpsc};
+use longhaul_proto::{Decision, Presence, RunningWork, TraceLine};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::session::desk::Key;
 
@@ -73,6 +73,8 @@ struct Running {
     new: broadcast::Sender<TraceLine>,
     /// To an agent that takes words.
     words: Option<mpsc::Sender<String>>,
+    /// To an agent that waits for a person, by when it asked.
+    answer: Option<(i64, oneshot::Sender<Decision>)>,
 }
 
 impl Default for Live {
@@ -97,6 +99,7 @@ impl Live {
             lines: VecDeque::new(),
             new: broadcast::channel(BEHIND_MAX).0,
             words: None,
+            answer: None,
         };
         self.state().running.insert(key.clone(), running);
         Shown { live: self.clone(), key: key.clone() }
@@ -139,6 +142,14 @@ impl Live {
         if taken { Told::Taken } else { Told::NotTaken }
     }
 
+    /// What a person decided about what an agent asked then; false when it does not wait for it, or any longer.
+    pub fn answer(&self, key: &Key, asked_ms: i64, decision: Decision) -> bool {
+        let mut state = self.state();
+        let Some(running) = state.running.get_mut(key) else { return false };
+        let waits = running.answer.take_if(|(asked, _)| *asked == asked_ms);
+        waits.is_some_and(|(_, sender)| sender.send(decision).is_ok())
+    }
+
     /// Hands a request to the worker; false when it is too busy or gone.
     pub fn ask(&self, request: Request) -> bool {
         self.requests.try_send(request).is_ok()
@@ -170,6 +181,15 @@ impl Shown {
         let (sender, receiver) = mpsc::channel(WORDS_MAX);
         if let Some(running) = self.live.state().running.get_mut(&self.key) {
             running.words = Some(sender);
+        }
+        receiver
+    }
+
+    /// The answer to the question that an agent asks then, when it comes. An earlier one is waited for no longer.
+    pub fn expect_answer(&self, asked_ms: i64) -> oneshot::Receiver<Decision> {
+        let (sender, receiver) = oneshot::channel();
+        if let Some(running) = self.live.state().running.get_mut(&self.key) {
+            running.answer = Some((asked_ms, sender));
         }
         receiver
     }
@@ -244,5 +264,21 @@ mod tests {
         assert_eq!(told("too much"), Told::NotTaken);
         drop(words);
         assert_eq!(told("x"), Told::NotTaken);
+    }
+
+    #[test]
+    fn an_answer_reaches_the_question_it_is_to_and_once() {
+        let (live, key) = (Live::default(), Key { job: "a".parse().expect("a name"), id: 3 });
+        let decision = |text: &str| Decision { text: text.to_owned(), ..Decision::default() };
+        let answered = |asked_ms: i64, text: &str| live.answer(&key, asked_ms, decision(text));
+        assert!(!answered(1, "x"), "it does not run");
+        let shown = live.begin(&key, "s");
+        assert!(!answered(1, "x"), "nobody asks");
+        let _given_up = shown.expect_answer(1);
+        let mut waits = shown.expect_answer(2);
+        assert!(!answered(1, "late") && answered(2, "yes") && !answered(2, "again"));
+        assert_eq!(waits.try_recv(), Ok(decision("yes")));
+        drop(shown.expect_answer(3));
+        assert!(!answered(3, "x"), "it waits no longer");
     }
 }

@@ -52,6 +52,11 @@ impl Reporter {
         self.shown.listen()
     }
 
+    /// The answer to the question that is asked then, when it comes.
+    pub fn expect_answer(&self, asked_ms: i64) -> tokio::sync::oneshot::Receiver<longhaul_proto::Decision> {
+        self.shown.expect_answer(asked_ms)
+    }
+
     /// A callback for the lines of the current step's output.
     pub fn lines(&self) -> OnLine {
         let reporter = self.clone();
@@ -71,7 +76,12 @@ impl Reporter {
 
     fn send(&self, step: &str, line: &str) {
         let progress = Progress { step: step.to_owned(), line: clip_head(line, LINE_BYTES_MAX).to_owned() };
-        let report = self.report(report::Body::Progress(progress));
+        self.say(report::Body::Progress(progress));
+    }
+
+    /// Says something that may be lost.
+    pub fn say(&self, body: report::Body) {
+        let report = self.report(body);
         let subject = Subject::report(&self.key.job, &self.worker);
         publish(&*self.bus, &subject, from_worker::Message::Report(report));
     }

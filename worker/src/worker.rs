@@ -37,6 +37,8 @@ pub(crate) struct Worker {
     pub gates: Arc<Semaphore>,
     /// Cancelled: everything ends at once.
     pub stop: CancellationToken,
+    /// Cancelled: it is about to leave.
+    pub drain: CancellationToken,
     /// Whether anything new may be started.
     pub room: watch::Sender<bool>,
     pub bytes: Mutex<WorkerBytes>,
@@ -56,6 +58,8 @@ pub(crate) struct Links {
     pub sink: Arc<dyn ResultSink>,
     /// Ends everything at once.
     pub stop: CancellationToken,
+    /// Has it leave.
+    pub drain: CancellationToken,
     /// To the loop.
     pub tell: mpsc::UnboundedSender<Input>,
 }
@@ -63,7 +67,7 @@ pub(crate) struct Links {
 impl Worker {
     /// Opens the folder.
     pub async fn open(config: WorkerConfig, scope: &Scope, links: Links) -> Result<Self, WorkerError> {
-        let Links { bus, sink, stop, tell } = links;
+        let Links { bus, sink, stop, drain, tell } = links;
         let (root, of) = (config.root.clone(), scope.clone());
         let broken = |source| WorkerError::Root { path: config.root.clone(), source };
         let mirrors = Mirrors::new(&config, scope);
@@ -95,6 +99,7 @@ impl Worker {
             sink,
             outbox,
             stop,
+            drain,
             tell,
             _lock: lock,
         })

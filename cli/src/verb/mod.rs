@@ -31,7 +31,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Verb::Init(args) => init::init(&args),
         Verb::Plan(args) => plan::plan(&context, &args).await,
         Verb::Run(args) => run::run(&context, &args).await,
-        Verb::Resume(args) => run::resume(&context, &args).await,
+        Verb::Resume(args) => Box::pin(run::resume(&context, &args)).await,
         Verb::List(args) => list::list(&context, &args).await,
         Verb::Status(args) => inspect::status(&context, &args).await,
         Verb::Show(args) => inspect::show(&context, &args).await,

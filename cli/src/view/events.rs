@@ -29,6 +29,8 @@ fn verb(event: &WatchEvent) -> (Tone, &str) {
         ("unchanged", _) => (Tone::Good, "Unchanged"),
         ("parked", _) => (Tone::Warn, "Parked"),
         ("woken", _) => (Tone::Active, "Woken"),
+        ("asked", _) => (Tone::Warn, "Asks"),
+        ("told", _) => (Tone::Active, "Told"),
         ("batch_opened" | "batch_merged" | "batch_sealed" | "batch_closed", _) => (Tone::Soft, "Batch"),
         ("land_intent", _) => (Tone::Soft, "Landing"),
         ("landed", _) => (Tone::Good, "Landed"),

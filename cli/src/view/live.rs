@@ -218,7 +218,8 @@ impl Frame<'_> {
     }
 
     fn parked(&self, park: &ParkRow) -> Line {
-        let line = self.verb(Tone::Warn, "Parked").foreign(Tone::Strong, &park.subtask);
+        let verb = if park.waiting { "Asks" } else { "Parked" };
+        let line = self.verb(Tone::Warn, verb).foreign(Tone::Strong, &park.subtask);
         let row = SubtaskRow { id: park.subtask.clone(), ..SubtaskRow::default() };
         let reason = Reason {
             outcome: Outcome::Parked,

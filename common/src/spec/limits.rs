@@ -31,6 +31,12 @@ pub const CARRY_LOOKED_AT_MAX: usize = 10_000;
 pub const LADDER_MAX: usize = 16;
 /// Most tries of one subtask.
 pub const ATTEMPTS_MAX: u32 = 100;
+/// How long a session waits for a person, in milliseconds, unless `ask_wait` says otherwise.
+pub const ASK_WAIT_MS_DEFAULT: u64 = 300_000;
+/// Shortest such time, in milliseconds: a question takes a while to reach anybody.
+pub const ASK_WAIT_MS_MIN: u64 = 1_000;
+/// Longest such time, in milliseconds: it holds a slot meanwhile.
+pub const ASK_WAIT_MS_MAX: u64 = 3_600_000;
 /// Largest batch of a landing.
 pub const BATCH_MAX: u32 = 1_000;
 /// Largest number of subtasks at once.

@@ -487,6 +487,9 @@ pub struct PolicyTable {
     /// Which providers some paths may be sent to; any where nothing is said.
     #[serde(default)]
     pub model: Vec<At<ModelRuleTable>>,
+    /// How long an agent that asks a person waits in its slot before its subtask is parked: at most "1h"; "5m" when
+    /// left out, "off" for not at all.
+    pub ask_wait: Option<At<Interval>>,
     /// Which commands an agent may run; the longest prefix decides.
     #[serde(default)]
     pub command: Vec<At<CommandRuleTable>>,

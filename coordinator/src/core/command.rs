@@ -14,6 +14,8 @@ pub enum Command {
     Assign(AttemptId),
     /// Send a gate's assignment to its worker.
     Gate(GateId),
+    /// Tell an agent that waits what was decided about what it asked then.
+    Tell(AttemptId, i64),
     /// End an assignment that is no longer wanted. Fire and forget.
     Stop(u64),
     /// Merge a batch's members onto the tip.
@@ -38,7 +40,15 @@ impl State {
     pub fn assignments(&self) -> impl Iterator<Item = Command> + '_ {
         let open = !matches!(self.job_phase(), JobPhase::Closed { .. });
         let work = self.attempts().keys().map(|&id| Command::Assign(id));
-        work.chain(self.landing.gates.keys().map(|&id| Command::Gate(id))).take_while(move |_| open)
+        let gates = self.landing.gates.keys().map(|&id| Command::Gate(id));
+        let told = self.attempts().keys().filter_map(|&id| self.tell(id));
+        work.chain(gates).chain(told).take_while(move |_| open)
+    }
+
+    /// The command that tells a live attempt what was decided about its last question.
+    pub fn tell(&self, attempt: AttemptId) -> Option<Command> {
+        let asks = self.attempts().get(&attempt)?.asks.as_deref()?;
+        asks.told.map(|_| Command::Tell(attempt, asks.asked_ms))
     }
 
     /// Commands of the landing side that have no outcome yet, in order.

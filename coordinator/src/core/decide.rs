@@ -15,6 +15,7 @@ pub const SESSION_BYTES_MAX: usize = 300_000;
 pub fn decide(state: &State, now: Millis, input: &Input) -> Result<Vec<Event>, Refusal> {
     Ok(match input {
         Input::Presence { .. } | Input::Tick | Input::Deaf { .. } => Vec::new(),
+        Input::Asking { worker, id, asking } => asked::asking(state, worker, AttemptId(*id), asking),
         Input::Wip { id, wip } => wip_event(state, *id, wip).into_iter().collect(),
         Input::Finished { id, finished } => finished_event(state, now, *id, finished).into_iter().collect(),
         Input::Merged { batch, members, merge } => merged(state, now, *batch, members, merge.as_ref()),

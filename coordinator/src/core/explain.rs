@@ -1,8 +1,8 @@
 //! "Why is this not running?", answered as data.
 
 use longhaul_common::NodeId;
-use longhaul_common::question::wants_words;
-use longhaul_proto::{Explanation, ParkReason};
+use longhaul_common::question::{sentence, wants_words};
+use longhaul_proto::{Explanation, ParkReason, Question};
 
 use super::allowance::{self, Short};
 use super::footprint::Footprint;
@@ -29,6 +29,10 @@ pub fn explain(state: &State, node: NodeId, now: Millis) -> Explanation {
         Phase::Running { attempt } => {
             let since = state.attempts().get(attempt).map_or(now, |live| live.since_ms);
             out.causes.push(format!("attempt {attempt} has been running for {} s", (now - since).max(0) / 1000));
+            if let Some((park, question)) = state.asks(node) {
+                out.causes.push(format!("its agent waits for a person: {}", sentence(question)));
+                asked(park.0, question, &mut out);
+            }
             out.next.push(format!("longhaul logs {id}"));
         }
         Phase::Delivered { .. } => delivered(state, node, &mut out),
@@ -175,12 +179,7 @@ fn parked(state: &State, node: NodeId, park: u64, id: &str, out: &mut Explanatio
     match state.subtask(node).phase().park_reason() {
         Some(ParkReason::Pilot) => out.next.push(format!("longhaul approve {park}")),
         Some(ParkReason::Ask) => {
-            if state.asks(node).is_some_and(|(_, question)| wants_words(question)) {
-                out.next.push(format!("longhaul answer {park} \"…\""));
-            } else {
-                out.next.push(format!("longhaul approve {park} --scope once|map|job"));
-                out.next.push(format!("longhaul reject {park} \"…\""));
-            }
+            state.asks(node).into_iter().for_each(|(_, question)| asked(park, question, out));
         }
         Some(ParkReason::Approval) => {
             out.next.push(format!("longhaul diff {id}"));
@@ -191,5 +190,15 @@ fn parked(state: &State, node: NodeId, park: u64, id: &str, out: &mut Explanatio
             out.next.push(format!("longhaul logs {id}"));
             out.next.push(format!("longhaul retry {id} --remark \"…\""));
         }
+    }
+}
+
+/// How a question is answered.
+fn asked(park: u64, question: &Question, out: &mut Explanation) {
+    if wants_words(question) {
+        out.next.push(format!("longhaul answer {park} \"…\""));
+    } else {
+        out.next.push(format!("longhaul approve {park} --scope once|map|job"));
+        out.next.push(format!("longhaul reject {park} \"…\""));
     }
 }

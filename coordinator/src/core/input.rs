@@ -1,7 +1,7 @@
 //! What reaches the core from outside: reports, outcomes of commands, requests of people, time.
 
 use longhaul_common::{BatchId, NodeId, Oid, ParkId};
-use longhaul_proto::{AnswerScope, Budget, Finished, Wip};
+use longhaul_proto::{AnswerScope, Asking, Budget, Finished, Wip};
 
 use serde::{Deserialize, Serialize};
 
@@ -142,6 +142,15 @@ pub enum Input {
         id: u64,
         /// What was saved.
         wip: Box<Wip>,
+    },
+    /// A worker says that an agent of its waits for a person; again and again until it is told.
+    Asking {
+        /// Who says so.
+        worker: String,
+        /// Attempt id.
+        id: u64,
+        /// What it asks.
+        asking: Box<Asking>,
     },
     /// A batch was merged; empty `merge` when every member conflicted.
     Merged {

@@ -85,7 +85,7 @@ impl Fleet {
         view.seen_ms = now;
         self.roster.heard(worker, &view);
         // A new process does not know what the one before it was sent.
-        let anew = self.workers.get(worker).is_some_and(|before| before.incarnation != view.incarnation);
+        let anew = self.is_anew(worker, &view);
         for &id in theirs {
             self.unmentioned.remove(&self.last_sent(id));
             if view.holding.contains(&id) {
@@ -103,6 +103,11 @@ impl Fleet {
         }
         self.workers.insert(worker.to_owned(), view);
         gone
+    }
+
+    /// Whether a presence is of another process than the last one of its worker.
+    pub fn is_anew(&self, worker: &str, view: &WorkerView) -> bool {
+        self.workers.get(worker).is_some_and(|before| before.incarnation != view.incarnation)
     }
 
     fn last_sent(&self, id: u64) -> (Millis, u64) {

@@ -2,13 +2,36 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use longhaul_common::{AttemptId, NodeId, Oid};
+use longhaul_common::{AttemptId, NodeId, Oid, ParkId};
+use longhaul_proto::Question;
 use serde::{Deserialize, Serialize};
 
 use super::Millis;
 
+/// What the agent of a live attempt asks a person, its session waiting.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Asks {
+    /// When, by its worker's clock: what is not later is known.
+    pub asked_ms: i64,
+    /// How many questions of the attempt there were.
+    pub count: u32,
+    /// Under which it is answered.
+    pub park: ParkId,
+    /// The question; `None` when it goes on without an answer.
+    pub question: Option<Question>,
+    /// Which of the job's decisions it is told.
+    pub told: Option<u32>,
+}
+
+impl Asks {
+    /// The question that nobody has answered.
+    pub fn open(&self) -> Option<&Question> {
+        self.question.as_ref().filter(|_| self.told.is_none())
+    }
+}
+
 /// An attempt under lease.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct LiveAttempt {
     /// Whose.
     pub node: NodeId,
@@ -18,6 +41,8 @@ pub struct LiveAttempt {
     pub base: Oid,
     /// Since when.
     pub since_ms: Millis,
+    /// What it asked last.
+    pub asks: Option<Box<Asks>>,
 }
 
 /// An attempt whose lease expired and whose node may still want its result.
@@ -83,6 +108,11 @@ impl LiveAttempts {
         Some(attempt)
     }
 
+    /// What one asked last, to be changed.
+    pub fn asks_mut(&mut self, id: &AttemptId) -> Option<&mut Option<Box<Asks>>> {
+        self.by_id.get_mut(id).map(|live| &mut live.asks)
+    }
+
     /// Those of one worker.
     pub fn on(&self, worker: &str) -> impl Iterator<Item = AttemptId> + '_ {
         self.by_worker.get(worker).into_iter().flatten().copied()
@@ -113,8 +143,13 @@ mod tests {
 
     #[test]
     fn both_ways_agree_after_any_change() {
-        let attempt =
-            |worker: &str| LiveAttempt { node: NodeId(0), worker: worker.to_owned(), base: Oid::ZERO, since_ms: 0 };
+        let attempt = |worker: &str| LiveAttempt {
+            node: NodeId(0),
+            worker: worker.to_owned(),
+            base: Oid::ZERO,
+            since_ms: 0,
+            asks: None,
+        };
         let mut live = LiveAttempts::default();
         live.insert(AttemptId(1), attempt("a"));
         live.insert(AttemptId(2), attempt("a"));

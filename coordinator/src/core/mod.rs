@@ -47,7 +47,7 @@ mod tests;
 
 pub use advance::advance;
 pub use apply::ApplyError;
-pub use asked::Ruling;
+pub use asked::{QUESTIONS_MAX, Ruling, forgotten};
 pub use command::Command;
 pub use decide::{SESSION_BYTES_MAX, decide};
 pub use explain::explain;
@@ -59,7 +59,7 @@ pub use health::{Health, Infirmary};
 pub use input::{Input, MemberMerge, Merge, MoveResult, Request};
 pub use landing::{BaseGate, Batch, FinalGate, GateRun, Judged, Landing, Step};
 pub use lease::{Fleet, LEASE_MS, LEASE_MS_MIN};
-pub use live::{LiveAttempt, LiveAttempts, LostAttempt, Owner};
+pub use live::{Asks, LiveAttempt, LiveAttempts, LostAttempt, Owner};
 pub use outage::{FORGIVEN_MS_MAX, Outage};
 pub use presence::WorkerView;
 pub use provider::{Provider, Providers};

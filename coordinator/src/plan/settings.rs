@@ -5,10 +5,10 @@ use std::path::Path;
 use jiff::Zoned;
 use longhaul_common::layout::repo_key;
 use longhaul_common::spec::{
-    ATTEMPTS_DEFAULT, At, BATCH_DEFAULT, BREAKER_DEFAULT, CAPSULE_TOKENS_DEFAULT, CommandDecision, CommandRuleTable,
-    EnvTable, JobFile, LOCKFILES_DEFAULT, MAX_FILE_BYTES_DEFAULT, MAX_FILES_DEFAULT, MAX_OUTPUT_BYTES_DEFAULT,
-    PARALLEL_MAX, Period, READY_TIMEOUT_MS_DEFAULT, Sandbox, ServiceTable, StringList, TIMEOUT_MS_DEFAULT, Table,
-    TestsRule, TimeOfDay, WIP_EVERY_MS_DEFAULT, Work, path_globs, protect_default,
+    ASK_WAIT_MS_DEFAULT, ATTEMPTS_DEFAULT, At, BATCH_DEFAULT, BREAKER_DEFAULT, CAPSULE_TOKENS_DEFAULT, CommandDecision,
+    CommandRuleTable, EnvTable, JobFile, LOCKFILES_DEFAULT, MAX_FILE_BYTES_DEFAULT, MAX_FILES_DEFAULT,
+    MAX_OUTPUT_BYTES_DEFAULT, PARALLEL_MAX, Period, READY_TIMEOUT_MS_DEFAULT, Sandbox, ServiceTable, StringList,
+    TIMEOUT_MS_DEFAULT, Table, TestsRule, TimeOfDay, WIP_EVERY_MS_DEFAULT, Work, path_globs, protect_default,
 };
 use longhaul_proto as proto;
 
@@ -193,6 +193,7 @@ pub(super) fn policy(file: &JobFile, base: &Base) -> proto::Policy {
         hosts: strings(&policy.hosts),
         setup_offline: policy.setup_network == Some(false),
         models: models::rules(file),
+        ask_wait_ms: policy.ask_wait.as_ref().map_or(ASK_WAIT_MS_DEFAULT, |wait| wait.0),
         diff_lines_max: policy.diff_lines_max.as_ref().map_or(0, |lines| lines.value),
         diff_files_max: policy.diff_files_max.as_ref().map_or(0, |files| files.value),
         commands: policy.command.iter().map(|rule| command_rule(rule)).collect(),

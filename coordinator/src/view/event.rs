@@ -1,7 +1,7 @@
 //! One journal record as a line for people and as an event for programs.
 
 use longhaul_common::{Oid, question};
-use longhaul_proto::{AnswerScope, BatchEnd, Next, Outcome, Record, Verdict, WatchEvent};
+use longhaul_proto::{AnswerScope, BatchEnd, Next, Outcome, Question, Record, Verdict, WatchEvent};
 
 use super::{class_name, outcome_name, purpose_name};
 use crate::core::{Event, State};
@@ -71,6 +71,15 @@ fn describe(state: &State, event: &Event, out: &mut WatchEvent) {
         Event::Unchanged(event) => {
             (out.attempt, out.subtasks) = (event.attempt, vec![name(event.node)]);
             ("unchanged", format!("{}: nothing to change", name(event.node)))
+        }
+        Event::AttemptAsked(event) => {
+            (out.attempt, out.subtasks) = (event.attempt, vec![name(event.node)]);
+            let asks = event.question.as_ref().map(|question| asked(event.park, question));
+            ("asked", format!("{}: {}", name(event.node), asks.as_deref().unwrap_or("goes on without an answer")))
+        }
+        Event::AttemptTold(event) => {
+            (out.attempt, out.subtasks) = (event.attempt, vec![name(event.node)]);
+            ("told", format!("{} by {}", name(event.node), event.by))
         }
         Event::Split(event) => {
             out.attempt = event.attempt;
@@ -257,6 +266,12 @@ fn describe_rest(state: &State, event: &Event, out: &mut WatchEvent) {
     };
     kind.clone_into(&mut out.event);
     out.text = text;
+}
+
+/// A question with the command that answers it.
+fn asked(park: u64, question: &Question) -> String {
+    let verb = if question::wants_words(question) { "answer" } else { "approve" };
+    format!("{} (`longhaul {verb} {park}`)", question::sentence(question))
 }
 
 fn decided(event: &longhaul_proto::Decided) -> String {

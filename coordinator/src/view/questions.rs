@@ -57,7 +57,7 @@ pub(super) fn warnings(state: &State) -> Vec<String> {
     };
     let mut lines: Vec<String> = open.iter().take(WARNED_MAX).map(line).collect();
     if open.len() > WARNED_MAX {
-        lines.push(format!("agents ask {} more questions: `longhaul list --state parked`", open.len() - WARNED_MAX));
+        lines.push(format!("agents ask {} more questions: `longhaul list`", open.len() - WARNED_MAX));
     }
     lines
 }

@@ -216,6 +216,42 @@ async fn a_restart_takes_up_what_is_live() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_waits_is_told_until_it_knows_also_by_the_next_process() {
+    let place = Place::new();
+    let server = Server::start(&place).await;
+    let mut worker = FakeWorker::new(&server, "w", 1);
+    server.submit(&place, place.plan("one", &["a"])).await.expect("taken");
+    let gate = worker.take().await;
+    worker.finish(&server.hub, &gate).await;
+    let attempt = worker.take().await;
+    let watching = pb::WatchRequest { job: "one".into(), after_seq: 0 };
+    let mut watched = server.client().await.watch(watching).await.expect("watches").into_inner();
+    worker.ask(&attempt, 10);
+    while soon("the question", watched.message()).await.expect("events").expect("one").event != "asked" {}
+    let answer = pb::AnswerRequest { job: "one".into(), park: 1, text: "the first".into(), ..Default::default() };
+    let reply = server.client().await.answer(answer).await.expect("answered").into_inner();
+    assert_eq!(reply.lines, ["a"]);
+    let told = worker.told().await;
+    let text = |told: &pb::AnswerWork| told.decision.as_ref().map(|decision| decision.text.clone()).unwrap_or_default();
+    assert_eq!((told.id, told.asked_ms, text(&told).as_str()), (attempt.id, 10, "the first"));
+    worker.ask(&attempt, 10);
+    assert_eq!(worker.told().await, told, "what was lost is said again");
+    let bus = std::sync::Arc::clone(&server.bus);
+    server.stop().await;
+    let server = Server::over(&place, bus).await;
+    worker.announce();
+    assert_eq!(server.phase("one").await, "running");
+    worker.ask(&attempt, 10);
+    assert_eq!(worker.told().await, told, "also by a process that begins anew");
+    assert_eq!(worker.finish(&server.hub, &attempt).await, "kept");
+    let _worker = worker.work(server.hub.clone());
+    closed(&server, "one").await;
+    let asked = journal(&place, "one").into_iter().filter(|event| matches!(event, Event::AttemptAsked(_))).count();
+    assert_eq!(asked, 1, "it asked once");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_worker_of_another_protocol_is_told_and_gets_nothing() {
     let place = Place::new();
     let server = Server::start(&place).await;

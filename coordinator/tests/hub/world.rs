@@ -281,6 +281,33 @@ impl FakeWorker {
         soon("a message", self.heard.recv()).await.expect("the bus lives")
     }
 
+    /// Says that the agent of an attempt waits for a person.
+    pub fn ask(&self, attempt: &pb::Assignment, asked_ms: i64) {
+        let question = pb::Question {
+            kind: pb::QuestionKind::Words.into(),
+            text: "Which one?".to_owned(),
+            ..pb::Question::default()
+        };
+        let report = pb::Report {
+            job: attempt.job.clone(),
+            id: attempt.id,
+            worker: self.name.clone(),
+            body: Some(report::Body::Asking(pb::Asking { question: Some(question), asked_ms })),
+        };
+        let subject = Subject::report(&attempt.job.parse().expect("a name"), &self.name);
+        let payload = pb::FromWorker { message: Some(from_worker::Message::Report(report)) }.encode_to_vec().into();
+        self.bus.publish(Message { subject, id: String::new(), payload }).expect("published");
+    }
+
+    /// The next answer to such an agent.
+    pub async fn told(&mut self) -> pb::AnswerWork {
+        loop {
+            if let to_worker::Message::Answer(answer) = self.hear().await {
+                return answer;
+            }
+        }
+    }
+
     /// The next assignment, held from now on.
     pub async fn take(&mut self) -> pb::Assignment {
         loop {

@@ -118,6 +118,10 @@ impl Hands for Planter {
 
     fn said(&mut self, _: &str) {}
 
+    fn learned(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
     fn heard(&mut self) -> Vec<String> {
         let heard: Vec<String> = self.waiting.take().into_iter().collect();
         self.planted.extend(heard.iter().cloned());

@@ -16,6 +16,8 @@ use longhaul_tests::{World, leftovers};
 use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 
+use super::questions::Running;
+
 /// Longest wait for something to be saved; only a failing test waits so long.
 const SAVED_MAX: Duration = Duration::from_secs(120);
 
@@ -400,4 +402,31 @@ fn gemini_lands_a_change() {
     rig.run();
     assert_eq!(rig.landed("one.txt"), "one");
     is_whole(&rig.events());
+}
+
+#[test]
+fn a_person_answers_a_program_that_waits() {
+    let claude = r#"{"tool":"Bash","args":{"command":"echo one > one.txt","description":"make it"}}"#;
+    let gemini = r#"{"tool":"run_shell_command","args":{"command":"echo one > one.txt","description":"make it"}}"#;
+    let codex = r#"{"tool":"exec_command","args":{"cmd":"echo one > one.txt"}}"#;
+    for (coder, call) in [(&CODEX, codex), (&CLAUDE, claude), (&GEMINI, gemini)] {
+        let table = format!("{}permissions = {{ execute = \"ask\" }}\n", coder.table);
+        let coder = Coder { table: &table, ..*coder };
+        let script = format!("{{\"turns\":[[{call},{{\"text\":\"done\"}}]]}}");
+        let Some(rig) = Rig::with(&coder, &script, "[policy]\nask_wait = \"30m\"\n") else { return };
+        let mut running = Running::new(rig.command(&["run"]));
+        while let Some(park) = running.next("approve") {
+            assert_eq!(rig.world.status()["parked"][0]["waiting"], true, "{}", coder.install);
+            rig.world.expect(0, &["approve", &park]);
+        }
+        let (code, said) = running.ends();
+        let logs = rig.world.longhaul(&["logs", "edit"]);
+        assert_eq!(code, Some(0), "{}: {said}\n{}", coder.install, logs.stdout);
+        assert_eq!((rig.landed("one.txt").as_str(), &rig.world.status()["attempts"]), ("one", &1.into()));
+        let events = rig.events();
+        is_whole(&events);
+        let told = of(&events, "person_answered");
+        let told = told.first().and_then(|told| told["answer"].as_str()).unwrap_or_default();
+        assert!(told.contains("allows"), "{}: {events:?}", coder.install);
+    }
 }

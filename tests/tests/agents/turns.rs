@@ -46,6 +46,10 @@ impl Hands for Recorder {
         self.said.push(text.to_owned());
     }
 
+    fn learned(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
     fn heard(&mut self) -> Vec<String> {
         Vec::new()
     }

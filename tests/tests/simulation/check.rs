@@ -6,7 +6,7 @@ use longhaul_common::question::settled;
 use longhaul_common::{AttemptId, GateId, NodeId, Oid};
 use longhaul_coordinator::core::{JobPhase, Phase, State};
 use longhaul_coordinator::engine::Disposition;
-use longhaul_proto::{FailureClass, Record, Verdict, record::Event};
+use longhaul_proto::{FailureClass, Next, Record, Verdict, record::Event};
 
 use crate::model::{BASE, Model};
 use crate::person::PERSON;
@@ -143,8 +143,15 @@ impl History {
                 self.kept.insert(event.attempt);
                 let failure = event.failure.as_ref().filter(|failure| failure.class() == FailureClass::Asked);
                 asked = failure.map(|_| (NodeId(event.node), self.state.subtask(NodeId(event.node)).tries));
+                let waits = self.state.asks(NodeId(event.node)).filter(|_| asked.is_some());
+                let same = waits.is_none_or(|(park, _)| event.next() != Next::Park || event.park == park.0);
+                assert!(same, "what {} waited with is parked under {}: {waits:?}", event.node, event.park);
             }
             Event::Split(event) => drop(self.kept.insert(event.attempt)),
+            Event::AttemptTold(event) => {
+                let (park, _) = self.state.asks(NodeId(event.node)).expect("it waits with a question");
+                assert_eq!((event.by.as_str(), event.park), (PERSON, park.0), "told by nobody");
+            }
             Event::Woken(event) => {
                 let asks = self.state.asks(NodeId(event.node)).is_some();
                 assert!(!asks || event.by == PERSON, "a question is answered by {}", event.by);

@@ -48,6 +48,12 @@ impl World {
                 let assignment = Assignment::Gate { id: *id, commit: run.commit };
                 self.order(number(&run.worker), Order::Assign(assignment));
             }
+            Command::Tell(attempt, asked_ms) => {
+                let live = self.state().attempts().get(attempt).cloned();
+                let Some((live, decision)) = live.zip(self.state().told(*attempt).cloned()) else { return };
+                let order = Order::Answer { id: attempt.0, asked_ms: *asked_ms, decision: Box::new(decision) };
+                self.order(number(&live.worker), order);
+            }
             Command::Stop(id) => {
                 for worker in 0..self.workers.len() {
                     self.order(worker, Order::Stop(*id));

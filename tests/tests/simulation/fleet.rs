@@ -2,7 +2,7 @@
 
 use longhaul_common::GateId;
 use longhaul_coordinator::core::{Input, WorkerView};
-use longhaul_proto::{Finished, Verdict, finished};
+use longhaul_proto::{Asking, Finished, Verdict, finished};
 use longhaul_worker::session::desk;
 
 use crate::coordinator::Letter;
@@ -12,10 +12,13 @@ use crate::network::{ANSWER_MS_MAX, Way};
 use crate::worker::{Lent, Wish, Worker};
 use crate::world::World;
 
+/// How often an agent says that it waits.
+const ASK_AGAIN_MS: i64 = 2_000;
+
 impl World {
     pub fn order(&mut self, worker: usize, order: Order) {
         for ms in self.network.send(Way::ToWorker(worker), &self.setting, &mut self.random) {
-            self.after(ms, Happening::Order { worker, order });
+            self.after(ms, Happening::Order { worker, order: order.clone() });
         }
     }
 
@@ -23,6 +26,7 @@ impl World {
         let (worker, incarnation) = match &happening {
             Happening::Order { worker, .. } => (*worker, None),
             Happening::Step { worker, incarnation, .. }
+            | Happening::Ask { worker, incarnation, .. }
             | Happening::Presence { worker, incarnation }
             | Happening::Deliver { worker, incarnation, .. }
             | Happening::Ack { worker, incarnation, .. } => (*worker, Some(*incarnation)),
@@ -39,6 +43,7 @@ impl World {
         match happening {
             Happening::Order { order, .. } => self.obey(worker, order),
             Happening::Step { id, .. } => self.with_worker(worker, |process, lent| process.step(id, lent)),
+            Happening::Ask { id, asked_ms, until, .. } => self.ask(worker, id, asked_ms, until),
             Happening::Presence { incarnation, .. } => {
                 self.announce(worker);
                 self.after(self.setting.presence_ms, Happening::Presence { worker, incarnation });
@@ -67,6 +72,11 @@ impl World {
                 let key = desk::Key { job: JOB.parse().expect("a name"), id };
                 self.hear(worker, desk::Input::Cancel(key, "stopped".to_owned()));
             }
+            Order::Answer { id, asked_ms, decision } => {
+                self.trace.note(self.now, "told", worker, id);
+                self.person.told += u32::from(self.workers[worker].waits_with(id, asked_ms).is_some());
+                self.with_worker(worker, |process, lent| process.answered(id, asked_ms, &decision, lent));
+            }
             Order::Hello => self.hear(worker, desk::Input::Hello),
         }
     }
@@ -83,10 +93,29 @@ impl World {
         for wish in wishes {
             match wish {
                 Wish::Step { id, after_ms } => self.after(after_ms, Happening::Step { worker, incarnation, id }),
+                Wish::Ask { id, asked_ms, wait_ms } => self.ask(worker, id, asked_ms, self.now + wait_ms),
                 Wish::Deliver { id } => self.deliver(worker, id),
                 Wish::Announce => self.announce(worker),
             }
         }
+    }
+
+    /// Says that an agent waits, until it is told or its time is over.
+    fn ask(&mut self, worker: usize, id: u64, asked_ms: i64, until: i64) {
+        let process = &self.workers[worker];
+        let Some(question) = process.waits_with(id, asked_ms).cloned() else { return };
+        let incarnation = process.incarnation;
+        if self.now >= until || process.leaves() {
+            self.trace.note(self.now, "not told", worker, id);
+            return self.with_worker(worker, |process, lent| process.late(id, lent));
+        }
+        for ms in self.network.send(Way::FromWorker(worker), &self.setting, &mut self.random) {
+            let asking = Box::new(Asking { question: Some(question.clone()), asked_ms });
+            let letter = Letter::Input(Input::Asking { worker: name(worker), id, asking });
+            self.after(ms, Happening::Letter { life: None, letter: Box::new(letter) });
+        }
+        let again = (until - self.now).min(ASK_AGAIN_MS);
+        self.after(again, Happening::Ask { worker, incarnation, id, asked_ms, until });
     }
 
     fn announce(&mut self, worker: usize) {

@@ -1,6 +1,7 @@
 //! What can happen in the world, at a time of its own.
 
 use longhaul_common::{BatchId, Oid};
+use longhaul_proto::Decision;
 
 use crate::coordinator::Letter;
 use crate::faults::Fault;
@@ -35,6 +36,14 @@ pub enum Happening {
         incarnation: u32,
         id: u64,
     },
+    /// An agent waits for a person, and says so; the wait ends then.
+    Ask {
+        worker: usize,
+        incarnation: u32,
+        id: u64,
+        asked_ms: i64,
+        until: i64,
+    },
     Presence {
         worker: usize,
         incarnation: u32,
@@ -59,9 +68,15 @@ pub enum Happening {
 }
 
 /// What a coordinator sends to a worker.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Order {
     Assign(Assignment),
     Stop(u64),
+    /// To what it asked then.
+    Answer {
+        id: u64,
+        asked_ms: i64,
+        decision: Box<Decision>,
+    },
     Hello,
 }

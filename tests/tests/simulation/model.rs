@@ -27,12 +27,14 @@ pub struct Behaviour {
     pub conflicts: Option<u32>,
     /// Its agent asks a person this one of a few questions first.
     pub asks: Option<u32>,
+    /// It waits for the answer in its slot, for a while.
+    pub waits: bool,
     /// Its agent has it split into so many parts, where it may.
     pub parts: u32,
 }
 
 const PLAIN: Behaviour =
-    Behaviour { bad: 0, failing: 0, weak: false, idle: false, conflicts: None, asks: None, parts: 0 };
+    Behaviour { bad: 0, failing: 0, weak: false, idle: false, conflicts: None, asks: None, waits: false, parts: 0 };
 
 /// A commit: which results it contains, and which of them are bad.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -312,7 +314,10 @@ fn behave(index: u32, random: &mut Random) -> Behaviour {
         4 if index > 0 => behaviour.conflicts = Some(u32::try_from(random.below(u64::from(index))).unwrap_or(0)),
         5..=7 => behaviour.weak = true,
         10 => behaviour.parts = 2 + u32::try_from(random.below(3)).unwrap_or(0),
-        8 | 9 => behaviour.asks = Some(u32::try_from(random.below(3)).unwrap_or(0)),
+        8 | 9 => {
+            behaviour.asks = Some(u32::try_from(random.below(3)).unwrap_or(0));
+            behaviour.waits = random.chance(60);
+        }
         _ => {}
     }
     behaviour

@@ -29,6 +29,8 @@ pub struct Person {
     pub requests: u32,
     /// Answers to agents.
     pub answers: u32,
+    /// Agents that were told while they waited.
+    pub told: u32,
 }
 
 /// Whoever answers agents.

@@ -3,18 +3,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use longhaul_common::question::settles;
 use longhaul_common::{AttemptId, NodeId, Oid};
 use longhaul_coordinator::core::Amount;
-use longhaul_proto::{Failure, FailureClass, Finished, GateResult, Verdict, finished};
+use longhaul_proto::{Decision, Failure, FailureClass, Finished, GateResult, Question, Verdict, finished};
 use longhaul_worker::session::desk::{Desk, Input, Key, Kind, Output};
 use longhaul_worker::session::{Do, End, Session, Shape, Told};
 
 use crate::model::{JOB, Model, usage};
-use crate::setting::Setting;
+use crate::setting::{MINUTE, SECOND, Setting};
 use longhaul_tests::random::Random;
 
 /// Rungs of a ladder and checks of a result.
 const SHAPE: Shape = Shape { rungs: 2, checks: 1, first: 0 };
+
+/// How long an agent waits for a person.
+const WAIT_MS: (i64, i64) = (SECOND, 8 * MINUTE);
 
 /// What a worker is told to do.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +57,8 @@ enum Execution {
     Waiting,
     /// In a slot.
     Working(Session, Do),
+    /// In a slot, for a person.
+    Asking(Session, Do, Box<Question>, i64),
     /// In the gate's slot.
     Judging,
     /// Executed, not yet on the disk.
@@ -65,6 +71,8 @@ enum Execution {
 pub enum Wish {
     /// Told to go on with an assignment after so long.
     Step { id: u64, after_ms: i64 },
+    /// A question said until it is answered, for so long.
+    Ask { id: u64, asked_ms: i64, wait_ms: i64 },
     /// A sealed result handed over.
     Deliver { id: u64 },
     /// Its presence announced.
@@ -97,6 +105,8 @@ pub struct Worker {
     outbox: BTreeMap<u64, Finished>,
     /// Assignments whose processes were told to end.
     cancelled: BTreeSet<u64>,
+    /// Counts what its agents ask.
+    questions: i64,
 }
 
 impl Worker {
@@ -113,6 +123,7 @@ impl Worker {
             executions: BTreeMap::new(),
             outbox: BTreeMap::new(),
             cancelled: BTreeSet::new(),
+            questions: 0,
         }
     }
 
@@ -188,7 +199,10 @@ impl Worker {
                 self.cancelled.insert(id);
                 Vec::new()
             }
-            Some((assignment, Execution::Waiting | Execution::Working(..) | Execution::Judging)) => {
+            Some((
+                assignment,
+                Execution::Waiting | Execution::Working(..) | Execution::Asking(..) | Execution::Judging,
+            )) => {
                 let assignment = *assignment;
                 self.seal(assignment, failed(class), lent)
             }
@@ -249,7 +263,7 @@ impl Worker {
                 self.executions.insert(id, (assignment, Execution::Sealed));
                 self.take(Input::Executed(key(id)), None, lent)
             }
-            Execution::Waiting | Execution::Sealed => {
+            Execution::Waiting | Execution::Asking(..) | Execution::Sealed => {
                 self.executions.insert(id, (assignment, execution));
                 Vec::new()
             }
@@ -257,18 +271,72 @@ impl Worker {
     }
 
     fn work(&mut self, assignment: Assignment, session: Session, step: &Do, lent: &mut Lent) -> Vec<Wish> {
-        let Assignment::Work { id, node, base, allowance, answered, splits } = assignment else { return Vec::new() };
+        let Assignment::Work { id, node, answered, splits, .. } = assignment else { return Vec::new() };
         let asks = lent.model.question(node).filter(|_| !answered && matches!(step, Do::Agent(..)));
         let parts = if splits && matches!(step, Do::Agent(..)) { lent.model.parts(node) } else { Vec::new() };
         let told = match self.told(id, node, step, lent) {
             Told::Done if !parts.is_empty() => {
                 Told::Broken(Box::new(Failure { parts, ..failure(FailureClass::Split) }))
             }
+            Told::Done if asks.is_some() && lent.model.behaviour(node).waits && !self.leaves() => {
+                return self.wait(assignment, (session, step.clone()), asks.unwrap_or_default(), lent);
+            }
             Told::Done if asks.is_some() => {
                 Told::Broken(Box::new(Failure { question: asks, ..failure(FailureClass::Asked) }))
             }
             told => told,
         };
+        self.go_on(assignment, session, told, lent)
+    }
+
+    /// Its agent asks a person, and waits.
+    fn wait(&mut self, assignment: Assignment, at: (Session, Do), asks: Question, lent: &mut Lent) -> Vec<Wish> {
+        let id = assignment.id();
+        self.questions += 1;
+        let asked_ms = self.questions;
+        self.executions.insert(id, (assignment, Execution::Asking(at.0, at.1, Box::new(asks), asked_ms)));
+        vec![Wish::Ask { id, asked_ms, wait_ms: lent.random.between(WAIT_MS) }]
+    }
+
+    /// What an agent asked then and still waits with.
+    pub fn waits_with(&self, id: u64, asked_ms: i64) -> Option<&Question> {
+        match self.executions.get(&id) {
+            Some((_, Execution::Asking(_, _, question, asked))) if *asked == asked_ms => Some(question),
+            _ => None,
+        }
+    }
+
+    pub fn leaves(&self) -> bool {
+        self.desk.is_draining()
+    }
+
+    /// A person decided about what an agent asked then. Advice alone has it ask again.
+    pub fn answered(&mut self, id: u64, asked_ms: i64, decision: &Decision, lent: &mut Lent) -> Vec<Wish> {
+        if self.waits_with(id, asked_ms).is_none() {
+            return Vec::new();
+        }
+        let Some((assignment, Execution::Asking(session, step, question, _))) = self.executions.remove(&id) else {
+            return Vec::new();
+        };
+        if !settles(decision, &question) {
+            return self.wait(assignment, (session, step), *question, lent);
+        }
+        let Assignment::Work { node, base, allowance, splits, .. } = assignment else { return Vec::new() };
+        let assignment = Assignment::Work { id, node, base, allowance, answered: true, splits };
+        self.go_on(assignment, session, Told::Done, lent)
+    }
+
+    /// Nobody decided in time.
+    pub fn late(&mut self, id: u64, lent: &mut Lent) -> Vec<Wish> {
+        let Some((assignment, Execution::Asking(session, _, question, _))) = self.executions.remove(&id) else {
+            return Vec::new();
+        };
+        let asked = Failure { question: Some(*question), ..failure(FailureClass::Asked) };
+        self.go_on(assignment, session, Told::Broken(Box::new(asked)), lent)
+    }
+
+    fn go_on(&mut self, assignment: Assignment, session: Session, told: Told, lent: &mut Lent) -> Vec<Wish> {
+        let Assignment::Work { id, node, base, allowance, .. } = assignment else { return Vec::new() };
         match session.next(told) {
             (_, Do::Deliver(End::Result)) => {
                 let outcome = Some(lent.model.result(AttemptId(id), node, base));

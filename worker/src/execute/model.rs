@@ -3,24 +3,26 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use longhaul_common::question::decided;
+use longhaul_common::question::{decided, wants_words};
 use longhaul_common::text::clip_head;
-use longhaul_proto::{Agent, Failure, FailureClass, ModelAgent};
+use longhaul_proto::{Agent, Answer, Failure, FailureClass, ModelAgent, Question};
 
 use super::checking::{Bench, left};
 use super::{Attempt, policy, record, refused, told_of};
 use crate::agent::model::{
     Call, CallError, Conversation, Crew, Delta, Does, Ending, Facts, Hands, Limits, Manner, Outcome, Part, Profile,
-    Reach, Remedy, Servers, SessionFile, Settings, Setup, Tokens, Toolbox, Turns, prompt,
+    Reach, Remedy, Servers, SessionFile, Settings, Setup, Tokens, Toolbox, Turns, Wanted, prompt,
 };
 use crate::agent::stuck::Watch;
 use crate::agent::talk::{AgentEvent, ToolKind, Totals, TurnEnd, Witness};
 use crate::agent::{command, split};
+use crate::asking::Waited;
 use crate::commit::{Snapshot, StageError, snapshot_aside};
 use crate::execution::{cancelled, limit_of};
 use crate::failure::{asked, failure, infrastructure};
 use crate::gateway;
 use crate::session::Told;
+use crate::standstill::Standstill;
 use crate::wip::Saver;
 use crate::workspace::Slot;
 
@@ -63,6 +65,8 @@ impl Attempt {
         let toolbox = Toolbox::new(&self.execution, servers, &self.work)
             .map_err(|error| Box::new(infrastructure(error.to_string())))?;
         let mut workshop = Workshop {
+            agent: &agent.name,
+            learned: Vec::new(),
             bench: Bench { execution: &self.execution, work: &self.work, services: &mut self.services },
             left: self.left.as_ref(),
             toolbox,
@@ -75,6 +79,7 @@ impl Attempt {
             turn: 0,
         };
         let cancel = self.execution.cancel.clone();
+        let still = self.execution.still.clone();
         let mut crew = Crew::of(model);
         let turns = Turns {
             conversation: &mut conversation,
@@ -90,7 +95,7 @@ impl Attempt {
         let ending = tokio::select! {
             biased;
             ending = turns.run(&mut quiet) => ending,
-            limit = out_of(time) => Ending::Time(limit),
+            limit = out_of(&still, time) => Ending::Time(limit),
             () = self.saver.watch(self.rung) => Ending::Unanswered(CallError::Cancelled),
         };
         let Workshop { mut toolbox, mut witness, mut totals, .. } = workshop;
@@ -178,11 +183,11 @@ fn profile(model: &ModelAgent) -> Result<Profile, Box<Failure>> {
     Ok(profile)
 }
 
-/// When a time is over; never without one.
-async fn out_of(time: Option<Duration>) -> Duration {
+/// When a time of work is over; never without one.
+async fn out_of(still: &Standstill, time: Option<Duration>) -> Duration {
     match time {
         Some(limit) => {
-            tokio::time::sleep(limit).await;
+            still.worked(limit).await;
             limit
         }
         None => std::future::pending().await,
@@ -262,6 +267,9 @@ fn told(name: &str, ending: Ending) -> Told {
 
 /// What the loop does its work with: the tools, the checks, the workspace.
 struct Workshop<'a> {
+    agent: &'a str,
+    /// Decisions that the conversation does not keep yet.
+    learned: Vec<String>,
     bench: Bench<'a>,
     left: Option<&'a regex::bytes::Regex>,
     toolbox: Toolbox,
@@ -277,6 +285,27 @@ struct Workshop<'a> {
 }
 
 impl Workshop<'_> {
+    /// Waits for a person with a question, and does the call with the answer; `None` when there is none.
+    async fn ask(&mut self, does: Does, call: &Call, question: &Question) -> Option<Outcome> {
+        let asks = self.bench.execution.asks.clone();
+        asks.patience()?;
+        let question = Question { agent: self.agent.to_owned(), ..question.clone() };
+        self.witness.tell(&asks.event(&question));
+        let waited = asks.ask(question.clone()).await;
+        self.witness.tell(&waited.event());
+        let decision = match waited {
+            Waited::Told(decision) => decision,
+            Waited::Late => return None,
+            Waited::Cancelled => return Some(Outcome::error("not done: it was ended")),
+        };
+        self.toolbox.learn(&decision);
+        let words = decided(&decision);
+        self.learned.push(words.clone());
+        // A yes lets it be done; words are the answer to words, and advice to all else.
+        let goes_on = wants_words(&question) || decision.answer() == Answer::Yes;
+        Some(if goes_on { self.toolbox.call(does, call).await } else { Outcome::error(format!("not done: {words}")) })
+    }
+
     async fn snapshot(&mut self) -> Result<Snapshot, Box<Failure>> {
         let (base, exclusions) = (self.bench.execution.base, self.bench.execution.exclusions());
         let taken = move |slot: &Slot| snapshot_aside(slot, "loop-index", base, &exclusions);
@@ -297,7 +326,14 @@ impl Hands for Workshop<'_> {
             title: format!("{} {}", call.name, clip_head(call.input.text(), TITLE_BYTES_MAX)),
             input: call.input.object(),
         });
-        let outcome = self.toolbox.call(does, call).await;
+        let mut outcome = self.toolbox.call(does, call).await;
+        while let Some(Wanted::Answer(question)) = &outcome.asks {
+            let question = question.clone();
+            match self.ask(does, call, &question).await {
+                Some(answered) => outcome = answered,
+                None => break,
+            }
+        }
         let runs = matches!(does, Does::Exec | Does::WriteStdin | Does::Shell | Does::Bash | Does::Mcp);
         self.touched |= runs || !outcome.edits.is_empty();
         let (id, failed) = (call.id.clone(), outcome.failed);
@@ -355,6 +391,10 @@ impl Hands for Workshop<'_> {
 
     fn said(&mut self, text: &str) {
         self.witness.tell(&AgentEvent::Text { text: text.to_owned() });
+    }
+
+    fn learned(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.learned)
     }
 
     fn heard(&mut self) -> Vec<String> {

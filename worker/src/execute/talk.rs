@@ -101,6 +101,8 @@ impl Attempt {
             cancel: stop.clone(),
             idle: checking::idle_timeout(&self.work),
             policy: session.policy.clone(),
+            asks: execution.asks.clone(),
+            agent: agent.name.clone(),
             mcp: session.mcp.clone(),
         };
         let program = Program {

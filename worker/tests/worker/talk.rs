@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use longhaul_proto::{Answer, Decision, FailureClass, SteerWork, assignment, finished, to_worker};
+use longhaul_proto::{
+    Answer, AnswerWork, Asking, Decision, FailureClass, SteerWork, assignment, finished, from_worker, report, to_worker,
+};
 use serde_json::Value;
 
 use crate::world::{World, job, talker};
@@ -85,6 +87,122 @@ async fn what_needs_a_person_ends_the_session_and_goes_on_with_the_answer() {
         }
         let why = &world.traced("permission_answered")[0]["why"];
         assert_eq!(why, "a person allowed `make it`", "{protocol}");
+    }
+}
+
+/// Longest wait for a person in tests that answer, or do something else, meanwhile.
+const LONG_MS: u64 = 600_000;
+
+impl World {
+    /// What an agent asks while it waits.
+    async fn asks(&mut self) -> Asking {
+        let asks = |message: &from_worker::Message| match message {
+            from_worker::Message::Report(report) => matches!(report.body, Some(report::Body::Asking(_))),
+            from_worker::Message::Presence(_) => false,
+        };
+        match self.heard(asks).await {
+            from_worker::Message::Report(report) => match report.body {
+                Some(report::Body::Asking(asking)) => asking,
+                other => panic!("it asks nothing: {other:?}"),
+            },
+            other => panic!("it asks nothing: {other:?}"),
+        }
+    }
+
+    async fn answer(&self, id: u64, asking: &Asking, answer: Answer, text: &str) {
+        let (question, by) = (asking.question.clone(), "anna".to_owned());
+        let decision = Some(Decision { question, answer: answer.into(), text: text.to_owned(), by });
+        let answer = AnswerWork { job: job().to_string(), id, asked_ms: asking.asked_ms, decision };
+        self.send(to_worker::Message::Answer(answer)).await;
+    }
+
+    /// An agent waits for a person; gives the id of its assignment and what it asks.
+    async fn waits(&mut self, protocol: &str, wait_ms: u64) -> (u64, Asking) {
+        self.policy.ask_wait_ms = wait_ms;
+        let work = self.work(vec![talker(protocol, "good", "ask")]);
+        let id = work.id;
+        self.assign(work).await;
+        let asking = self.asks().await;
+        let question = asking.question.clone().expect("a question");
+        assert_eq!((question.prefix.join(" ").as_str(), question.agent.as_str()), ("make it", "talker"));
+        (id, asking)
+    }
+
+    async fn ends_as(&mut self, class: FailureClass) {
+        match self.result().await.outcome {
+            Some(finished::Outcome::Failure(failure)) => assert_eq!(failure.class(), class, "{}", failure.message),
+            other => panic!("no {class:?}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_in_time_goes_to_the_session_that_waits() {
+    for protocol in ["acp", "codex"] {
+        let mut world = World::new(&[("a", "1\n")]);
+        world.task.idle_timeout_ms = 1_500;
+        let (id, asking) = world.waits(protocol, LONG_MS).await;
+        assert_eq!(world.asks().await, asking, "it says so again, beyond its own limit without a sign of life");
+        let other = Asking { asked_ms: asking.asked_ms - 1, ..asking.clone() };
+        world.answer(id, &other, Answer::No, "").await;
+        world.answer(id, &asking, Answer::Yes, "").await;
+        match world.result().await.outcome {
+            Some(finished::Outcome::Patch(patch)) => assert_eq!(patch.files, ["made"], "{protocol}"),
+            other => panic!("{protocol}: {other:?}"),
+        }
+        let (asked, told) = (world.traced("person_asked"), world.traced("person_answered"));
+        assert_eq!((asked.len(), &asked[0]["wait_s"]), (1, &600.into()), "{protocol}");
+        assert_eq!(told[0]["answer"], "anna allows commands that begin with `make it`", "{protocol}");
+        let answered = world.traced("permission_answered");
+        assert_eq!(
+            (&answered[0]["answer"], &answered[0]["why"]),
+            (&"allow".into(), &"a person allowed `make it`".into())
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_no_with_words_is_told_to_the_session_that_waits() {
+    for protocol in ["acp", "codex"] {
+        for (answer, words) in [
+            (Answer::No, "anna does not allow commands that begin with `make it` (take another): go on without"),
+            (Answer::Words, "asked whether it may run `make it`, anna says: take another"),
+        ] {
+            let mut world = World::new(&[("a", "1\n")]);
+            let (id, asking) = world.waits(protocol, LONG_MS).await;
+            world.answer(id, &asking, answer, "take another").await;
+            match world.result().await.outcome {
+                Some(finished::Outcome::Unchanged(_)) => {}
+                other => panic!("{protocol} {answer:?}: {other:?}"),
+            }
+            assert_eq!(world.traced("permission_answered")[0]["answer"], "reject", "{protocol}");
+            let told = world.traced("told");
+            assert_eq!(told.last().expect("told")["text"], words, "{protocol} {answer:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_wait_ends_without_an_answer_as_a_question_or_as_it_is_told_to() {
+    for protocol in ["acp", "codex"] {
+        let mut world = World::new(&[("a", "1\n")]);
+        world.waits(protocol, 300).await;
+        world.ends_as(FailureClass::Asked).await;
+        assert_eq!(world.traced("person_answered")[0]["answer"], "", "{protocol}");
+        assert_eq!(world.traced("permission_answered")[0]["answer"], "ask", "{protocol}");
+
+        let (id, asking) = world.waits(protocol, LONG_MS).await;
+        let asked = Instant::now();
+        world.cancel(id).await;
+        world.ends_as(FailureClass::Cancelled).await;
+        assert!(asked.elapsed() < CANCEL_MAX, "{protocol}: {:?}", asked.elapsed());
+        let taken_back = Asking { question: None, ..asking };
+        assert_eq!(world.asks().await, taken_back, "{protocol}");
+
+        world.waits(protocol, LONG_MS).await;
+        world.shutdown.drain.cancel();
+        world.ends_as(FailureClass::Asked).await;
+        world.ended().await.expect("it leaves");
     }
 }
 

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use super::Check;
 use crate::JobId;
 use crate::hosts::HostPattern;
-use crate::spec::{At, BATCH_MAX, JobFile, PARALLEL_MAX, RepoTable, StringList, TIMEOUT_MS_DEFAULT, folder_glob};
+use crate::spec::{
+    ASK_WAIT_MS_MAX, ASK_WAIT_MS_MIN, At, BATCH_MAX, JobFile, PARALLEL_MAX, RepoTable, StringList, TIMEOUT_MS_DEFAULT,
+    folder_glob,
+};
 
 pub(super) fn check_head(file: &JobFile, check: &mut Check<'_>) {
     check.text("goal", &file.goal);
@@ -142,6 +145,14 @@ pub(super) fn check_limits(file: &JobFile, check: &mut Check<'_>) {
     }
     if let Some(number) = &policy.diff_files_max {
         between("diff_files_max", number, u64::from(number.value), 1, u64::from(u32::MAX), check);
+    }
+    if let Some(wait) = &policy.ask_wait
+        && wait.0 > 0
+        && !(ASK_WAIT_MS_MIN..=ASK_WAIT_MS_MAX).contains(&wait.0)
+    {
+        let (least, most) = (ASK_WAIT_MS_MIN / 1_000, ASK_WAIT_MS_MAX / 60_000);
+        let message = format!("`ask_wait` must be {least} s to {most} min: an agent that waits holds its slot");
+        check.report(wait.span(), message, "write a time between, or \"off\"");
     }
     if let Some(number) = &policy.capsule_tokens {
         between("capsule_tokens", number, number.value, 500, 1_000_000, check);

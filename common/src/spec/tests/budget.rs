@@ -1,13 +1,13 @@
 //! Budgets of job and subtask, deadline and breaker, command rules, whether tests may change.
 
 use super::{HEAD, TASK, after_head, parsed};
-use crate::spec::{BreakerRule, CommandDecision, TestsRule};
+use crate::spec::{BreakerRule, CommandDecision, Interval, TestsRule};
 
 #[test]
 fn every_key_is_read() {
     let text = format!(
         "{HEAD}{TASK}budget = {{ usd = 0.5, tokens = 9 }}\ntests = 'may-change'\n[budget]\ndeadline = '07:05'\n\
-         breaker = '9 of 10'\n[policy]\ndiff_lines_max = 7\ndiff_files_max = 8\n[[policy.command]]\nprefix = ['git', 'push']\ndecide = 'deny'\n"
+         breaker = '9 of 10'\n[policy]\nask_wait = '90s'\ndiff_lines_max = 7\ndiff_files_max = 8\n[[policy.command]]\nprefix = ['git', 'push']\ndecide = 'deny'\n"
     );
     let file = parsed(&text).expect("right");
     let work = file.tables()[0].work();
@@ -19,6 +19,7 @@ fn every_key_is_read() {
     assert_eq!(file.budget.breaker.as_ref().map(|at| at.value), Some(BreakerRule { failed: 9, of: 10 }));
     assert_eq!(file.policy.diff_lines_max.as_ref().map(|at| at.value), Some(7));
     assert_eq!(file.policy.diff_files_max.as_ref().map(|at| at.value), Some(8));
+    assert_eq!(file.policy.ask_wait.as_ref().map(|at| at.value), Some(Interval(90_000)));
     let rule = &file.policy.command[0];
     assert_eq!((rule.prefix.len(), rule.decide.value), (2, CommandDecision::Deny));
 }
@@ -34,4 +35,18 @@ fn what_is_wrong_is_said_with_its_place() {
             "14:10: a command rule without its words (help: write the program and its first arguments, e.g. [\"git\", \"push\"])",
         ],
     );
+}
+
+#[test]
+fn a_wait_for_people_has_bounds() {
+    let wait = |text: &str| parsed(&format!("{HEAD}{TASK}[policy]\nask_wait = '{text}'\n"));
+    for (text, ms) in [("off", 0), ("1s", 1_000), ("1h", 3_600_000)] {
+        assert_eq!(wait(text).expect(text).policy.ask_wait.map(|at| at.value), Some(Interval(ms)), "{text}");
+    }
+    let problem =
+        "`ask_wait` must be 1 s to 60 min: an agent that waits holds its slot (help: write a time between, or \"off\")";
+    for text in ["2h", "1ms"] {
+        let job = format!("[[task]]\nid = 'a'\nladder = ['rules']\n[policy]\nask_wait = '{text}'\n");
+        after_head(&job, &[&format!("13:12: {problem}")]);
+    }
 }

@@ -55,6 +55,8 @@ impl State {
             Event::Held(event) => self.held_back(event),
             Event::Unchanged(event) => self.unchanged(event),
             Event::AttemptFailed(event) => self.attempt_failed(event),
+            Event::AttemptAsked(event) => self.attempt_asked(event),
+            Event::AttemptTold(event) => self.attempt_told(event),
             Event::Split(event) => self.split_off(event),
             Event::Parked(event) => self.parked(event),
             Event::Woken(event) => self.woken(event),

@@ -7,7 +7,7 @@ use longhaul_proto::{Next, ParkReason};
 use super::ApplyError;
 use crate::core::Millis;
 use crate::core::asked::Ruling;
-use crate::core::live::{LiveAttempt, LostAttempt};
+use crate::core::live::{Asks, LiveAttempt, LostAttempt};
 use crate::core::recent::Ended;
 use crate::core::retry;
 use crate::core::spend::{Amount, Reservation};
@@ -43,7 +43,7 @@ impl State {
         let subtask = self.node(node).id.clone();
         self.spend.reserve(attempt, Reservation { amount, subtask, worker: event.worker.clone() });
         let base = Oid::from_bytes(&event.base)?;
-        self.begin_live(attempt, LiveAttempt { node, worker: event.worker.clone(), base, since_ms: now });
+        self.begin_live(attempt, LiveAttempt { node, worker: event.worker.clone(), base, since_ms: now, asks: None });
         Ok(())
     }
 
@@ -250,6 +250,32 @@ impl State {
             self.subtasks[node.index()].asked = failure.question.map(Box::new);
         }
         self.follow(node, event.next(), event.park, event.not_before_ms, ParkReason::Ask, text)
+    }
+
+    /// Its agent waits in its slot, so the subtask goes on running.
+    pub(super) fn attempt_asked(&mut self, event: &pb::AttemptAsked) -> Result<(), ApplyError> {
+        self.last_park = self.last_park.max(event.park);
+        let asks = self.asks_mut(event.attempt)?;
+        *asks = Some(Box::new(Asks {
+            asked_ms: event.asked_ms,
+            count: asks.as_ref().map_or(0, |asks| asks.count) + u32::from(event.question.is_some()),
+            park: ParkId(event.park),
+            question: event.question.clone(),
+            told: None,
+        }));
+        Ok(())
+    }
+
+    pub(super) fn attempt_told(&mut self, event: &pb::AttemptTold) -> Result<(), ApplyError> {
+        if let Some(asks) = self.asks_mut(event.attempt)? {
+            asks.told = Some(event.decision);
+        }
+        Ok(())
+    }
+
+    fn asks_mut(&mut self, attempt: u64) -> Result<&mut Option<Box<Asks>>, ApplyError> {
+        let missing = ApplyError::Missing { what: "live attempt", id: attempt };
+        self.attempts.asks_mut(&AttemptId(attempt)).ok_or(missing)
     }
 
     pub(super) fn decided(&mut self, event: &pb::Decided) -> Result<(), ApplyError> {

@@ -2,12 +2,12 @@
 
 use longhaul_common::{AttemptId, NodeId, ParkId};
 use longhaul_proto::{
-    Answer, AnswerScope, Failure, FailureClass, Next, ParkReason, Plan, Question, QuestionKind, Wip, finished,
+    Answer, AnswerScope, Asking, Failure, FailureClass, Next, ParkReason, Plan, Question, QuestionKind, Wip, finished,
 };
 
 use super::bench::{Bench, plan};
 use crate::capsule::capsule;
-use crate::core::{Event, Input, Request, explain};
+use crate::core::{Command, Event, Input, QUESTIONS_MAX, Request, explain, forgotten};
 use crate::view;
 
 fn push(to: &str) -> Question {
@@ -197,4 +197,204 @@ fn who_tries_again_has_the_question_gone() {
     assert!(bench.state.subtask(NodeId(0)).asked.is_none());
     let answer = Request::Answer { park: ParkId(parks[0]), text: "A".into(), scope: AnswerScope::Once, by: "a".into() };
     bench.try_feed(Input::Request(answer)).expect_err("nobody waits there");
+}
+
+impl Bench {
+    /// An attempt's agent waits with a question, or with none any longer.
+    fn wait_with(&mut self, attempt: u64, asked_ms: i64, question: Option<Question>) {
+        let asking = Box::new(Asking { question, asked_ms });
+        self.feed(Input::Asking { worker: "w".into(), id: attempt, asking });
+    }
+
+    /// The same, for the first time; gives the park.
+    fn waits(&mut self, attempt: u64, asked_ms: i64, question: &Question) -> u64 {
+        self.wait_with(attempt, asked_ms, Some(question.clone()));
+        match self.expect("asked") {
+            Event::AttemptAsked(event) => event.park,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn told(&mut self) -> u64 {
+        match self.expect("told") {
+            Event::AttemptTold(event) => event.attempt,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn tells(&self) -> Vec<Command> {
+        self.state.pending().into_iter().filter(|command| matches!(command, Command::Tell(..))).collect()
+    }
+}
+
+#[test]
+fn an_agent_that_waits_is_told_and_its_attempt_goes_on() {
+    let mut bench = Bench::new(plan(&[("a", &[])]));
+    let (attempt, node) = bench.assigned();
+    let park = bench.waits(attempt, 10, &push("a"));
+    bench.wait_with(attempt, 10, Some(push("a")));
+    bench.nothing_more();
+    assert_eq!((bench.name(0), bench.state.asks(node).map(|(park, _)| park)), ("running", Some(ParkId(park))));
+    let status = view::job_status(&bench.state, bench.now, &Default::default(), true);
+    let row = &status.parked[0];
+    assert!(row.waiting && row.asks == "command" && row.park == park && row.text.contains("git push"), "{row:?}");
+    assert_eq!((status.counts.expect("counted").parked, status.running.len()), (0, 1));
+    assert!(status.warnings.iter().any(|line| line.ends_with("`longhaul approve 1`")), "{:?}", status.warnings);
+    let explained = explain(&bench.state, node, bench.now);
+    assert!(explained.next[0].starts_with("longhaul approve 1 --scope"), "{explained:?}");
+    for _ in 0..20 {
+        bench.wait(20_000);
+        bench.nothing_more();
+    }
+    assert!(bench.tells().is_empty(), "no time answers it");
+    bench.request(approve(park, AnswerScope::Once));
+    bench.expect("decided");
+    assert_eq!(bench.told(), attempt);
+    bench.nothing_more();
+    assert_eq!(bench.tells(), [Command::Tell(AttemptId(attempt), 10)]);
+    assert_eq!(bench.state.told(AttemptId(attempt)).map(|decision| decision.by.as_str()), Some("anna"));
+    assert!(bench.state.asks(node).is_none());
+    bench.try_feed(Input::Request(approve(park, AnswerScope::Once))).expect("a park is consumed once");
+    // The next question is another one, with a number of its own; what was said before is nothing.
+    let next = bench.waits(attempt, 20, &which());
+    assert!(next > park && bench.tells().is_empty());
+    bench.wait_with(attempt, 10, Some(push("a")));
+    bench.nothing_more();
+    bench.wait_with(attempt, 20, None);
+    bench.expect("asked");
+    assert!(bench.state.asks(node).is_none(), "it went on by itself");
+    bench.deliver(attempt);
+    bench.expect_all(&["delivered", "batch_opened"]);
+    assert_eq!(bench.state.subtask(node).attempts, 1);
+}
+
+#[test]
+fn who_is_not_answered_in_time_is_parked_under_the_same_number() {
+    let mut bench = Bench::new(plan(&[("a", &[])]));
+    let (attempt, node) = bench.assigned();
+    let park = bench.waits(attempt, 10, &which());
+    bench.ask(attempt, &which());
+    bench.expect("attempt_failed");
+    bench.nothing_more();
+    assert_eq!((bench.name(0), bench.state.asks(node).map(|(park, _)| park)), ("parked", Some(ParkId(park))));
+    bench.request(Request::Answer {
+        park: ParkId(park),
+        text: "A".into(),
+        scope: AnswerScope::Once,
+        by: "anna".into(),
+    });
+    bench.expect_all(&["decided", "woken", "assigned"]);
+    assert_eq!(told(&bench, 0), "asked \"Which one?\", anna answers: A");
+}
+
+#[test]
+fn an_answer_that_crosses_with_the_end_is_gone_on_with() {
+    for answer in [Answer::Yes, Answer::Words] {
+        let mut bench = Bench::new(plan(&[("a", &[])]));
+        let (attempt, _) = bench.assigned();
+        let park = bench.waits(attempt, 10, &push("a"));
+        bench.request(match answer {
+            Answer::Yes => approve(park, AnswerScope::Once),
+            // Advice: nothing is decided by it.
+            _ => {
+                Request::Answer { park: ParkId(park), text: "soon".into(), scope: AnswerScope::Once, by: "anna".into() }
+            }
+        });
+        bench.expect_all(&["decided", "told"]);
+        bench.ask(attempt, &push("a"));
+        bench.expect("attempt_failed");
+        bench.presence();
+        bench.expect_all(&["assigned"]);
+    }
+}
+
+#[test]
+fn one_answer_is_for_those_that_wait_and_those_that_are_parked() {
+    let mut bench = Bench::new(three());
+    let attempts: Vec<(u64, NodeId)> = (0..3).map(|_| bench.assigned()).collect();
+    let attempt = |node: u32| attempts.iter().find(|(_, found)| found.0 == node).expect("at work").0;
+    let (first, second, third) = (attempt(0), attempt(1), attempt(2));
+    bench.waits(first, 10, &push("a"));
+    bench.ask(second, &push("b"));
+    bench.expect("attempt_failed");
+    bench.waits(third, 10, &which());
+    let status = view::job_status(&bench.state, bench.now, &Default::default(), true);
+    assert_eq!(
+        status.parked.iter().map(|row| (row.waiting, row.same)).collect::<Vec<_>>(),
+        [(true, 2), (false, 2), (true, 1)]
+    );
+    let park = bench.state.asks(NodeId(1)).expect("it asks").0.0;
+    bench.request(approve(park, AnswerScope::Job));
+    bench.expect("decided");
+    assert_eq!((bench.told(), bench.woken()), (first, 1));
+    bench.expect_all(&["assigned"]);
+    assert_eq!(bench.tells(), [Command::Tell(AttemptId(first), 10)]);
+    // Asked after the answer, by an attempt that was not told of it: it is told at once.
+    bench.wait_with(third, 30, Some(push("c")));
+    bench.expect("asked");
+    assert_eq!(bench.told(), third);
+    bench.nothing_more();
+    assert_eq!(bench.tells(), [Command::Tell(AttemptId(first), 10), Command::Tell(AttemptId(third), 30)]);
+}
+
+#[test]
+fn a_question_goes_with_its_attempt_and_only_its_worker_asks_it() {
+    let mut bench = Bench::new(plan(&[("a", &[])]));
+    let (attempt, node) = bench.assigned();
+    let asking = |question: Question| Box::new(Asking { question: Some(question), asked_ms: 10 });
+    bench.feed(Input::Asking { worker: "other".into(), id: attempt, asking: asking(which()) });
+    bench.feed(Input::Asking { worker: "w".into(), id: attempt + 1, asking: asking(which()) });
+    let endless = Question { text: "x".repeat(100_000), ..which() };
+    bench.feed(Input::Asking { worker: "w".into(), id: attempt, asking: asking(endless) });
+    bench.nothing_more();
+    let park = bench.waits(attempt, 10, &which());
+    assert_eq!(bench.waits(attempt, 15, &which()), park, "begun anew, it asks the same");
+    let Some(Event::AttemptAsked(event)) = forgotten(&bench.state, AttemptId(attempt)) else { panic!("it asks") };
+    assert_eq!((event.question, event.park, event.asked_ms), (None, park, 15), "when its process ended");
+    bench.now += 40_000;
+    bench.feed(Input::Tick);
+    bench.expect_all(&["lease_expired"]);
+    assert!(bench.state.asks(node).is_none());
+    let answer = Request::Answer { park: ParkId(park), text: "A".into(), scope: AnswerScope::Once, by: "a".into() };
+    bench.try_feed(Input::Request(answer)).expect_err("nobody waits there");
+    bench.presence();
+    let (again, _) = bench.assigned();
+    bench.wait_with(attempt, 20, Some(which()));
+    bench.nothing_more();
+    assert!(bench.waits(again, 30, &which()) > park, "the next attempt asks again");
+    let mut asked_ms = 40;
+    for number in 1..QUESTIONS_MAX {
+        bench.waits(again, asked_ms, &Question { text: format!("And {number}?"), ..which() });
+        asked_ms += 1;
+    }
+    bench.wait_with(again, asked_ms, Some(which()));
+    bench.nothing_more();
+}
+
+#[test]
+fn a_snapshot_and_the_next_plan_keep_what_is_asked() {
+    let mut bench = Bench::new(three());
+    let attempts: Vec<(u64, NodeId)> = (0..3).map(|_| bench.assigned()).collect();
+    let asks: Vec<u64> = attempts.iter().map(|(attempt, _)| bench.waits(*attempt, 10, &which())).collect();
+    let answer = Request::Answer { park: ParkId(asks[0]), text: "A".into(), scope: AnswerScope::Once, by: "a".into() };
+    bench.request(answer);
+    bench.expect_all(&["decided", "told"]);
+    let bytes = postcard::to_stdvec(&bench.state).expect("serialisable");
+    let mut again: crate::core::State = postcard::from_bytes(&bytes).expect("read back");
+    again.rebuild().expect("a graph");
+    assert_eq!(again.hash(), bench.state.hash());
+    let questions = |state: &crate::core::State| -> Vec<_> {
+        state.nodes().map(|node| state.asks(node).map(|(park, _)| park.0)).collect()
+    };
+    assert_eq!(questions(&again), questions(&bench.state));
+    assert_eq!(again.pending(), bench.state.pending());
+    // Another plan: the subtasks in another order, the last one changed.
+    let mut next = three();
+    next.nodes.swap(0, 1);
+    next.nodes[2].key = b"another".to_vec();
+    let before = questions(&bench.state);
+    bench.open(next);
+    bench.expect("plan_opened");
+    assert_eq!(questions(&bench.state), [before[1], before[0], None]);
+    assert_eq!(bench.tells().len(), 1, "who was answered and not told is told");
 }

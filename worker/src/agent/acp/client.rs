@@ -1,14 +1,19 @@
 //! A session: initialize, a session new or loaded, prompts, updates, questions, cancellation.
 
-use longhaul_proto::Question;
-use serde_json::{Value, json};
+use std::collections::VecDeque;
 use std::time::Duration;
+
+use longhaul_common::question::decided;
+use longhaul_proto::{Answer as Said, Decision, Question};
+use serde_json::{Value, json};
 
 use super::connection::{Connection, Incoming, Reply};
 use super::read;
 use crate::agent::talk::{
-    AgentEvent, Answer, CANCEL_MAX, McpServer, Policy, Ruled, START_MAX, Setting, TalkError, TurnEnd, Witness,
+    AgentEvent, Answer, Asked, CANCEL_MAX, McpServer, Policy, Ruled, START_MAX, Setting, TalkError, TurnEnd, Waiting,
+    Witness, waited,
 };
+use crate::asking::{Asks, Waited};
 use crate::process::talk::Talk;
 
 /// The version of the protocol that is spoken.
@@ -37,6 +42,8 @@ pub async fn converse(talk: Talk, mut setting: Setting, acp: Acp, witness: &mut 
     let mut client = Client {
         connection,
         policy: setting.policy.clone(),
+        asks: setting.asks.clone(),
+        open: VecDeque::new(),
         session: String::new(),
         replaying: false,
         rejected: false,
@@ -63,6 +70,9 @@ fn mcp_server(server: &McpServer) -> Value {
 struct Client<'a> {
     connection: Connection,
     policy: Policy,
+    asks: Asks,
+    /// What it waits with for a person's answer; the first of it is asked.
+    open: VecDeque<Open>,
     session: String,
     /// A session that is loaded tells its past again.
     replaying: bool,
@@ -72,6 +82,16 @@ struct Client<'a> {
     asked: Option<Box<Question>>,
     text: Pieces,
     witness: &'a mut Witness,
+}
+
+/// A request for permission that is not answered.
+struct Open {
+    params: Value,
+    reply: Reply,
+    /// The tool's use.
+    id: String,
+    asked: Asked,
+    title: String,
 }
 
 /// Text that comes in pieces, of which there may be one a word.
@@ -156,24 +176,42 @@ impl Client<'_> {
         let mut answer = std::pin::pin!(self.connection.ask("session/prompt", params));
         let mut words = None;
         let mut listening = true;
+        let mut waiting: Option<Waiting> = None;
         loop {
+            if waiting.is_none() {
+                waiting = self.next_question(setting);
+            }
             if let Some(question) = self.asked.take() {
                 self.stop(answer.as_mut()).await;
                 return Err(TalkError::Asked(question));
             }
-            let silence = self.witness.silence(setting.idle);
+            let silence = self.witness.silence(setting.idle.filter(|_| waiting.is_none()));
             tokio::select! {
                 biased;
                 () = setting.cancel.cancelled() => {
                     self.stop(answer.as_mut()).await;
                     return Err(TalkError::Cancelled);
                 }
+                waited = waited(&mut waiting) => {
+                    waiting = None;
+                    self.witness.heard();
+                    self.tell(&waited.event());
+                    if let Some(said) = self.waited(waited) {
+                        self.connection.tell("session/cancel", json!({"sessionId": self.session}));
+                        words = words.or(Some(said));
+                    }
+                }
                 // What was told before the answer is told before the end of the turn.
                 incoming = self.connection.next() => self.take(incoming?),
-                answer = &mut answer => return self.ended(answer).map(|end| (end, words)),
+                answer = &mut answer => {
+                    self.give_up();
+                    return self.ended(answer).map(|end| (end, words));
+                }
                 said = setting.words.recv(), if listening && words.is_none() => match said {
                     Some(said) => {
                         // The protocol has one prompt at a time: the turn ends for the words.
+                        waiting = None;
+                        self.give_up();
                         self.connection.tell("session/cancel", json!({"sessionId": self.session}));
                         words = Some(said);
                     }
@@ -204,6 +242,7 @@ impl Client<'_> {
 
     /// Asks for the end of the turn and gives it a moment; its process is ended in any case.
     async fn stop(&mut self, answer: impl Future<Output = Result<Value, TalkError>>) {
+        self.give_up();
         self.connection.tell("session/cancel", json!({"sessionId": self.session}));
         if let Ok(Ok(answer)) = tokio::time::timeout(CANCEL_MAX, answer).await {
             let end = read::end(&answer);
@@ -237,7 +276,7 @@ impl Client<'_> {
             }
             Incoming::Notification(..) => {}
             Incoming::Request(method, params, reply) if method == "session/request_permission" => {
-                self.answer(&params, reply);
+                self.answer(params, reply);
             }
             Incoming::Request(method, _, reply) => {
                 self.tell(&AgentEvent::Warning { message: format!("longhaul does not answer {method}") });
@@ -246,16 +285,87 @@ impl Client<'_> {
         }
     }
 
-    fn answer(&mut self, params: &Value, reply: Reply) {
-        let (id, asked, title) = read::question(params);
-        let Ruled { answer, why, question } = self.policy.answer(&asked, &title);
-        self.tell(&AgentEvent::PermissionAsked { id: id.clone(), kind: asked.kind, title });
+    /// Answers by the policy, unless that leaves it to a person who can be waited for.
+    fn answer(&mut self, params: Value, reply: Reply) {
+        let (id, asked, title) = read::question(&params);
+        self.tell(&AgentEvent::PermissionAsked { id: id.clone(), kind: asked.kind, title: title.clone() });
+        let ruled = self.policy.answer(&asked, &title);
+        let open = Open { params, reply, id, asked, title };
+        if ruled.question.is_some() && self.asks.patience().is_some() {
+            self.open.push_back(open);
+        } else {
+            self.reply(open, ruled);
+        }
+    }
+
+    fn reply(&mut self, open: Open, ruled: Ruled) {
+        let Ruled { answer, why, question } = ruled;
         self.rejected |= answer == Answer::Reject;
         if question.is_some() {
             self.asked = question;
         }
-        self.tell(&AgentEvent::PermissionAnswered { id, answer, why });
-        reply.with(read::outcome(params, answer));
+        self.tell(&AgentEvent::PermissionAnswered { id: open.id, answer, why });
+        open.reply.with(read::outcome(&open.params, answer));
+    }
+
+    /// Asks a person what is open first; what was decided meanwhile is answered.
+    fn next_question(&mut self, setting: &Setting) -> Option<Waiting> {
+        while let Some(open) = self.open.pop_front() {
+            let ruled = self.policy.answer(&open.asked, &open.title);
+            let Some(question) = ruled.question.as_ref().filter(|_| self.asks.patience().is_some()) else {
+                self.reply(open, ruled);
+                continue;
+            };
+            let question = setting.question(question);
+            self.open.push_front(open);
+            self.tell(&self.asks.event(&question));
+            let asks = self.asks.clone();
+            return Some(Box::pin(async move { asks.ask(question).await }));
+        }
+        None
+    }
+
+    /// What came of asking; words that have to be said to it.
+    fn waited(&mut self, waited: Waited) -> Option<String> {
+        match waited {
+            Waited::Told(decision) => self.told(&decision),
+            Waited::Late => {
+                // The session ends with the first; nobody is asked for the others.
+                for open in std::mem::take(&mut self.open).into_iter().rev() {
+                    let ruled = self.policy.answer(&open.asked, &open.title);
+                    self.reply(open, ruled);
+                }
+                None
+            }
+            // So is the session.
+            Waited::Cancelled => None,
+        }
+    }
+
+    fn told(&mut self, decision: &Decision) -> Option<String> {
+        self.policy.learn(decision);
+        if decision.answer() == Said::Yes {
+            return None;
+        }
+        let open = self.open.pop_front()?;
+        self.reply(open, Ruled::refused(decision));
+        // A bare no is an answer that it understands by itself.
+        (!decision.text.is_empty()).then(|| {
+            self.give_up();
+            decided(decision)
+        })
+    }
+
+    /// Nobody is asked any more: the turn ends.
+    fn give_up(&mut self) {
+        for open in std::mem::take(&mut self.open) {
+            self.tell(&AgentEvent::PermissionAnswered {
+                id: open.id,
+                answer: Answer::Reject,
+                why: "the turn ends before there is an answer".to_owned(),
+            });
+            open.reply.with(read::outcome(&open.params, Answer::Ask));
+        }
     }
 
     /// Pieces of text are put together; anything else comes after them.

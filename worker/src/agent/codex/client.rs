@@ -3,20 +3,22 @@
 //! One task reads and writes, so there is no order of messages to get wrong. A request of the server
 //! has an id of the server's own space and a method; an answer to us has an id of ours and none.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use longhaul_common::price::Tokens;
-use longhaul_proto::Question;
+use longhaul_common::question::decided;
+use longhaul_proto::{Answer as Said, Decision, Question};
 use serde_json::{Value, json};
 
 use super::read::{Heard, approval, notification};
 use super::rollout::{self, missing};
 use crate::agent::talk::{
-    AgentEvent, Answer, CANCEL_MAX, McpServer, Nonsense, Policy, Ruled, START_MAX, Setting, TalkError, Totals, TurnEnd,
-    Witness,
+    AgentEvent, Answer, Asked, CANCEL_MAX, McpServer, Nonsense, Policy, Ruled, START_MAX, Setting, TalkError, Totals,
+    TurnEnd, Waiting, Witness, waited,
 };
+use crate::asking::{Asks, Waited};
 use crate::process::talk::{Input, Lines, Talk};
 
 /// How long any further request may take to be answered.
@@ -53,6 +55,8 @@ pub async fn converse(
         input,
         nonsense: Nonsense::default(),
         policy: setting.policy.clone(),
+        asks: setting.asks.clone(),
+        open: VecDeque::new(),
         codex,
         totals,
         last_id: 0,
@@ -71,11 +75,24 @@ pub async fn converse(
     end
 }
 
+/// A request for approval that is not answered.
+struct Open {
+    /// Of the request.
+    request: Value,
+    /// The tool's use.
+    id: String,
+    asked: Asked,
+    title: String,
+}
+
 struct Client<'a> {
     lines: Lines,
     input: Input,
     nonsense: Nonsense,
     policy: Policy,
+    asks: Asks,
+    /// What it waits with for a person's answer; the first of it is asked.
+    open: VecDeque<Open>,
     codex: Codex,
     totals: Totals,
     last_id: u64,
@@ -172,20 +189,33 @@ impl Client<'_> {
             self.turn = started["turn"]["id"].as_str().map(str::to_owned);
         }
         let mut listening = true;
+        let mut waiting: Option<Waiting> = None;
         loop {
+            if waiting.is_none() {
+                waiting = self.next_question(setting).await?;
+            }
             if let Some(question) = self.asked.take() {
                 self.leave_turn().await;
                 return Err(TalkError::Asked(question));
             }
             if let Some(end) = self.ended.take() {
+                self.open.clear();
                 return Ok(end);
             }
-            let silence = self.witness.silence(setting.idle);
+            let silence = self.witness.silence(setting.idle.filter(|_| waiting.is_none()));
             tokio::select! {
                 biased;
                 () = setting.cancel.cancelled() => {
                     self.interrupt().await;
                     return Err(TalkError::Cancelled);
+                }
+                waited = waited(&mut waiting) => {
+                    waiting = None;
+                    self.witness.heard();
+                    self.witness.tell(&waited.event());
+                    if let Some(words) = self.waited(waited).await? {
+                        self.steer(words).await?;
+                    }
                 }
                 message = message(&mut self.lines, &mut self.nonsense, self.witness) => self.take(message?).await?,
                 words = setting.words.recv(), if listening => match words {
@@ -345,8 +375,18 @@ impl Client<'_> {
             self.witness.tell(&AgentEvent::Warning { message: message.clone() });
             return self.write(&json!({"id": request["id"], "error": {"code": -32601, "message": message}})).await;
         };
-        let Ruled { answer, why, question } = self.policy.answer(&asked, &title);
-        self.witness.tell(&AgentEvent::PermissionAsked { id: id.clone(), kind: asked.kind, title });
+        self.witness.tell(&AgentEvent::PermissionAsked { id: id.clone(), kind: asked.kind, title: title.clone() });
+        let ruled = self.policy.answer(&asked, &title);
+        let open = Open { request: request["id"].clone(), id, asked, title };
+        if ruled.question.is_some() && self.asks.patience().is_some() {
+            self.open.push_back(open);
+            return Ok(());
+        }
+        self.reply(open, ruled).await
+    }
+
+    async fn reply(&mut self, open: Open, ruled: Ruled) -> Result<(), TalkError> {
+        let Ruled { answer, why, question } = ruled;
         let decision = match answer {
             Answer::Allow => "accept",
             // The turn goes on and the model is told.
@@ -357,8 +397,51 @@ impl Client<'_> {
         if question.is_some() {
             self.asked = question;
         }
-        self.witness.tell(&AgentEvent::PermissionAnswered { id, answer, why });
-        self.write(&json!({"id": request["id"], "result": {"decision": decision}})).await
+        self.witness.tell(&AgentEvent::PermissionAnswered { id: open.id, answer, why });
+        self.write(&json!({"id": open.request, "result": {"decision": decision}})).await
+    }
+
+    /// Asks a person what is open first; what was decided meanwhile is answered.
+    async fn next_question(&mut self, setting: &Setting) -> Result<Option<Waiting>, TalkError> {
+        while let Some(open) = self.open.pop_front() {
+            let ruled = self.policy.answer(&open.asked, &open.title);
+            let Some(question) = ruled.question.as_ref().filter(|_| self.asks.patience().is_some()) else {
+                self.reply(open, ruled).await?;
+                continue;
+            };
+            let question = setting.question(question);
+            self.open.push_front(open);
+            self.witness.tell(&self.asks.event(&question));
+            let asks = self.asks.clone();
+            return Ok(Some(Box::pin(async move { asks.ask(question).await })));
+        }
+        Ok(None)
+    }
+
+    /// What came of asking; words that have to be said to it.
+    async fn waited(&mut self, waited: Waited) -> Result<Option<String>, TalkError> {
+        match waited {
+            Waited::Told(decision) => self.told(&decision).await,
+            Waited::Late => {
+                // The session ends with the first; nobody is asked for the others.
+                for open in std::mem::take(&mut self.open).into_iter().rev() {
+                    let ruled = self.policy.answer(&open.asked, &open.title);
+                    self.reply(open, ruled).await?;
+                }
+                Ok(None)
+            }
+            // So is the session.
+            Waited::Cancelled => Ok(None),
+        }
+    }
+
+    async fn told(&mut self, decision: &Decision) -> Result<Option<String>, TalkError> {
+        self.policy.learn(decision);
+        let refused = if decision.answer() == Said::Yes { None } else { self.open.pop_front() };
+        let Some(open) = refused else { return Ok(None) };
+        self.reply(open, Ruled::refused(decision)).await?;
+        // A bare no is an answer that it understands by itself.
+        Ok((!decision.text.is_empty()).then(|| decided(decision)))
     }
 
     /// Puts into the trace what the events left out.
@@ -452,6 +535,8 @@ mod tests {
             cancel: Default::default(),
             idle: Some(idle),
             policy: Policy::new(Default::default(), &[], &[]),
+            asks: Asks::none(),
+            agent: String::new(),
             mcp: Vec::new(),
         };
         let trace = Trace::create(&dir.path().join("trace"), Default::default()).expect("made");

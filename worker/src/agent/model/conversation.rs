@@ -110,6 +110,11 @@ impl Conversation {
         Self::new(self.client.clone(), setup, None)
     }
 
+    /// What a person decided and it was told in another way: kept for good.
+    pub fn note(&mut self, words: &str) {
+        self.setup.facts.tell(words);
+    }
+
     /// What others used on its behalf.
     pub fn charge(&mut self, used: Tokens) {
         self.used = self.used.plus(used);

@@ -26,7 +26,7 @@ pub use history::{Call, CallResult, Entry, History, Image, Input, Item, Part};
 pub use profile::{Does, Profile, names};
 pub use subagent::Crew;
 pub use summary::{Facts, Summary};
-pub use tool::{Edited, Outcome};
+pub use tool::{Edited, Outcome, Wanted};
 pub use turns::{Ending, Hands, Limits, Turns};
 pub use wire::{
     Answer, Api, CallError, Choice, Delta, Remedy, Request, Settings, Stop, Thinking, Tokens, ToolSpec, ToolSyntax,

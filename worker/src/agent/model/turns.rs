@@ -34,6 +34,8 @@ pub trait Hands {
     fn said(&mut self, text: &str);
     /// What people said since the last turn.
     fn heard(&mut self) -> Vec<String>;
+    /// What people decided since the last turn, which a call was told.
+    fn learned(&mut self) -> Vec<String>;
 }
 
 /// What ends the loop at the latest; 0 is no limit.
@@ -160,6 +162,9 @@ impl<H: Hands + Send> Turns<'_, H> {
                 return Ok(Ending::Tokens(used));
             }
             if self.level == 0 {
+                for words in self.hands.learned() {
+                    self.conversation.note(&words);
+                }
                 for words in self.hands.heard() {
                     self.conversation.tell(&words);
                 }

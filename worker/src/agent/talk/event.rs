@@ -111,6 +111,18 @@ pub enum AgentEvent {
         /// Why.
         why: String,
     },
+    /// A person is asked, and it waits.
+    PersonAsked {
+        /// What.
+        question: String,
+        /// For how long at the most, in seconds.
+        wait_s: u64,
+    },
+    /// The wait is over.
+    PersonAnswered {
+        /// What the person decided; empty when nobody did in time.
+        answer: String,
+    },
     /// It compacted its history.
     Compacted,
     /// It said that it is done, and a check of the task fails.
@@ -146,6 +158,9 @@ impl AgentEvent {
             Self::ToolStarted { title, .. } => format!("tool: {title}"),
             Self::ToolEnded { id, failed: true, .. } => format!("tool {id} failed"),
             Self::PermissionAnswered { answer, why, .. } => format!("permission: {} ({why})", answer.name()),
+            Self::PersonAsked { question, .. } => format!("waits for a person: {question}"),
+            Self::PersonAnswered { answer } if answer.is_empty() => "nobody answered in time".to_owned(),
+            Self::PersonAnswered { answer } => format!("told: {answer}"),
             Self::TurnEnded { end } => format!("turn ended: {}", end.text()),
             Self::Warning { message } => format!("warning: {message}"),
             Self::Compacted => "compacted its history".to_owned(),

@@ -29,10 +29,14 @@ pub use witness::{OnProgress, Progress, Witness};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::time::Duration;
 
+use longhaul_proto::Question;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+use crate::asking::{Asks, Waited};
 
 /// How long a program may take for its first answer. Some unpack themselves first.
 pub const START_MAX: Duration = Duration::from_secs(120);
@@ -61,8 +65,30 @@ pub struct Setting {
     pub idle: Option<Duration>,
     /// What it may.
     pub policy: Policy,
+    /// Where a person is asked what the policy leaves to one.
+    pub asks: Asks,
+    /// What the job calls it.
+    pub agent: String,
     /// Servers of tools it is given.
     pub mcp: Vec<McpServer>,
+}
+
+impl Setting {
+    /// A question as it is put to a person.
+    pub fn question(&self, question: &Question) -> Question {
+        Question { agent: self.agent.clone(), ..question.clone() }
+    }
+}
+
+/// A wait for a person, beside what else happens in a session.
+pub type Waiting = Pin<Box<dyn Future<Output = Waited> + Send>>;
+
+/// What came of a wait; never without one.
+pub async fn waited(waiting: &mut Option<Waiting>) -> Waited {
+    match waiting {
+        Some(waiting) => waiting.await,
+        None => std::future::pending().await,
+    }
 }
 
 /// A server of tools: the program that it is.

@@ -17,7 +17,7 @@ pub enum Answer {
     Allow,
     /// No.
     Reject,
-    /// A person decides: the session ends and goes on with the answer.
+    /// A person decides, and did not while the session waited: it ends and goes on with the answer.
     Ask,
 }
 
@@ -62,6 +62,11 @@ pub struct Ruled {
 }
 
 impl Ruled {
+    /// What a person said that allows nothing.
+    pub fn refused(decision: &Decision) -> Self {
+        Self::new(Answer::Reject, longhaul_common::question::decided(decision))
+    }
+
     fn new(answer: Answer, why: String) -> Self {
         Self { answer, why, question: None }
     }
@@ -95,6 +100,12 @@ impl Policy {
         };
         let commands = CommandPolicy::new(rules, otherwise).with_decisions(decisions);
         Self { may, decisions: decisions.to_vec(), commands, ruled: !rules.is_empty() }
+    }
+
+    /// What a person decided meanwhile holds from now on.
+    pub fn learn(&mut self, decision: &Decision) {
+        self.decisions.push(decision.clone());
+        self.commands = self.commands.clone().with_decisions(std::slice::from_ref(decision));
     }
 
     /// The answer; `title` is what the agent calls the action.

@@ -190,6 +190,12 @@ impl Toolbox {
         Ok(Self { place, outputs, runs, servers, ripgrep, folder, rules, decisions, split_max })
     }
 
+    /// What a person decided meanwhile holds from now on.
+    pub fn learn(&mut self, decision: &Decision) {
+        self.decisions.push(decision.clone());
+        self.rules = self.rules.take().map(|rules| rules.with_decisions(std::slice::from_ref(decision)));
+    }
+
     /// Ends the commands that still run.
     pub async fn close(&mut self) {
         self.runs.close().await;
