@@ -10,7 +10,7 @@ use std::path::Path;
 
 use longhaul_common::layout::JobLayout;
 use longhaul_common::{AttemptId, NodeId};
-use longhaul_proto::{AttemptRow, FailureClass, Plan, Record, Usage};
+use longhaul_proto::{AttemptRow, FailureClass, Plan, Record, Timing, Usage};
 use prost::Message as _;
 
 use super::snapshot::{list_snapshots, read_snapshot};
@@ -214,62 +214,40 @@ impl Index {
             }
             Event::Delivered(event) => {
                 let commit = event.patch.as_ref().map(|patch| hex(&patch.commit)).unwrap_or_default();
-                self.end_attempt(event.node, event.attempt, |row| {
-                    "delivered".clone_into(&mut row.outcome);
-                    row.commit = commit;
-                    row.timing = event.timing;
-                    row.usage = event.usage;
-                })?;
+                let end = AttemptRow { commit, ..ended("delivered", event.timing, event.usage) };
+                self.end_attempt(event.node, event.attempt, end)?;
             }
             Event::Held(event) => {
                 let commit = event.patch.as_ref().map(|patch| hex(&patch.commit)).unwrap_or_default();
-                self.end_attempt(event.node, event.attempt, |row| {
-                    "held".clone_into(&mut row.outcome);
-                    row.commit = commit;
-                    row.timing = event.timing;
-                    row.usage = event.usage;
-                })?;
+                let end = AttemptRow { commit, ..ended("held", event.timing, event.usage) };
+                self.end_attempt(event.node, event.attempt, end)?;
             }
             Event::SpendSettled(event) => self.settle(event.attempt, event.usage)?,
             Event::SpareKept(event) => {
-                self.end_attempt(event.node, event.attempt, |row| {
-                    "spare".clone_into(&mut row.outcome);
-                    row.usage = event.usage;
-                })?;
+                self.end_attempt(event.node, event.attempt, ended("spare", None, event.usage))?;
             }
             Event::Unchanged(event) => {
-                self.end_attempt(event.node, event.attempt, |row| {
-                    "unchanged".clone_into(&mut row.outcome);
-                    row.timing = event.timing;
-                    row.usage = event.usage;
-                })?;
+                self.end_attempt(event.node, event.attempt, ended("unchanged", event.timing, event.usage))?;
             }
             Event::AttemptFailed(event) => {
                 let failure = event.failure.clone().unwrap_or_default();
-                self.end_attempt(event.node, event.attempt, |row| {
-                    let asked = failure.class() == FailureClass::Asked;
-                    if asked { "asked" } else { "failed" }.clone_into(&mut row.outcome);
-                    row.class = crate::view::class_name(failure.class()).to_owned();
-                    row.message = failure.message;
-                    row.timing = event.timing;
-                    row.usage = event.usage;
-                })?;
+                let outcome = if failure.class() == FailureClass::Asked { "asked" } else { "failed" };
+                let end = AttemptRow {
+                    class: crate::view::class_name(failure.class()).to_owned(),
+                    message: failure.message,
+                    ..ended(outcome, event.timing, event.usage)
+                };
+                self.end_attempt(event.node, event.attempt, end)?;
             }
             Event::Split(event) => {
                 for (at, node) in event.nodes.iter().enumerate() {
                     self.nodes.insert((u64::from(event.first) + at as u64).to_be_bytes(), node.id.as_bytes())?;
                 }
-                self.end_attempt(event.node, event.attempt, |row| {
-                    "split".clone_into(&mut row.outcome);
-                    row.timing = event.timing;
-                    row.usage = event.usage;
-                })?;
+                self.end_attempt(event.node, event.attempt, ended("split", event.timing, event.usage))?;
             }
             Event::LeaseExpired(event) => {
-                self.end_attempt(event.node, event.attempt, |row| {
-                    "lost".clone_into(&mut row.outcome);
-                    row.message.clone_from(&event.why);
-                })?;
+                let end = AttemptRow { message: event.why.clone(), ..ended("lost", None, None) };
+                self.end_attempt(event.node, event.attempt, end)?;
             }
             // What still ran for it was told to stop; its late report adds what it used.
             Event::NodeClosed(event) => self.cancel_running(event.node, &event.reason)?,
@@ -290,10 +268,8 @@ impl Index {
         let id = self.nodes.get(u64::from(node).to_be_bytes())?.unwrap_or_default();
         for row in self.attempts_of(&String::from_utf8_lossy(&id))? {
             if row.outcome == "running" {
-                self.end_attempt(node, row.attempt, |row| {
-                    "cancelled".clone_into(&mut row.outcome);
-                    reason.clone_into(&mut row.message);
-                })?;
+                let end = AttemptRow { message: reason.to_owned(), ..ended("cancelled", None, None) };
+                self.end_attempt(node, row.attempt, end)?;
             }
         }
         Ok(())
@@ -311,8 +287,12 @@ impl Index {
         Ok(())
     }
 
-    fn end_attempt(&self, node: u32, attempt: u64, change: impl FnOnce(&mut AttemptRow)) -> Result<(), IndexError> {
-        self.change(&self.attempt_key(node, attempt)?, attempt, change)
+    /// Writes the end of an attempt over its beginning.
+    fn end_attempt(&self, node: u32, attempt: u64, end: AttemptRow) -> Result<(), IndexError> {
+        self.change(&self.attempt_key(node, attempt)?, attempt, |row| {
+            let AttemptRow { at_ms, worker, base, logs, .. } = std::mem::take(row);
+            *row = AttemptRow { attempt, at_ms, worker, base, logs, ..end };
+        })
     }
 
     fn change(&self, key: &[u8], attempt: u64, change: impl FnOnce(&mut AttemptRow)) -> Result<(), IndexError> {
@@ -334,6 +314,11 @@ impl Index {
         }
         Ok(rows)
     }
+}
+
+/// How an attempt ended.
+fn ended(outcome: &str, timing: Option<Timing>, usage: Option<Usage>) -> AttemptRow {
+    AttemptRow { outcome: outcome.to_owned(), timing, usage, ..AttemptRow::default() }
 }
 
 fn hex(bytes: &[u8]) -> String {

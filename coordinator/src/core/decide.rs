@@ -6,6 +6,7 @@ use longhaul_proto::{BatchEnd, FailureClass, Next, finished};
 
 use super::input::{Input, MemberMerge, Merge, MoveResult};
 use super::request::{Refusal, is_closed, requested};
+use super::spend::Amount;
 use super::{Event, Millis, Phase, PhaseKind, State, Step, asked, provider, retry, split};
 
 /// Largest session of an agent that is journaled and handed on, in bytes.
@@ -54,8 +55,13 @@ fn finished_event(state: &State, now: Millis, id: u64, report: &pb::Finished) ->
 
 /// What an attempt used that is over and left it in doubt.
 fn late_usage(state: &State, attempt: AttemptId, report: &pb::Finished) -> Option<Event> {
-    state.spend.unsettled(attempt)?;
-    let usage = Some(report.usage.unwrap_or_default());
+    let reserved = state.spend.unsettled(attempt)?.amount;
+    let usage = report.usage.unwrap_or_default();
+    // Where nothing was reserved, only what was used is worth a record.
+    if reserved.is_zero() && Amount::from(usage).is_zero() {
+        return None;
+    }
+    let usage = Some(usage);
     Some(Event::SpendSettled(pb::SpendSettled { attempt: attempt.0, usage, written_off_by: String::new() }))
 }
 

@@ -28,11 +28,12 @@ pub fn retired_event(after_seq: u64, first: u64) -> Option<WatchEvent> {
     })
 }
 
+fn name_of(state: &State, node: u32) -> String {
+    state.plan().nodes.get(node as usize).map_or_else(|| format!("#{node}"), |node| node.id.clone())
+}
+
 fn describe(state: &State, event: &Event, out: &mut WatchEvent) {
-    let name = |node: u32| {
-        let plan = state.plan();
-        plan.nodes.get(node as usize).map_or_else(|| format!("#{node}"), |node| node.id.clone())
-    };
+    let name = |node: u32| name_of(state, node);
     let (kind, text) = match event {
         Event::JobOpened(event) => ("job_opened", format!("job {}", event.job)),
         Event::PlanOpened(event) => {
@@ -72,15 +73,6 @@ fn describe(state: &State, event: &Event, out: &mut WatchEvent) {
             (out.attempt, out.subtasks) = (event.attempt, vec![name(event.node)]);
             ("unchanged", format!("{}: nothing to change", name(event.node)))
         }
-        Event::AttemptAsked(event) => {
-            (out.attempt, out.subtasks) = (event.attempt, vec![name(event.node)]);
-            let asks = event.question.as_ref().map(|question| asked(event.park, question));
-            ("asked", format!("{}: {}", name(event.node), asks.as_deref().unwrap_or("goes on without an answer")))
-        }
-        Event::AttemptTold(event) => {
-            (out.attempt, out.subtasks) = (event.attempt, vec![name(event.node)]);
-            ("told", format!("{} by {}", name(event.node), event.by))
-        }
         Event::Split(event) => {
             out.attempt = event.attempt;
             out.subtasks =
@@ -97,6 +89,24 @@ fn describe(state: &State, event: &Event, out: &mut WatchEvent) {
         Event::Parked(event) => {
             out.subtasks = vec![name(event.node)];
             ("parked", format!("{}: {}", name(event.node), event.text))
+        }
+        other => return describe_asked(state, other, out),
+    };
+    kind.clone_into(&mut out.event);
+    out.text = text;
+}
+
+fn describe_asked(state: &State, event: &Event, out: &mut WatchEvent) {
+    let name = |node: u32| name_of(state, node);
+    let (kind, text) = match event {
+        Event::AttemptAsked(event) => {
+            (out.attempt, out.subtasks) = (event.attempt, vec![name(event.node)]);
+            let asks = event.question.as_ref().map(|question| asked(event.park, question));
+            ("asked", format!("{}: {}", name(event.node), asks.as_deref().unwrap_or("goes on without an answer")))
+        }
+        Event::AttemptTold(event) => {
+            (out.attempt, out.subtasks) = (event.attempt, vec![name(event.node)]);
+            ("told", format!("{} by {}", name(event.node), event.by))
         }
         Event::Decided(event) => ("decided", decided(event)),
         Event::Woken(event) => {
@@ -137,10 +147,7 @@ fn describe_gate(state: &State, event: &Event, out: &mut WatchEvent) {
 }
 
 fn describe_landing(state: &State, event: &Event, out: &mut WatchEvent) {
-    let name = |node: u32| {
-        let plan = state.plan();
-        plan.nodes.get(node as usize).map_or_else(|| format!("#{node}"), |node| node.id.clone())
-    };
+    let name = |node: u32| name_of(state, node);
     let short = |bytes: &[u8]| Oid::from_bytes(bytes).map(Oid::short).unwrap_or_default();
     let (kind, text) = match event {
         Event::BatchOpened(event) => {
@@ -196,10 +203,7 @@ fn describe_landing(state: &State, event: &Event, out: &mut WatchEvent) {
 }
 
 fn describe_rest(state: &State, event: &Event, out: &mut WatchEvent) {
-    let name = |node: u32| {
-        let plan = state.plan();
-        plan.nodes.get(node as usize).map_or_else(|| format!("#{node}"), |node| node.id.clone())
-    };
+    let name = |node: u32| name_of(state, node);
     let (kind, text) = match event {
         Event::NodeClosed(event) => {
             out.subtasks = vec![name(event.node)];

@@ -39,11 +39,7 @@ fn cancel(job: &str) -> pb::CancelRequest {
 async fn what_was_begun_is_done_whole_though_the_caller_leaves() {
     let place = Place::new();
     let server = Server::start(&place).await;
-    let mut worker = FakeWorker::new(&server, "w", 1);
-    server.submit(&place, place.plan("one", &["a"])).await.expect("taken");
-    let gate = worker.take().await;
-    worker.finish(&server.hub, &gate).await;
-    let _keeps_the_worker_busy = worker.take().await;
+    let (mut worker, _keeps_the_worker_busy) = FakeWorker::at_work(&server, &place).await;
     let plan = place.plan("two", &["x"]);
     let submission = Submission { plan, pack: None, new_job: true, asked: pb::Audited::default() };
     begin_and_leave(Box::pin(server.hub.submit(submission))).await;

@@ -182,11 +182,7 @@ async fn two_jobs_share_a_worker_within_its_slots() {
 async fn a_restart_takes_up_what_is_live() {
     let place = Place::new();
     let server = Server::start(&place).await;
-    let mut worker = FakeWorker::new(&server, "w", 1);
-    server.submit(&place, place.plan("one", &["a"])).await.expect("taken");
-    let gate = worker.take().await;
-    worker.finish(&server.hub, &gate).await;
-    let attempt = worker.take().await;
+    let (worker, attempt) = FakeWorker::at_work(&server, &place).await;
     let bus = std::sync::Arc::clone(&server.bus);
     let watching = pb::WatchRequest { job: "one".into(), after_seq: 0 };
     let mut watched = server.client().await.watch(watching).await.expect("watches").into_inner();
@@ -219,11 +215,7 @@ async fn a_restart_takes_up_what_is_live() {
 async fn an_agent_that_waits_is_told_until_it_knows_also_by_the_next_process() {
     let place = Place::new();
     let server = Server::start(&place).await;
-    let mut worker = FakeWorker::new(&server, "w", 1);
-    server.submit(&place, place.plan("one", &["a"])).await.expect("taken");
-    let gate = worker.take().await;
-    worker.finish(&server.hub, &gate).await;
-    let attempt = worker.take().await;
+    let (mut worker, attempt) = FakeWorker::at_work(&server, &place).await;
     let watching = pb::WatchRequest { job: "one".into(), after_seq: 0 };
     let mut watched = server.client().await.watch(watching).await.expect("watches").into_inner();
     worker.ask(&attempt, 10);

@@ -148,11 +148,7 @@ async fn an_outage_of_the_bus_costs_no_lease_and_silence_does() {
     let bus: Arc<dyn Bus> = Arc::new(fragile.clone());
     let lease_ms = 5_000;
     let server = Server::with(&place, bus, HubSettings { lease_ms, ..HubSettings::default() }).await;
-    let mut worker = FakeWorker::new(&server, "w", 1);
-    server.submit(&place, place.plan("one", &["a"])).await.expect("taken");
-    let gate = worker.take().await;
-    worker.finish(&server.hub, &gate).await;
-    let _attempt = worker.take().await;
+    let (_worker, _attempt) = FakeWorker::at_work(&server, &place).await;
     let lost = || journal(&place, "one").iter().any(|event| matches!(event, Event::LeaseExpired(_)));
     fragile.down.store(true, Ordering::Release);
     let begun = Instant::now();

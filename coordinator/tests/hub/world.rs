@@ -223,6 +223,16 @@ pub struct FakeWorker {
 }
 
 impl FakeWorker {
+    /// One at work on the only subtask of a job `one`, whose base its gate has passed.
+    pub async fn at_work(server: &Server, place: &Place) -> (Self, pb::Assignment) {
+        let mut worker = Self::new(server, "w", 1);
+        server.submit(place, place.plan("one", &["a"])).await.expect("taken");
+        let gate = worker.take().await;
+        worker.finish(&server.hub, &gate).await;
+        let attempt = worker.take().await;
+        (worker, attempt)
+    }
+
     pub fn new(server: &Server, name: &str, slots: u32) -> Self {
         Self::speaking(&server.bus, name, slots, pb::PROTOCOL)
     }

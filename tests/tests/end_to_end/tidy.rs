@@ -35,7 +35,8 @@ fn files_are_short_and_say_what_they_are_for() {
 
 #[test]
 fn nothing_is_left_undone_in_the_open() {
-    let words = ["todo!(", "unimplemented!(", "dbg!(", "FIXME", "#[ignore]"].map(|word| word.to_owned());
+    let macros = ["todo", "unimplemented", "dbg"].map(|name| format!("{name}!("));
+    let words: Vec<String> = macros.into_iter().chain(["FIXME", "#[ignore]"].map(str::to_owned)).collect();
     for (path, text) in files(&[".rs"]) {
         if path.ends_with("tidy.rs") {
             continue;

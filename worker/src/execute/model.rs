@@ -45,10 +45,7 @@ impl Attempt {
     ) -> Result<Told, Box<Failure>> {
         let provider = model.provider.as_ref().map(|provider| provider.name.as_str());
         policy::may_be_sent(&self.execution, &self.work, provider)?;
-        let mut profile = profile(model)?;
-        if self.work.split_max == 0 {
-            profile = profile.without(Does::Split);
-        }
+        let profile = profile(model, self.work.split_max)?;
         self.restore_session(before).await.map_err(|error| Box::new(Failure::from(error)))?;
         let servers = self.servers(model, &profile).await?;
         let profile = profile.with_served(servers.specs());
@@ -109,8 +106,7 @@ impl Attempt {
         record::keep(&self.execution, &agent.name, log, witness, reach.gateway.calls()).await;
         self.book(reach.gateway.stop().await);
         let waits = matches!(ending, Ending::Limit { .. } | Ending::Asked(_));
-        let goes_on = self.execution.leave.is_cancelled() || waits;
-        if goes_on && !matches!(ending, Ending::Done(_)) {
+        if waits || self.execution.leave.is_cancelled() && !matches!(ending, Ending::Done(_)) {
             self.saver.last(self.rung).await;
         }
         Ok(told(&agent.name, ending))
@@ -160,7 +156,7 @@ impl Attempt {
     }
 }
 
-fn profile(model: &ModelAgent) -> Result<Profile, Box<Failure>> {
+fn profile(model: &ModelAgent, split_max: u32) -> Result<Profile, Box<Failure>> {
     let named = (!model.profile.is_empty()).then_some(model.profile.as_str());
     let Some(mut profile) = Profile::of(&model.model, named) else {
         let message = format!("this worker knows no profile {:?}", model.profile);
@@ -177,8 +173,10 @@ fn profile(model: &ModelAgent) -> Result<Profile, Box<Failure>> {
     if !profile.traits.sees {
         profile = profile.without(Does::ViewImage);
     }
-    if model.subagents == 0 {
-        profile = profile.without(Does::Delegate);
+    for (does, is_there) in [(Does::Delegate, model.subagents > 0), (Does::Split, split_max > 0)] {
+        if !is_there {
+            profile = profile.without(does);
+        }
     }
     Ok(profile)
 }

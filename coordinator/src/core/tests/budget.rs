@@ -82,6 +82,8 @@ fn what_nobody_had_to_reserve_counts_when_it_is_reported_late() {
     report(&mut bench, attempt, unchanged(), 45);
     bench.expect("spend_settled");
     assert_eq!((bench.state.spend.total().tokens, bench.state.spend.breaches().1), (45, 0));
+    report(&mut bench, attempt, unchanged(), 0);
+    bench.nothing_more();
 }
 
 #[test]

@@ -162,12 +162,8 @@ impl<H: Hands + Send> Turns<'_, H> {
                 return Ok(Ending::Tokens(used));
             }
             if self.level == 0 {
-                for words in self.hands.learned() {
-                    self.conversation.note(&words);
-                }
-                for words in self.hands.heard() {
-                    self.conversation.tell(&words);
-                }
+                self.hands.learned().iter().for_each(|words| self.conversation.note(words));
+                self.hands.heard().iter().for_each(|words| self.conversation.tell(words));
             }
             let answer = self.conversation.ask(self.cancel, &mut *on).await.map_err(Ending::Unanswered)?;
             turn += 1;
