@@ -190,6 +190,29 @@ async fn errors_pass_without_the_key_and_cost_nothing() {
 }
 
 #[tokio::test]
+async fn a_key_refused_again_and_again_ends_the_attempt_unless_an_answer_comes_between() {
+    for (path, body) in requests(false) {
+        let (model, gateway) = both(json!({"status": 401}), |_| {}).await;
+        for _ in 0..3 {
+            call(&gateway, path, &body).await;
+        }
+        assert_eq!(*gateway.ended().borrow(), None, "{path}");
+        call(&gateway, path, &body).await;
+        let outcome = gateway.ended().borrow().clone();
+        let Some(Outcome::KeyRefused { said, .. }) = outcome else { panic!("{path}: {outcome:?}") };
+        assert!(said.starts_with("401: ") && said.contains("scripted 401"), "{said}");
+        assert_eq!(model.requests().len(), 4);
+    }
+    let (_model, gateway) = both(json!({"text": "fine", "status": 403, "times": 3}), |_| {}).await;
+    let [(path, body), ..] = requests(false);
+    let mut statuses = Vec::new();
+    for _ in 0..4 {
+        statuses.push(call(&gateway, path, &body).await.status().as_u16());
+    }
+    assert_eq!((statuses, gateway.ended().borrow().clone()), (vec![403, 403, 403, 200], None));
+}
+
+#[tokio::test]
 async fn a_redirect_is_not_followed() {
     let elsewhere = ScriptedModel::start(Script::of([Step::text("stolen")])).await.expect("a model");
     for (path, body) in requests(false) {

@@ -165,10 +165,12 @@ impl Call<'_> {
         let body = if status >= 300 {
             // Errors may say the key they were sent with.
             let text = config.secrets.redact(&read(answer, config.idle_max).await);
+            shared.answered(&self.provider.name, status, &String::from_utf8_lossy(&text));
             exchange.passes(&text);
             exchange.ends();
             Body::from(text)
         } else {
+            shared.answered(&self.provider.name, status, "");
             relay(exchange, answer)
         };
         let mut response = Response::new(body);

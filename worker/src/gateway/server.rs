@@ -2,12 +2,14 @@
 
 use std::io::Read as _;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::http::Uri;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use longhaul_common::price::Tokens;
+use longhaul_common::text::clip_head;
 use subtle::ConstantTimeEq as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +30,13 @@ const STOP_MAX: Duration = Duration::from_secs(5);
 /// How long a connection to a provider may take.
 const CONNECT_MAX: Duration = Duration::from_secs(30);
 
+/// Refusals of the key in a row that end the attempt: programs that take them for troubles of the
+/// moment would ask for ever.
+const REFUSED_MAX: u32 = 4;
+
+/// Bytes of a refusal that are shown.
+const SAID_BYTES_MAX: usize = 300;
+
 /// Why a gateway ended the attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -42,6 +51,13 @@ pub enum Outcome {
     BudgetUsedUp {
         /// What does not fit, in words.
         what: String,
+    },
+    /// A provider refused every call so far with 401 or 403: asking again is of no use.
+    KeyRefused {
+        /// Its name.
+        provider: String,
+        /// The last status, and the beginning of its text.
+        said: String,
     },
 }
 
@@ -101,6 +117,8 @@ pub(super) struct Shared {
     used: watch::Sender<Used>,
     waiting: watch::Sender<Option<Waiting>>,
     ended: watch::Sender<Option<Outcome>>,
+    /// Refusals of the key in a row.
+    refused: AtomicU32,
 }
 
 impl Gateway {
@@ -138,6 +156,7 @@ impl Gateway {
             used: watch::Sender::default(),
             waiting: watch::Sender::default(),
             ended: watch::Sender::default(),
+            refused: AtomicU32::new(0),
         });
         let router = axum::Router::new().fallback(forward::handle).with_state(Arc::clone(&shared));
         let stop = shared.stop.clone().cancelled_owned();
@@ -221,6 +240,21 @@ impl Shared {
             }
             is_first
         });
+    }
+
+    /// A provider answered; its text where that is an error.
+    pub fn answered(&self, provider: &str, status: u16, error: &str) {
+        match status {
+            401 | 403 => {
+                let refused = self.refused.fetch_add(1, Ordering::Relaxed) + 1;
+                if refused >= REFUSED_MAX {
+                    let said = format!("{status}: {}", clip_head(error.trim(), SAID_BYTES_MAX));
+                    self.end(Outcome::KeyRefused { provider: provider.to_owned(), said });
+                }
+            }
+            200..=299 => self.refused.store(0, Ordering::Relaxed),
+            _ => {}
+        }
     }
 
     /// A call waits, or no longer.

@@ -73,6 +73,13 @@ pub enum Ending {
         /// When it is over, in milliseconds since the epoch.
         until_ms: i64,
     },
+    /// The provider refuses the key.
+    KeyRefused {
+        /// Its name.
+        provider: String,
+        /// What it answered.
+        said: String,
+    },
     /// It needs a person before it can go on.
     Asked(Box<Question>),
     /// It would have the subtask split.
@@ -94,6 +101,7 @@ impl Ending {
             Self::Unanswered(error) => error.to_string(),
             Self::Budget(what) => format!("the budget of this attempt is used up: {what}"),
             Self::Limit { provider, .. } => format!("the limit of the provider {provider} is reached"),
+            Self::KeyRefused { provider, said } => format!("the provider {provider} refuses the key: it answered {said}"),
             Self::Asked(question) => format!("a person is asked: {}", question.text),
             Self::Split(parts) => format!("it is to be split into {} parts", parts.len()),
             Self::Broken(failure) => failure.message.clone(),

@@ -20,6 +20,10 @@ pub(super) fn judge(agent: &str, end: &Ended, limit: Option<Outcome>) -> Result<
             let message = format!("the budget of the attempt is used up: {what}");
             return Err(Box::new(failure(FailureClass::Agent, message)));
         }
+        Some(Outcome::KeyRefused { provider, said }) => {
+            let message = format!("the provider refused the key of the agent {agent}: {provider} answered {said}");
+            return Err(Box::new(failure(FailureClass::Agent, message)));
+        }
         None => {}
     }
     let run = of_run(agent, &end.process, FailureClass::Agent);
@@ -56,6 +60,7 @@ mod tests {
         let exited = || ProcessEnd::Exited(0);
         let limit = Some(Outcome::ProviderLimit { provider: "main".into(), until_ms: 7 });
         let budget = Some(Outcome::BudgetUsedUp { what: "tokens".into() });
+        let key = Some(Outcome::KeyRefused { provider: "main".into(), said: "401: no".into() });
         for (said, end, limit, class, words) in [
             (
                 Err(TalkError::Cancelled),
@@ -65,6 +70,7 @@ mod tests {
                 "main is at its limit",
             ),
             (Err(TalkError::Cancelled), ProcessEnd::Cancelled, budget, FailureClass::Agent, "used up: tokens"),
+            (Err(TalkError::Cancelled), ProcessEnd::Cancelled, key, FailureClass::Agent, "main answered 401: no"),
             (Err(TalkError::Cancelled), ProcessEnd::Cancelled, None, FailureClass::Cancelled, "cancelled"),
             (Err(TalkError::Ended), ProcessEnd::Exited(7), None, FailureClass::Agent, "7"),
             (Err(TalkError::Ended), exited(), None, FailureClass::Agent, "ended before its turn"),
