@@ -5,6 +5,7 @@ mod codex;
 mod compaction;
 mod example;
 mod gateway;
+mod limit;
 mod model;
 mod model_job;
 mod programs;

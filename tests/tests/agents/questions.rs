@@ -113,6 +113,23 @@ impl Running {
         None
     }
 
+    /// Waits until it says these words.
+    pub fn says(&mut self, words: &str) {
+        for line in &mut self.lines {
+            self.said.push_str(&format!("{line}\n"));
+            if line.contains(words) {
+                return;
+            }
+        }
+        panic!("it ended without {words:?}:\n{}", self.said);
+    }
+
+    /// Ends it without a warning.
+    pub fn kill(mut self) {
+        self.run.kill().expect("it runs");
+        self.run.wait().expect("it ends");
+    }
+
     fn asks(&mut self, verb: &str) -> String {
         self.next(verb).unwrap_or_else(|| panic!("nothing is asked:\n{}", self.said))
     }
@@ -124,14 +141,14 @@ impl Running {
     }
 }
 
-fn run(world: &World) -> Running {
+pub fn run(world: &World) -> Running {
     let mut command = world.command(&["run"]);
     command.env("SCRIPTED_KEY", KEY);
     Running::new(command)
 }
 
 /// What a test does beside a job that runs, on a thread of its own: the models have to answer meanwhile.
-async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(work).await.expect("it does not panic")
 }
 

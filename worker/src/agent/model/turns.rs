@@ -101,7 +101,9 @@ impl Ending {
             Self::Unanswered(error) => error.to_string(),
             Self::Budget(what) => format!("the budget of this attempt is used up: {what}"),
             Self::Limit { provider, .. } => format!("the limit of the provider {provider} is reached"),
-            Self::KeyRefused { provider, said } => format!("the provider {provider} refuses the key: it answered {said}"),
+            Self::KeyRefused { provider, said } => {
+                format!("the provider {provider} refuses the key: it answered {said}")
+            }
             Self::Asked(question) => format!("a person is asked: {}", question.text),
             Self::Split(parts) => format!("it is to be split into {} parts", parts.len()),
             Self::Broken(failure) => failure.message.clone(),
