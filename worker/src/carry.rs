@@ -14,7 +14,6 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
-use crate::config::SinkError;
 use crate::execution::{Execution, ExecutionParts, cancelled, limit_of};
 use crate::failure::{failure, infrastructure};
 use crate::inbox::Carried;

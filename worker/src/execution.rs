@@ -4,7 +4,8 @@
 mod logs;
 mod program;
 
-use std::collections::BTreeMap;
+pub use program::Program;
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,25 +13,21 @@ use std::time::{Duration, Instant};
 
 use longhaul_common::Oid;
 use longhaul_common::spec::PROGRAM_SETTINGS;
-use longhaul_proto::{
-    Agent, Assignment, CommandLine, Failure, FailureClass, LogFile, Provider, RepoEnv, agent, assignment,
-};
+use longhaul_proto::{Agent, Assignment, Failure, FailureClass, LogFile, Provider, RepoEnv, agent, assignment};
 use tokio_util::sync::CancellationToken;
 
 use crate::asking::Asks;
 use crate::commit::Exclusions;
 use crate::config::{ResultSink, WorkerConfig};
 use crate::environment::{SETUP_MAX, needs_setup, present_caches, setup_digest};
-use crate::failure::{failure, infrastructure, of_run};
+use crate::failure::{failure, infrastructure};
 use crate::gateway::{Rates, Recording};
 use crate::job_files::JobFolder;
 use crate::otel::Telemetry;
 use crate::paths::PathSet;
-use crate::process::{
-    Placeholders, ProcessEnd, ProcessError, ProcessOutcome, ProcessSpec, Purpose, Secrets, argv_of, variables,
-};
+use crate::process::{Placeholders, ProcessEnd, Purpose, Secrets};
 use crate::report::Reporter;
-use crate::sandbox::{Boundary, Enclosed, Place};
+use crate::sandbox::Boundary;
 use crate::standstill::Standstill;
 use crate::workspace::{Slot, WorkspaceError};
 

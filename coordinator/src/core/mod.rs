@@ -41,6 +41,7 @@ mod split;
 mod standstill;
 mod state;
 mod subtask;
+mod transition;
 
 #[cfg(test)]
 mod tests;
@@ -70,7 +71,8 @@ pub use shortage::{Shortage, shortages};
 pub use spend::{Amount, Breach, Reservation, Spend};
 pub use split::with_parts;
 pub use state::{JobPhase, State};
-pub use subtask::{Candidate, Illegal, Landed, Move, Phase, PhaseKind, SavedWip, Subtask};
+pub use subtask::{Candidate, Landed, Phase, SavedWip, Subtask};
+pub use transition::{Illegal, Move, PhaseKind};
 
 /// A decided event, as the journal holds it.
 pub type Event = longhaul_proto::record::Event;

@@ -1,13 +1,11 @@
-//! The life of one subtask: its transition table, then the data each phase carries.
-//!
-//! An illegal transition is a value ([`Illegal`]): a damaged or foreign journal is reported, not
-//! followed.
+//! The life of one subtask: the data each of its phases carries.
 
 use longhaul_common::{AttemptId, BatchId, GateId, NodeId, Oid, ParkId};
 use longhaul_proto::{Failure, Outcome, ParkReason, Patch, Question};
 use serde::{Deserialize, Serialize};
 
 use super::Millis;
+use super::transition::{Illegal, Move, PhaseKind, next};
 
 /// A result on its way to the branch.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]

@@ -1,6 +1,11 @@
 //! The delivery of a sealed result, until it is acknowledged.
 
-use super::*;
+use super::{PAUSE_FIRST, PAUSE_MAX, REFUSED_PAUSE};
+use crate::backoff::Backoff;
+use crate::config::SinkError;
+use crate::inbox::Carried;
+use crate::session::desk::Key;
+use crate::worker::Worker;
 
 /// What became of one delivery.
 enum Delivered {
@@ -13,7 +18,7 @@ enum Delivered {
 
 impl Worker {
     /// Waits a growing pause; false when the worker ends first.
-    async fn wait(&self, pause: &mut Backoff) -> bool {
+    pub(super) async fn wait(&self, pause: &mut Backoff) -> bool {
         tokio::select! {
             () = tokio::time::sleep(pause.pause()) => true,
             () = self.stop.cancelled() => false,

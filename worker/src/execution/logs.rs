@@ -1,6 +1,11 @@
 //! The logs and traces that become part of a result.
 
-use super::*;
+use std::path::PathBuf;
+use std::sync::PoisonError;
+
+use longhaul_proto::LogFile;
+
+use super::Execution;
 
 impl Execution {
     /// Writes down what held for the programs of this assignment, and what they asked for in vain.

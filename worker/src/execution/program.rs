@@ -1,6 +1,20 @@
 //! How programs of an assignment are run: within its boundary, its limits and its time.
 
-use super::*;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use longhaul_proto::{CommandLine, Failure, FailureClass, LogFile};
+use tokio_util::sync::CancellationToken;
+
+use super::Execution;
+use crate::failure::of_run;
+use crate::process::{
+    Placeholders, ProcessEnd, ProcessError, ProcessOutcome, ProcessSpec, Purpose, argv_of, variables,
+};
+use crate::sandbox::{Enclosed, Place};
 
 /// A program to run for an execution.
 #[derive(Clone, Default)]

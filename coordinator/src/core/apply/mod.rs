@@ -11,7 +11,8 @@ use longhaul_common::id::BadOid;
 use super::graph::GraphError;
 use super::landing::Step;
 use super::state::{JobPhase, State};
-use super::subtask::{Illegal, Move, Phase};
+use super::subtask::Phase;
+use super::transition::{Illegal, Move};
 use super::{Event, Millis};
 
 /// An event that does not follow from the state: the journal is damaged, or of another build.

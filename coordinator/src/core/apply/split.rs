@@ -7,7 +7,8 @@ use longhaul_proto as pb;
 use super::ApplyError;
 use crate::core::split;
 use crate::core::state::State;
-use crate::core::subtask::{Move, Phase, Subtask};
+use crate::core::subtask::{Phase, Subtask};
+use crate::core::transition::Move;
 
 impl State {
     /// Opens the parts of a node, which waits for them.

@@ -12,7 +12,8 @@ use crate::core::recent::Ended;
 use crate::core::retry;
 use crate::core::spend::{Amount, Reservation};
 use crate::core::state::State;
-use crate::core::subtask::{Candidate, Move, Phase, SavedWip};
+use crate::core::subtask::{Candidate, Phase, SavedWip};
+use crate::core::transition::Move;
 
 /// How many paths a reason names.
 const PATHS_NAMED: usize = 5;

@@ -11,17 +11,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use longhaul_common::price::Tokens;
-use longhaul_common::question::decided;
-use longhaul_proto::{Answer as Said, Decision, Question};
+use longhaul_proto::Question;
 use serde_json::{Value, json};
 
-use super::read::{Heard, approval, notification};
+use super::read::{Heard, notification};
 use super::rollout::{self, missing};
 use crate::agent::talk::{
-    AgentEvent, Answer, Asked, CANCEL_MAX, McpServer, Nonsense, Policy, Ruled, START_MAX, Setting, TalkError, Totals,
-    TurnEnd, Waiting, Witness, waited,
+    AgentEvent, Asked, McpServer, Nonsense, Policy, START_MAX, Setting, TalkError, Totals, TurnEnd, Witness,
 };
-use crate::asking::{Asks, Waited};
+use crate::asking::Asks;
 use crate::process::talk::{Input, Lines, Talk};
 
 /// How long any further request may take to be answered.

@@ -1,6 +1,13 @@
 //! Requests for approval: answered by the policy, or by a person while the turn waits.
 
-use super::*;
+use longhaul_common::question::decided;
+use longhaul_proto::{Answer as Said, Decision};
+use serde_json::{Value, json};
+
+use super::super::read::approval;
+use super::{Client, Open};
+use crate::agent::talk::{AgentEvent, Answer, Ruled, Setting, TalkError, Waiting};
+use crate::asking::Waited;
 
 impl Client<'_> {
     /// Answers a request of the server: a question of permission by the policy, all else with no.

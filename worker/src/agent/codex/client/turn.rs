@@ -1,13 +1,18 @@
 //! One turn: what is said, what is said into it, how it is ended, and the compaction between two.
 
-use longhaul_common::price::Tokens;
 use serde_json::json;
 
-use super::*;
+use super::{ANSWER_MAX, COMPACT_ABOVE_PERCENT, Client, input, message};
+use crate::agent::talk::{AgentEvent, CANCEL_MAX, Setting, TalkError, TurnEnd, Waiting, waited};
 
 impl Client<'_> {
     /// One turn, from what is said to its end.
-    pub(super) async fn turn(&mut self, setting: &mut Setting, text: String, steers: bool) -> Result<TurnEnd, TalkError> {
+    pub(super) async fn turn(
+        &mut self,
+        setting: &mut Setting,
+        text: String,
+        steers: bool,
+    ) -> Result<TurnEnd, TalkError> {
         let mut params = json!({"threadId": self.thread, "input": input(&text)});
         if !self.codex.effort.is_empty() {
             params["effort"] = self.codex.effort.clone().into();

@@ -6,6 +6,7 @@ mod exec;
 mod files;
 mod image;
 mod mcp;
+mod outcome;
 mod output;
 mod patch;
 mod place;
@@ -13,4 +14,5 @@ mod search;
 mod toolbox;
 
 pub use mcp::Servers;
-pub use toolbox::{Edited, Outcome, Toolbox, Wanted};
+pub use outcome::{Edited, Outcome, Wanted};
+pub use toolbox::Toolbox;

@@ -1,5 +1,15 @@
 //! What came of a call of a tool, for the model and for who watches it.
 
+use std::path::Path;
+
+use longhaul_proto::{Part as PartOfWork, Question};
+
+use super::super::history::Part;
+use super::exec::{Ran, State};
+use super::output::{bounded, bytes_of_tokens};
+use crate::failure::silent;
+use crate::process::ProcessEnd;
+
 /// What came of a call.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {

@@ -1,12 +1,12 @@
 //! The tools of one attempt: a call in, what came of it out.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use longhaul_common::command::{CommandPolicy, Decision as Judged, Verdict};
 use longhaul_common::question::{QUESTION_BYTES_MAX, decided, settled};
-use longhaul_proto::{Decision, Part as PartOfWork, Question, QuestionKind, Work};
+use longhaul_proto::{Decision, Question, QuestionKind, Work};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -14,13 +14,13 @@ use super::super::history::{Call, Input, Part};
 use super::super::patch::Change;
 use super::super::profile::Does;
 use super::Servers;
-use super::exec::{Command, Ran, Runs, State};
-use super::output::{OUTPUT_BYTES_MAX, Outputs, bounded, bytes_of_tokens};
+use super::exec::{Command, Runs, State};
+use super::outcome::{Edited, Outcome, Wanted, reported};
+use super::output::{OUTPUT_BYTES_MAX, Outputs};
 use super::place::Place;
 use super::{editor, files, image, patch, search};
 use crate::agent::split;
 use crate::execution::Execution;
-use crate::failure::silent;
 use crate::process::ProcessEnd;
 
 /// Wall time of a command that is waited for.
