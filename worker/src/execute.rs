@@ -61,6 +61,7 @@ pub async fn execute(execution: Arc<Execution>, work: Work, pack: PathBuf) -> Fi
     };
     attempt.stop_services().await;
     attempt.timing.total_ms = ms_since(started);
+    attempt.timing.asked_ms = attempt.execution.still.so_far().as_millis().try_into().unwrap_or(u64::MAX);
     Finished {
         outcome: Some(outcome),
         timing: Some(attempt.timing),

@@ -1,5 +1,6 @@
 //! Applying decided events: the only code that changes the state, and it decides nothing.
 
+mod books;
 mod landing;
 mod plans;
 mod split;
