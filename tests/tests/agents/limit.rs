@@ -12,9 +12,11 @@ async fn a_limit_of_an_hour_is_kept_over_a_kill_while_the_rest_goes_on() {
     let edit =
         |name: &str| json!({"tool": "edit", "args": {"path": format!("{name}.txt"), "old": "hello", "new": "goodbye"}});
     let done = json!({"text": "Done."});
+    // The first run does not get further than this.
+    let held = json!({"text": "Done.", "gate": "killed"});
     let fine = model(json!({"cases": [
         {"when": "goodbye in one.txt", "steps": [edit("one"), done]},
-        {"when": "goodbye in two.txt", "steps": [edit("two"), done]},
+        {"when": "goodbye in two.txt", "steps": [edit("two"), held]},
     ], "steps": []}))
     .await;
     let world = world(&["limited", "other", "one", "two"]);
@@ -37,10 +39,15 @@ async fn a_limit_of_an_hour_is_kept_over_a_kill_while_the_rest_goes_on() {
     );
     let world = beside(move || {
         let mut first = run(&world);
-        first.says("the provider limited is at its limit");
+        first.says("the limit of the provider limited is reached");
         first.kill();
+        world
+    })
+    .await;
+    fine.open("killed");
+    let world = beside(move || {
         let mut second = run(&world);
-        second.says("task-one landed");
+        second.says("Landed task-one");
         let status = world.expect(0, &["status"]).stdout;
         assert!(status.contains("the limit of the provider limited was reached: asked again in 3"), "{status}");
         let explained = world.expect(0, &["explain", "task-other"]).stdout;
