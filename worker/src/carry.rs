@@ -177,6 +177,7 @@ async fn attempt(
         assignment,
         slot: Arc::clone(&slot),
         logs_dir: staging.logs(),
+        entry: staging.folder().to_owned(),
         cancel: carried.cancel.clone(),
         leave: carried.leave.clone(),
         leaving: worker.drain.clone(),

@@ -25,6 +25,7 @@ use crate::commit::{
 };
 use crate::execution::{Execution, Program, cancelled, ms_since};
 use crate::failure::{failure, infrastructure, with_paths};
+use crate::gateway::Used;
 use crate::process::Purpose;
 use crate::services::Services;
 use crate::session::{Do, End, Session, Shape, Told};
@@ -41,6 +42,8 @@ pub async fn execute(execution: Arc<Execution>, work: Work, pack: PathBuf) -> Fi
         Ok(attempt) => attempt,
         Err(failure) => return Finished { outcome: Some(finished::Outcome::Failure(*failure)), ..Finished::default() },
     };
+    // Killed before it asks any model, it has used nothing.
+    attempt.books().write(&Used::default());
     let first = attempt.work.wip.as_ref().map_or(0, |wip| wip.rung as usize);
     let shape = Shape { rungs: attempt.work.ladder.len(), checks: attempt.checks(), first };
     let (mut session, mut step) = Session::begin(shape);
@@ -67,6 +70,7 @@ pub async fn execute(execution: Arc<Execution>, work: Work, pack: PathBuf) -> Fi
         timing: Some(attempt.timing),
         usage: Some(attempt.usage),
         logs: attempt.execution.logs(),
+        lost: false,
     }
 }
 

@@ -51,6 +51,8 @@ pub struct Execution {
     pub still: Standstill,
     /// Where work in progress goes.
     pub sink: Arc<dyn ResultSink>,
+    /// The folder of its entry in the outbox.
+    pub entry: PathBuf,
     store: PathBuf,
     files: Option<Arc<JobFolder>>,
     secrets: Secrets,
@@ -73,6 +75,8 @@ pub struct ExecutionParts {
     pub slot: Arc<Slot>,
     /// Where logs go.
     pub logs_dir: PathBuf,
+    /// The folder of its entry in the outbox.
+    pub entry: PathBuf,
     /// Ends it early.
     pub cancel: CancellationToken,
     /// Set with `cancel` when it is to be handed back.
@@ -106,6 +110,7 @@ impl Execution {
             assignment,
             slot,
             logs_dir,
+            entry,
             cancel,
             leave,
             leaving,
@@ -144,6 +149,7 @@ impl Execution {
             shut: shut(&assignment, &repo.trusted),
             repo_env,
             exclusions: Mutex::new(exclusions),
+            entry,
             logs_dir,
             logs: Mutex::default(),
             deadline: None,

@@ -11,6 +11,7 @@ mod model_job;
 mod programs;
 mod questions;
 mod served;
+mod stops;
 mod telemetry;
 mod turns;
 mod wires;

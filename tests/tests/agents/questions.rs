@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use longhaul_tests::World;
 use longhaul_tests::model::Recorded;
+use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 
 use super::model::model;
@@ -125,9 +126,14 @@ impl Running {
     }
 
     /// Ends it without a warning.
-    pub fn kill(mut self) {
-        self.run.kill().expect("it runs");
-        self.run.wait().expect("it ends");
+    pub fn kill(self) {
+        self.signal(Signal::KILL);
+    }
+
+    /// Ends it; gives its exit code.
+    pub fn signal(mut self, signal: Signal) -> Option<i32> {
+        rustix::process::kill_process(Pid::from_child(&self.run), signal).expect("it runs");
+        self.run.wait().expect("it ends").code()
     }
 
     fn asks(&mut self, verb: &str) -> String {

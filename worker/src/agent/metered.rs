@@ -4,6 +4,7 @@
 use longhaul_common::price::{Price, Prices};
 use longhaul_proto::{Failure, FailureClass};
 
+use crate::books::Books;
 use crate::config::Held;
 use crate::execution::Execution;
 use crate::failure::{failure, infrastructure};
@@ -28,6 +29,8 @@ pub struct Asks<'a> {
     pub allowance: Allowance,
     /// Who asks.
     pub who: Who,
+    /// Where what is used is written down.
+    pub books: Books,
 }
 
 /// Opens the gateway to a provider; it ends when it is dropped.
@@ -61,6 +64,7 @@ pub async fn gateway(
     config.prices = Prices::new(asks.prices.iter().map(price)).map_err(|error| broken(&error))?;
     config.allowance = asks.allowance;
     config.recording = recording;
+    config.books = Some(asks.books);
     match asks.who {
         Who::Worker => Gateway::start(config).await.map_err(|error| broken(&error)),
         Who::Program => {

@@ -49,7 +49,7 @@ impl Attempt {
         self.restore_session(before).await.map_err(|error| Box::new(Failure::from(error)))?;
         let servers = self.servers(model, &profile).await?;
         let profile = profile.with_served(servers.specs());
-        let reach = Reach::open(model, &profile, self.allowance()?, &self.execution).await?;
+        let reach = Reach::open(model, &profile, (self.allowance()?, self.books()), &self.execution).await?;
         let setup = self.setup(model, profile, before).await?;
         let mut session = SessionFile::new(&Saver::session_dir(&self.execution.slot), &model.model);
         let first = words_of(&setup.task);

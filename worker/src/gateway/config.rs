@@ -9,6 +9,7 @@ use longhaul_common::price::Prices;
 use super::api::Api;
 use super::calls::Calls;
 use super::rate::RateLimiter;
+use crate::books::Books;
 use crate::config::Held;
 use crate::process::Secrets;
 
@@ -72,6 +73,8 @@ pub struct GatewayConfig {
     pub prices: Prices,
     /// Recording, or replay.
     pub recording: Recording,
+    /// Where what is used is written down as it changes.
+    pub books: Option<Books>,
     /// Replaced in everything that is recorded.
     pub secrets: Secrets,
     /// Output of a call that sets no bound itself, in tokens.
@@ -91,6 +94,7 @@ impl GatewayConfig {
             allowance: Allowance::default(),
             prices: Prices::default(),
             recording: Recording::default(),
+            books: None,
             secrets: Secrets::default(),
             output_tokens_max: OUTPUT_TOKENS_MAX,
             idle_max: IDLE_MAX,

@@ -286,6 +286,9 @@ impl Shared {
         let result = change(&mut ledger);
         // Under the lock, so that the books are published in order.
         self.used.send_replace(ledger.used());
+        if let Some(books) = &self.config.books {
+            books.write(&ledger.used());
+        }
         result
     }
 

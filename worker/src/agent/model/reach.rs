@@ -7,6 +7,7 @@ use super::client::{Client, Endpoint, Patience};
 use super::profile::Profile;
 use super::wire::Api;
 use crate::agent::metered::{self, Asks, Who};
+use crate::books::Books;
 use crate::execution::Execution;
 use crate::failure::{failure, infrastructure};
 use crate::gateway::{Allowance, Gateway};
@@ -24,7 +25,7 @@ impl Reach {
     pub async fn open(
         agent: &ModelAgent,
         profile: &Profile,
-        allowance: Allowance,
+        (allowance, books): (Allowance, Books),
         execution: &Execution,
     ) -> Result<Self, Box<Failure>> {
         let provider = agent.provider.clone().unwrap_or_default();
@@ -33,7 +34,8 @@ impl Reach {
                 format!("the provider {} speaks {:?}, which is none of the loop's", provider.name, provider.api);
             return Err(Box::new(failure(FailureClass::Agent, message)));
         };
-        let asks = Asks { models: vec![literal(&agent.model)], prices: &agent.prices, allowance, who: Who::Worker };
+        let models = vec![literal(&agent.model)];
+        let asks = Asks { models, prices: &agent.prices, allowance, who: Who::Worker, books };
         let gateway = metered::gateway(&provider, asks, execution).await?;
         let endpoint = Endpoint {
             api,

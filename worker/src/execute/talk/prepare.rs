@@ -110,6 +110,7 @@ impl Attempt {
                 prices: &program.prices,
                 allowance: self.allowance()?,
                 who: Who::Program,
+                books: self.books(),
             };
             let open = metered::gateway(provider, asks, &self.execution).await?;
             let models = Models {
@@ -124,6 +125,8 @@ impl Attempt {
             env.extend(made.env);
             self.write_home(own.clone(), made.files).await?;
             (home, gateway) = (Some(own), Some(open));
+        } else {
+            self.books().close();
         }
         env.extend(program.env.iter().map(|(key, value)| (key.into(), value.into())));
         let broken = |error| Box::new(Failure::from(error));
