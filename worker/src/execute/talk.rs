@@ -12,7 +12,7 @@ use longhaul_proto::{Agent, Failure, agent};
 use tokio_util::sync::CancellationToken;
 
 use self::both::{Ended, Talking};
-use self::judge::judge;
+use self::judge::{Models, judge};
 use self::keeper::Keeper;
 use self::prepare::Session;
 use super::{Attempt, checking, record, told_of};
@@ -61,6 +61,7 @@ impl Attempt {
             }
         };
         drop(running);
+        let trouble = gateway.as_ref().and_then(Gateway::trouble);
         match gateway {
             Some(gateway) => self.book(gateway.stop().await),
             None => self.observe(result.as_ref().map(|end| end.used).unwrap_or_default()),
@@ -69,7 +70,7 @@ impl Attempt {
         if execution.leave.is_cancelled() || asked {
             self.saver.last(self.rung).await;
         }
-        judge(&agent.name, &result?, outcome)
+        judge(&agent.name, &result?, Models { outcome, trouble })
     }
 
     async fn run_session(

@@ -7,6 +7,7 @@ use std::time::Duration;
 use longhaul_common::price::Prices;
 
 use super::api::Api;
+use super::barred::Barred;
 use super::calls::Calls;
 use super::rate::RateLimiter;
 use crate::books::Books;
@@ -71,6 +72,8 @@ pub struct GatewayConfig {
     pub allowance: Allowance,
     /// What models cost.
     pub prices: Prices,
+    /// Files that may not be sent.
+    pub barred: Arc<Barred>,
     /// Recording, or replay.
     pub recording: Recording,
     /// Where what is used is written down as it changes.
@@ -93,6 +96,7 @@ impl GatewayConfig {
             calls: Calls::default(),
             allowance: Allowance::default(),
             prices: Prices::default(),
+            barred: Arc::default(),
             recording: Recording::default(),
             books: None,
             secrets: Secrets::default(),

@@ -52,6 +52,13 @@ pub enum Outcome {
         /// What does not fit, in words.
         what: String,
     },
+    /// What the agent has read may not be sent to the provider, and all further calls would hold it.
+    Barred {
+        /// The file.
+        path: String,
+        /// The provider's name.
+        provider: String,
+    },
     /// A provider refused every call so far with 401 or 403: asking again is of no use.
     KeyRefused {
         /// Its name.
@@ -119,6 +126,8 @@ pub(super) struct Shared {
     ended: watch::Sender<Option<Outcome>>,
     /// Refusals of the key in a row.
     refused: AtomicU32,
+    /// How a provider failed at the last call that came to an end.
+    trouble: Mutex<Option<String>>,
 }
 
 impl Gateway {
@@ -157,6 +166,7 @@ impl Gateway {
             waiting: watch::Sender::default(),
             ended: watch::Sender::default(),
             refused: AtomicU32::new(0),
+            trouble: Mutex::default(),
         });
         let router = axum::Router::new().fallback(forward::handle).with_state(Arc::clone(&shared));
         let stop = shared.stop.clone().cancelled_owned();
@@ -196,6 +206,11 @@ impl Gateway {
     /// Why the attempt has to end, once it has to.
     pub fn ended(&self) -> watch::Receiver<Option<Outcome>> {
         self.shared.ended.subscribe()
+    }
+
+    /// How a provider failed, if it did at the last call that came to an end.
+    pub fn trouble(&self) -> Option<String> {
+        self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Ends it, with all calls under way; gives what was used in the end.
@@ -242,6 +257,11 @@ impl Shared {
         });
     }
 
+    /// A call came to an end: whole, or by what a provider did.
+    pub fn troubled(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
     /// A provider answered; its text where that is an error.
     pub fn answered(&self, provider: &str, status: u16, error: &str) {
         match status {
@@ -253,6 +273,8 @@ impl Shared {
                 }
             }
             200..=299 => self.refused.store(0, Ordering::Relaxed),
+            500.. => self
+                .troubled(Some(format!("{provider} answered {status}: {}", clip_head(error.trim(), SAID_BYTES_MAX)))),
             _ => {}
         }
     }

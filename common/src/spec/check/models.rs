@@ -29,6 +29,16 @@ pub(super) fn check(file: &JobFile, check: &mut Check<'_>) {
             let help = next_step(name, known, "declare it as [provider.NAME]");
             check.report(name.span(), format!("unknown provider `{}` in [[policy.model]]", name.value), help);
         }
+        let regions: Vec<&str> = file
+            .provider
+            .values()
+            .filter_map(|provider| provider.region.as_ref())
+            .map(|region| region.value.as_str())
+            .collect();
+        for name in rule.regions.iter().filter(|name| !regions.contains(&name.value.as_str())) {
+            let help = next_step(name, regions.iter().copied(), "say `region` in a [provider.NAME]");
+            check.report(name.span(), format!("no provider is in the region `{}`", name.value), help);
+        }
     }
 }
 

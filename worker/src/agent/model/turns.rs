@@ -73,6 +73,13 @@ pub enum Ending {
         /// When it is over, in milliseconds since the epoch.
         until_ms: i64,
     },
+    /// What it read may not be sent to the provider.
+    Barred {
+        /// The file.
+        path: String,
+        /// The provider's name.
+        provider: String,
+    },
     /// The provider refuses the key.
     KeyRefused {
         /// Its name.
@@ -101,6 +108,7 @@ impl Ending {
             Self::Unanswered(error) => error.to_string(),
             Self::Budget(what) => format!("the budget of this attempt is used up: {what}"),
             Self::Limit { provider, .. } => format!("the limit of the provider {provider} is reached"),
+            Self::Barred { path, provider } => barred("the loop", path, provider),
             Self::KeyRefused { provider, said } => {
                 format!("the provider {provider} refuses the key: it answered {said}")
             }

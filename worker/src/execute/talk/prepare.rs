@@ -111,6 +111,7 @@ impl Attempt {
                 allowance: self.allowance()?,
                 who: Who::Program,
                 books: self.books(),
+                barred: sending::barred(&self.execution, &provider.name).await?,
             };
             let open = metered::gateway(provider, asks, &self.execution).await?;
             let models = Models {
