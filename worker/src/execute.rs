@@ -19,6 +19,7 @@ use longhaul_proto::{Failure, FailureClass, Finished, Patch, Timing, Unchanged, 
 
 use checking::Bench;
 
+use crate::agent::briefing::Tried;
 use crate::agent::command;
 use crate::commit::{
     Declared, NewResult, Snapshot, StageError, commit, snapshot, validate, without_secrets, write_pack,
@@ -93,6 +94,8 @@ struct Attempt {
     timing: Timing,
     /// What models cost.
     usage: Usage,
+    /// What the rung before made, where it failed.
+    tried: Option<Tried>,
 }
 
 fn refused(class: FailureClass, message: impl Into<String>) -> Told {
@@ -149,6 +152,7 @@ impl Attempt {
             author: String::new(),
             timing: Timing::default(),
             usage: Usage::default(),
+            tried: None,
         })
     }
 
@@ -281,6 +285,7 @@ impl Attempt {
 
     async fn restore(&mut self) -> Told {
         self.stop_services().await;
+        self.tried = self.what_was_tried().await;
         let (base, store, caches) = (self.execution.base, self.execution.store(), self.execution.caches());
         let tree = self.good.as_ref().map(|good| good.tree);
         let restored = self.execution.blocking(move |slot| match tree {

@@ -79,6 +79,11 @@ pub async fn gateway(
     }
 }
 
+/// What a model costs that no gateway meters; `None` where nobody says.
+pub fn price_of(prices: &[longhaul_proto::Price], model: &str) -> Option<Price> {
+    Prices::new(prices.iter().map(price)).ok()?.of(model).cloned()
+}
+
 fn price(price: &longhaul_proto::Price) -> (String, Price) {
     let own = Price {
         input: price.input,

@@ -9,6 +9,7 @@ use longhaul_proto::{Agent, Answer, Failure, FailureClass, ModelAgent, Question}
 
 use super::checking::{Bench, left};
 use super::{Attempt, policy, record, refused, told_of};
+use crate::agent::metered::{Asks, Who};
 use crate::agent::model::{
     Call, CallError, Conversation, Crew, Delta, Does, Ending, Facts, Hands, Limits, Manner, Outcome, Part, Profile,
     Reach, Remedy, Servers, SessionFile, Settings, Setup, Tokens, Toolbox, Turns, Wanted, prompt,
@@ -49,7 +50,15 @@ impl Attempt {
         self.restore_session(before).await.map_err(|error| Box::new(Failure::from(error)))?;
         let servers = self.servers(model, &profile).await?;
         let profile = profile.with_served(servers.specs());
-        let reach = Reach::open(model, &profile, (self.allowance()?, self.books()), &self.execution).await?;
+        let asks = Asks {
+            models: Vec::new(),
+            prices: &[],
+            allowance: self.allowance()?,
+            who: Who::Worker,
+            books: self.books(),
+            barred: policy::barred(&self.execution, provider.unwrap_or_default()).await?,
+        };
+        let reach = Reach::open(model, &profile, asks, &self.execution).await?;
         let setup = self.setup(model, profile, before).await?;
         let mut session = SessionFile::new(&Saver::session_dir(&self.execution.slot), &model.model);
         let first = words_of(&setup.task);

@@ -11,10 +11,10 @@ use longhaul_proto::{Agent, CodemodAgent, CommandAgent, Failure, FailureClass, a
 
 use super::checking::idle_timeout;
 use super::{Attempt, broken, refused, told_of};
-use crate::agent::briefing::Briefing;
+use crate::agent::briefing::{Before, Briefing, Tried};
 use crate::agent::instructions::{Instructions, TOKENS_MAX};
 use crate::agent::{codemod, command, skills, split};
-use crate::commit::Declared;
+use crate::commit::{Declared, snapshot_aside};
 use crate::execution::{Program, limit_of};
 use crate::failure::infrastructure;
 use crate::process::Purpose;
@@ -134,16 +134,21 @@ impl Attempt {
         self.execution.slot.tmp().join(SUBTASK)
     }
 
-    /// What the rungs before left in the workspace, as a patch.
-    async fn diff_so_far(&self) -> Result<String, WorkspaceError> {
-        let Some(good) = self.good.as_ref().filter(|good| !good.changes.is_empty()) else { return Ok(String::new()) };
-        let (base, tree) = (self.execution.base.to_string(), good.tree.to_string());
-        let diff = self.execution.blocking(move |slot| {
-            let args = ["diff", "--no-color", "--no-ext-diff", "--no-textconv", base.as_str(), tree.as_str()];
-            Ok::<_, WorkspaceError>(slot.git().run(args)?)
+    /// What a rung that failed made of the base, before the next one begins; nothing where it cannot be
+    /// told: the next rung can do without.
+    pub(super) async fn what_was_tried(&self) -> Option<Tried> {
+        let (base, exclusions) = (self.execution.base, self.execution.exclusions());
+        let good = self.good.as_ref().map(|good| good.tree);
+        let secrets = self.execution.secrets();
+        let tried = self.execution.blocking(move |slot| {
+            let tree = snapshot_aside(slot, "tried-index", base, &exclusions).ok()?.tree;
+            let (from, to) = (base.to_string(), tree.to_string());
+            let args = ["diff", "--no-color", "--no-ext-diff", "--no-textconv", from.as_str(), to.as_str()];
+            let diff = slot.git().run(args).ok()?;
+            let diff = clip_head(&String::from_utf8_lossy(&diff), DIFF_BYTES_MAX).to_owned();
+            Some(Tried { diff: secrets.redact_text(&diff), is_kept: good == Some(tree) })
         });
-        let diff = diff.await.and_then(|diff| diff)?;
-        Ok(clip_head(&String::from_utf8_lossy(&diff), DIFF_BYTES_MAX).to_owned())
+        tried.await.ok().flatten().filter(|tried| !tried.diff.is_empty())
     }
 
     /// Writes what a command agent is told, and gives its variables.
@@ -158,7 +163,8 @@ impl Attempt {
                 "class": before.class().as_str_name(),
                 "message": before.message,
                 "detail": before.detail,
-                "diff": self.diff_so_far().await?,
+                "diff": self.tried.as_ref().map_or("", |tried| &tried.diff),
+                "is_kept": self.tried.as_ref().is_some_and(|tried| tried.is_kept),
             });
         }
         if let Some(turn) = self.restore_session(before).await? {
@@ -195,6 +201,7 @@ impl Attempt {
             (Instructions::gather(&ws, &files, TOKENS_MAX), skills::gather(&ws, &folders))
         };
         let (found, skills) = self.execution.blocking(gather).await.map_err(|error| Box::new(Failure::from(error)))?;
+        let before = before.map(|failure| Before { failure, tried: self.tried.as_ref() });
         Ok(Briefing::new(&self.work, &found, &skills, before))
     }
 

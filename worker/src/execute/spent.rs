@@ -1,6 +1,6 @@
 //! What an attempt may use of models, and what it used.
 
-use longhaul_common::price::Tokens;
+use longhaul_common::price::{Price, Tokens};
 use longhaul_proto::{Failure, FailureClass};
 
 use super::Attempt;
@@ -29,8 +29,9 @@ impl Attempt {
     }
 
     /// Books what a program says that it used, which nothing metered: no cap holds for it.
-    pub(super) fn observe(&mut self, used: Tokens) {
-        books::add(&mut self.usage, &Used { tokens: used, ..Used::default() });
+    pub(super) fn observe(&mut self, used: Tokens, price: Option<&Price>) {
+        let usd_micros = price.map_or(0, |price| price.cost(&used));
+        books::add(&mut self.usage, &Used { tokens: used, usd_micros, ..Used::default() });
         self.usage.observed = true;
     }
 

@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use longhaul_common::price::Price;
 use longhaul_proto::{Agent, AgentProgram, Failure, FailureClass, agent};
 
 use super::both::Kind;
@@ -33,6 +34,8 @@ pub(super) struct Session {
     /// The home that was written for it; `None` where it has the user's.
     pub home: Option<PathBuf>,
     pub gateway: Option<Gateway>,
+    /// What its model costs, for what no gateway meters.
+    pub price: Option<Price>,
     pub kept: Option<Kept>,
     /// Whether it goes on from work in progress, with its session or without.
     pub continues: bool,
@@ -144,6 +147,7 @@ impl Attempt {
             env,
             home,
             gateway,
+            price: metered::price_of(&program.prices, &program.model),
             kept: kept.filter(|kept| known.moves() || kept.cwd == self.execution.slot.ws()),
             continues,
             briefing: self.briefing(&program.skills, before).await?,
