@@ -41,7 +41,10 @@ pub(super) async fn barred(execution: &Execution, provider: &str) -> Result<Arc<
             barred.add(&file.path, &store.blob(file.oid)?);
         }
         let mut bytes = 0;
-        for file in open.iter().take_while(|_| !barred.is_empty()) {
+        for file in &open {
+            if barred.is_empty() {
+                break;
+            }
             let size = store.size(file.oid)?;
             bytes += size;
             if size <= FILE_BYTES_MAX && bytes <= ALL_BYTES_MAX {

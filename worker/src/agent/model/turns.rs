@@ -108,7 +108,7 @@ impl Ending {
             Self::Unanswered(error) => error.to_string(),
             Self::Budget(what) => format!("the budget of this attempt is used up: {what}"),
             Self::Limit { provider, .. } => format!("the limit of the provider {provider} is reached"),
-            Self::Barred { path, provider } => barred("the loop", path, provider),
+            Self::Barred { path, provider } => crate::failure::barred("the loop", path, provider),
             Self::KeyRefused { provider, said } => {
                 format!("the provider {provider} refuses the key: it answered {said}")
             }
