@@ -10,6 +10,7 @@ mod model;
 mod model_job;
 mod programs;
 mod questions;
+mod sent;
 mod served;
 mod stops;
 mod telemetry;
