@@ -6,6 +6,7 @@ mod model;
 mod policy;
 mod record;
 mod rung;
+mod shown;
 mod spent;
 mod talk;
 

@@ -161,7 +161,11 @@ impl Attempt {
         let mut facts = Facts::default();
         task.constraints.iter().for_each(|constraint| facts.tell(constraint.as_str()));
         let system = prompt::system(profile.system, Manner { preambles: model.preambles });
-        Ok(Setup { settings, system, profile, task: prompt::task(briefing), facts })
+        let mut task = prompt::task(briefing);
+        if profile.by_schema {
+            task.push(Part::text(self.files_shown(profile.context_tokens).await));
+        }
+        Ok(Setup { settings, system, profile, task, facts })
     }
 }
 
