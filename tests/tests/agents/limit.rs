@@ -47,7 +47,7 @@ async fn a_limit_of_an_hour_is_kept_over_a_kill_while_the_rest_goes_on() {
     fine.open("killed");
     let world = beside(move || {
         let mut second = run(&world);
-        second.says("Landed task-one");
+        second.says("Landed batch 2");
         let status = world.expect(0, &["status"]).stdout;
         assert!(status.contains("the limit of the provider limited was reached: asked again in 3"), "{status}");
         let explained = world.expect(0, &["explain", "task-other"]).stdout;
