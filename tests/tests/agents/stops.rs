@@ -30,7 +30,7 @@ async fn stopped_by(signal: Signal) -> (ScriptedModel, World, Option<i32>) {
 }
 
 fn in_doubt(status: &Value) -> Value {
-    status["spending"]["in_doubt"]["usd_micros"].clone()
+    status["books"]["in_doubt"]["usd_micros"].clone()
 }
 
 #[tokio::test(flavor = "multi_thread")]
