@@ -47,6 +47,7 @@ mod transition;
 mod tests;
 
 pub use advance::advance;
+pub(crate) use allowance::wall_ms;
 pub use apply::ApplyError;
 pub use asked::{QUESTIONS_MAX, Ruling, forgotten};
 pub use command::Command;
