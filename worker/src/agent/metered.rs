@@ -42,6 +42,16 @@ pub async fn gateway(
         return Err(broken(&format!("this worker does not know the api {:?} of {}", provider.api, provider.name)));
     };
     let recording = execution.recording();
+    if let Recording::Replay(folder) = &recording
+        && !folder.is_dir()
+    {
+        let message = format!(
+            "nothing is recorded in {}, where worker.replay looks for this subtask: record the job with worker.record, \
+             or leave worker.replay out",
+            folder.display()
+        );
+        return Err(Box::new(failure(FailureClass::Setup, message)));
+    }
     let key = match provider.key_env.as_str() {
         "" => Held::default(),
         _ if matches!(recording, Recording::Replay(_)) => Held::default(),
@@ -58,7 +68,7 @@ pub async fn gateway(
         rates: execution.rates().of(&provider.url, &provider.key_env, share),
     }]);
     config.secrets = execution.secrets();
-    config.prices = Prices::new(asks.prices.iter().map(price)).map_err(|error| broken(&error))?;
+    config.prices = prices(asks.prices)?;
     config.allowance = asks.allowance;
     config.recording = recording;
     match asks.who {
@@ -68,6 +78,11 @@ pub async fn gateway(
             Gateway::serve(config, listener).map_err(|error| broken(&error))
         }
     }
+}
+
+/// What models cost, as the job says.
+pub fn prices(prices: &[longhaul_proto::Price]) -> Result<Prices, Box<Failure>> {
+    Prices::new(prices.iter().map(price)).map_err(|error| Box::new(infrastructure(error.to_string())))
 }
 
 fn price(price: &longhaul_proto::Price) -> (String, Price) {
