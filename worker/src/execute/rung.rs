@@ -189,13 +189,23 @@ impl Attempt {
 impl Attempt {
     /// What an agent that reads is told first.
     pub(super) async fn briefing(&self, skills: &[String], before: Option<&Failure>) -> Result<Briefing, Box<Failure>> {
+        self.briefing_within(TOKENS_MAX, skills, before).await.map(|(briefing, _)| briefing)
+    }
+
+    /// The same with so many tokens for the repository's instructions; and the files of them that were cut.
+    pub(super) async fn briefing_within(
+        &self,
+        tokens_max: usize,
+        skills: &[String],
+        before: Option<&Failure>,
+    ) -> Result<(Briefing, Vec<String>), Box<Failure>> {
         let (files, folders) = (self.work.files.clone(), skills.to_vec());
         let gather = move |slot: &Slot| {
             let ws = slot.ws();
-            (Instructions::gather(&ws, &files, TOKENS_MAX), skills::gather(&ws, &folders))
+            (Instructions::gather(&ws, &files, tokens_max), skills::gather(&ws, &folders))
         };
         let (found, skills) = self.execution.blocking(gather).await.map_err(|error| Box::new(Failure::from(error)))?;
-        Ok(Briefing::new(&self.work, &found, &skills, before))
+        Ok((Briefing::new(&self.work, &found, &skills, before), found.clipped))
     }
 
     /// Makes the folder of the agent's session, with what an earlier attempt kept in it; gives that
