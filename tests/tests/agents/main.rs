@@ -13,5 +13,6 @@ mod programs;
 mod questions;
 mod served;
 mod telemetry;
+mod traces;
 mod turns;
 mod wires;
