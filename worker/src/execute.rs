@@ -4,6 +4,7 @@ mod checking;
 mod mcp;
 mod model;
 mod policy;
+mod program;
 mod record;
 mod rung;
 mod shown;
@@ -172,7 +173,11 @@ impl Attempt {
                     Err(failure) => told_of(Err(failure)),
                 }
             }
-            Do::Setup => told_of(self.execution.setup().await),
+            Do::Setup => {
+                let told = told_of(self.execution.setup().await);
+                record::keep_failure(&self.execution, "setup", &told).await;
+                told
+            }
             Do::Agent(rung, before) => self.agent(rung, before.as_deref()).await,
             Do::Fix => self.fix().await,
             Do::Snapshot => self.take_snapshot().await,

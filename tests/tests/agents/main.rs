@@ -1,6 +1,7 @@
 //! Agent programs and their models: the scripted model in every format and failure, and real
 //! programs against it without a network.
 
+mod bounds;
 mod codex;
 mod compaction;
 mod example;
@@ -14,5 +15,6 @@ mod sent;
 mod served;
 mod stops;
 mod telemetry;
+mod traces;
 mod turns;
 mod wires;

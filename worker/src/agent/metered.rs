@@ -49,6 +49,16 @@ pub async fn gateway(
         return Err(broken(&format!("this worker does not know the api {:?} of {}", provider.api, provider.name)));
     };
     let recording = execution.recording();
+    if let Recording::Replay(folder) = &recording
+        && !folder.is_dir()
+    {
+        let message = format!(
+            "nothing is recorded in {}, where worker.replay looks for this subtask: record the job with worker.record, \
+             or leave worker.replay out",
+            folder.display()
+        );
+        return Err(Box::new(failure(FailureClass::Setup, message)));
+    }
     let key = match provider.key_env.as_str() {
         "" => Held::default(),
         _ if matches!(recording, Recording::Replay(_)) => Held::default(),
@@ -65,7 +75,7 @@ pub async fn gateway(
         rates: execution.rates().of(&provider.url, &provider.key_env, share),
     }]);
     config.secrets = execution.secrets();
-    config.prices = Prices::new(asks.prices.iter().map(price)).map_err(|error| broken(&error))?;
+    config.prices = prices(asks.prices)?;
     config.allowance = asks.allowance;
     config.recording = recording;
     config.books = Some(asks.books);
@@ -82,6 +92,11 @@ pub async fn gateway(
 /// What a model costs that no gateway meters; `None` where nobody says.
 pub fn price_of(prices: &[longhaul_proto::Price], model: &str) -> Option<Price> {
     Prices::new(prices.iter().map(price)).ok()?.of(model).cloned()
+}
+
+/// What models cost, as the job says.
+pub fn prices(prices: &[longhaul_proto::Price]) -> Result<Prices, Box<Failure>> {
+    Prices::new(prices.iter().map(price)).map_err(|error| Box::new(infrastructure(error.to_string())))
 }
 
 fn price(price: &longhaul_proto::Price) -> (String, Price) {

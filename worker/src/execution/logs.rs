@@ -7,6 +7,9 @@ use longhaul_proto::LogFile;
 
 use super::Execution;
 
+/// Ending of a trace's name.
+const TRACE: &str = "trace.jsonl.zst";
+
 impl Execution {
     /// Writes down what held for the programs of this assignment, and what they asked for in vain.
     pub async fn record_boundary(&self) -> Option<LogFile> {
@@ -41,9 +44,14 @@ impl Execution {
 
     /// A trace among the logs: its name, and where to write it.
     pub fn trace_file(&self, name: &str) -> (String, PathBuf) {
-        let name = self.log_name(name, "trace.jsonl.zst");
+        let name = self.log_name(name, TRACE);
         let path = self.logs_dir.join(&name);
         (name, path)
+    }
+
+    /// How many traces are part of the result so far.
+    pub fn traces(&self) -> usize {
+        self.logs().iter().filter(|log| log.name.ends_with(TRACE)).count()
     }
 
     /// Makes a file among the logs, which is whole now, part of the result.

@@ -10,6 +10,7 @@ mod outcome;
 mod output;
 mod patch;
 mod place;
+mod plan;
 mod search;
 mod toolbox;
 

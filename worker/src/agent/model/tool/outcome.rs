@@ -6,7 +6,7 @@ use longhaul_proto::{Part as PartOfWork, Question};
 
 use super::super::history::Part;
 use super::exec::{Ran, State};
-use super::output::{bounded, bytes_of_tokens};
+use super::output::bounded;
 use crate::failure::silent;
 use crate::process::ProcessEnd;
 
@@ -77,14 +77,14 @@ impl Outcome {
 }
 
 /// What a command said and how it stands, as Codex says it.
-pub(super) fn reported(ran: &Ran, max_tokens: Option<f64>) -> Outcome {
+pub(super) fn reported(ran: &Ran, bytes_max: usize) -> Outcome {
     let stands = match &ran.state {
         State::Running(number) => format!("Process running with session ID {number}"),
         State::Ended(ProcessEnd::Exited(code)) => format!("Process exited with code {code}"),
         State::Ended(end) => format!("Process did not end by itself: {}", words(end)),
     };
     let file = ran.file.display().to_string();
-    let output = bounded(ran.output.trim_end(), bytes_of_tokens(max_tokens.map(|tokens| tokens as u64)), Some(&file));
+    let output = bounded(ran.output.trim_end(), bytes_max, Some(&file));
     let wrong = !matches!(ran.state, State::Running(_) | State::Ended(ProcessEnd::Exited(0)));
     let has_file = Path::new(&file).is_file() && ran.output.len() > 400;
     Outcome { wrong, file: has_file.then_some(file), ..Outcome::said(format!("{stands}\nOutput:\n{output}")) }

@@ -16,9 +16,9 @@ use super::super::profile::Does;
 use super::Servers;
 use super::exec::{Command, Runs, State};
 use super::outcome::{Edited, Outcome, Wanted, reported};
-use super::output::{OUTPUT_BYTES_MAX, Outputs};
+use super::output::{Outputs, bytes_max, bytes_of_tokens};
 use super::place::Place;
-use super::{editor, files, image, patch, search};
+use super::{editor, files, image, patch, plan, search};
 use crate::agent::split;
 use crate::execution::Execution;
 use crate::process::ProcessEnd;
@@ -39,6 +39,8 @@ const STAYING: &str = r#"cd -- "$2" 2>/dev/null; eval "$1"; code=$?; pwd > "$3";
 pub struct Toolbox {
     place: Place,
     outputs: Outputs,
+    /// What the model gets of one output, in bytes.
+    bytes_max: usize,
     runs: Runs,
     servers: Servers,
     ripgrep: bool,
@@ -84,32 +86,19 @@ struct ShellArgs {
 }
 
 #[derive(Deserialize)]
-struct PlanArgs {
-    plan: Vec<PlanStep>,
-}
-
-#[derive(Deserialize)]
-struct PlanStep {
-    step: String,
-    status: StepStatus,
-}
-
-#[derive(PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum StepStatus {
-    Pending,
-    InProgress,
-    Completed,
-}
-
-#[derive(Deserialize)]
 struct PathArgs {
     path: String,
 }
 
 impl Toolbox {
-    /// For an attempt, with the tools of these servers beside its own, and with what people decided for it.
-    pub fn new(execution: &Arc<Execution>, servers: Servers, work: &Work) -> std::io::Result<Self> {
+    /// For an attempt, with the tools of these servers beside its own, and with what people decided for it; its
+    /// model has a window of so many tokens.
+    pub fn new(
+        execution: &Arc<Execution>,
+        servers: Servers,
+        work: &Work,
+        context_tokens: u64,
+    ) -> std::io::Result<Self> {
         let decisions = work.decisions.as_slice();
         let (workspace, tmp) = (execution.slot.ws(), execution.slot.tmp());
         let place = Place::new(&workspace, &tmp)?;
@@ -121,7 +110,8 @@ impl Toolbox {
         let rules = (!rules.is_empty()).then(|| CommandPolicy::new(rules, Judged::Allow).with_decisions(decisions));
         let (decisions, split_max) = (decisions.to_vec(), work.split_max);
         let ripgrep = search::is_installed();
-        Ok(Self { place, outputs, runs, servers, ripgrep, folder, rules, decisions, split_max })
+        let bytes_max = bytes_max(context_tokens);
+        Ok(Self { place, outputs, bytes_max, runs, servers, ripgrep, folder, rules, decisions, split_max })
     }
 
     /// What a person decided meanwhile holds from now on.
@@ -148,7 +138,7 @@ impl Toolbox {
             Does::Shell | Does::Bash => self.shell(does, call).await,
             Does::Search => self.search(call).await,
             Does::ApplyPatch => self.apply_patch(call),
-            Does::UpdatePlan => args(call).and_then(|args| planned(&args)),
+            Does::UpdatePlan => args(call).and_then(|args| plan::noted(&args)),
             Does::TextEditor => self.text_editor(call),
             Does::Edit => self.edit(call),
             Does::ReadFile => args(call).and_then(|args| files::read(&self.place, &args)).map(|text| self.kept(text)),
@@ -163,7 +153,7 @@ impl Toolbox {
     }
 
     fn kept(&mut self, text: String) -> Outcome {
-        let kept = self.outputs.keep(text, OUTPUT_BYTES_MAX);
+        let kept = self.outputs.keep(text, self.bytes_max);
         Outcome { file: kept.file, ..Outcome::said(kept.text) }
     }
 
@@ -218,13 +208,18 @@ impl Toolbox {
             limit: None,
         };
         let ran = self.runs.start(command).await?;
-        Ok(reported(&ran, args.max_output_tokens))
+        Ok(reported(&ran, self.bytes(args.max_output_tokens)))
+    }
+
+    /// What the model gets of an output, in bytes, where it asks for so many tokens.
+    fn bytes(&self, tokens: Option<f64>) -> usize {
+        bytes_of_tokens(tokens.map(|tokens| tokens as u64), self.bytes_max)
     }
 
     async fn write_stdin(&mut self, call: &Call) -> Result<Outcome, String> {
         let args: WriteArgs = args(call)?;
         let ran = self.runs.look(args.session_id as u64, &args.chars, wait(args.yield_time_ms)).await?;
-        Ok(Outcome { polled: true, ..reported(&ran, args.max_output_tokens) })
+        Ok(Outcome { polled: true, ..reported(&ran, self.bytes(args.max_output_tokens)) })
     }
 
     async fn shell(&mut self, does: Does, call: &Call) -> Result<Outcome, String> {
@@ -254,7 +249,7 @@ impl Toolbox {
             let inside = noted.and_then(|path| self.place.to_read(&path).ok()).filter(|path| path.is_dir());
             self.folder = inside.unwrap_or_else(|| self.place.root().to_owned());
         }
-        Ok(reported(&ran, None))
+        Ok(reported(&ran, self.bytes_max))
     }
 
     async fn search(&mut self, call: &Call) -> Result<Outcome, String> {
@@ -272,7 +267,7 @@ impl Toolbox {
             if ran.state == State::Ended(ProcessEnd::Exited(1)) && ran.output.is_empty() {
                 return Ok(Outcome::said("nothing found"));
             }
-            return Ok(reported(&ran, None));
+            return Ok(reported(&ran, self.bytes_max));
         }
         let place = self.place.clone();
         let found = tokio::task::spawn_blocking(move || search::search(&place, &args)).await;
@@ -351,18 +346,6 @@ impl Toolbox {
 
 fn question(kind: QuestionKind, prefix: Vec<String>, text: &str) -> Question {
     Question { kind: kind.into(), prefix, text: text.to_owned(), agent: String::new() }
-}
-
-/// The plan is the model's own: it stays in the conversation and in the log, and is only checked.
-fn planned(args: &PlanArgs) -> Result<Outcome, String> {
-    if args.plan.iter().any(|step| step.step.trim().is_empty()) {
-        return Err("a step says nothing".to_owned());
-    }
-    if args.plan.iter().filter(|step| step.status == StepStatus::InProgress).count() > 1 {
-        return Err("at most one step is in progress".to_owned());
-    }
-    let done = args.plan.iter().filter(|step| step.status == StepStatus::Completed).count();
-    Ok(Outcome::said(format!("Plan updated: {done} of {} steps completed", args.plan.len())))
 }
 
 /// The paths a patch names; what is no patch is refused when it is applied.
