@@ -61,6 +61,7 @@ impl From<WorkspaceError> for Failure {
 impl From<ProcessError> for Failure {
     fn from(error: ProcessError) -> Self {
         let full = match &error {
+            ProcessError::Workspace(error) => error.is_disk_full(),
             ProcessError::Output { source, .. } | ProcessError::Shim { source, .. } => is_out_of_room(source),
             ProcessError::Boundary(_) => return failure(FailureClass::Sandbox, error.to_string()),
         };

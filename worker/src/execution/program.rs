@@ -137,8 +137,14 @@ impl Execution {
         }
     }
 
-    /// The boundary of a program of this assignment; an agent's own logins are open to it.
+    /// The boundary of a program of this assignment; an agent's own logins are open to it. What judges finds a
+    /// repository whose configuration no agent wrote.
     pub async fn enclose(&self, purpose: Purpose, logins: Vec<PathBuf>) -> Result<Option<Enclosed>, ProcessError> {
+        if !matches!(purpose, Purpose::Agent | Purpose::Setup) {
+            let (base, store, caches) = (self.base, self.store(), self.caches());
+            let mended = self.blocking(move |slot| slot.mend_decoy(base, &store, &caches)).await;
+            mended.and_then(|mended| mended).map_err(ProcessError::Workspace)?;
+        }
         let shut = self.shut.iter().map(|name| self.slot.ws().join(name)).collect();
         let place = Place { logins, shut, ..Place::new(&self.slot, &self.store, self.assignment.job_dir.as_ref()) };
         self.boundary.enclose(purpose, &place).await.map_err(ProcessError::Boundary)
