@@ -45,10 +45,11 @@ impl Attempt {
         self.restore_session(before).await.map_err(|error| Box::new(Failure::from(error)))?;
         let servers = self.servers(model, &profile).await?;
         let profile = profile.with_served(servers.specs());
+        let allowance = self.allowance()?;
         let asks = Asks {
             models: Vec::new(),
             prices: &[],
-            allowance: self.allowance()?,
+            allowance,
             who: Who::Worker,
             books: self.books(),
             barred: policy::barred(&self.execution, provider.unwrap_or_default()).await?,
