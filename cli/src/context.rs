@@ -34,7 +34,15 @@ pub fn recording(settings: &Settings) -> anyhow::Result<Recording> {
     match (settings.path("worker.record"), settings.path("worker.replay")) {
         (None, None) => Ok(Recording::Off),
         (Some(folder), None) => Ok(Recording::On(std::path::absolute(folder)?)),
-        (None, Some(folder)) => Ok(Recording::Replay(std::path::absolute(folder)?)),
+        (None, Some(folder)) => {
+            let folder = std::path::absolute(folder)?;
+            if !folder.is_dir() {
+                let folder = folder.display();
+                let words = "name the folder that worker.record wrote, or leave worker.replay out";
+                return Err(Stop::usage(format!("worker.replay is {folder}, which is no folder: {words}")));
+            }
+            Ok(Recording::Replay(folder))
+        }
         (Some(_), Some(_)) => Err(Stop::usage("worker.record and worker.replay are both set: leave one of them out")),
     }
 }

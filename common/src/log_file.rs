@@ -20,13 +20,25 @@ pub fn is_compressed(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(ENDING))
 }
 
-/// The content of a log.
+/// The content of a log. One whose writer was killed ends where it was cut.
 pub fn open(path: &Path) -> io::Result<Box<dyn Read + Send>> {
     let file = File::open(path)?;
     if !is_compressed(path) {
         return Ok(Box::new(file));
     }
-    Ok(Box::new(zstd::Decoder::new(file)?.take(BYTES_MAX)))
+    Ok(Box::new(UpToCut(zstd::Decoder::new(file)?).take(BYTES_MAX)))
+}
+
+/// Ends where a compressed stream breaks off.
+struct UpToCut<R>(R);
+
+impl<R: Read> Read for UpToCut<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.0.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+            read => read,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -43,6 +55,12 @@ mod tests {
             std::fs::write(&path, content).expect("written");
             assert_eq!(io::read_to_string(open(&path).expect("opens")).expect("read"), "x\n", "{name}");
         }
+        let path = dir.path().join("03-a.jsonl.zst");
+        let mut encoder = zstd::Encoder::new(Vec::new(), 1).expect("an encoder");
+        io::Write::write_all(&mut encoder, b"first\n").expect("in memory");
+        io::Write::flush(&mut encoder).expect("in memory");
+        std::fs::write(&path, encoder.get_ref()).expect("written");
+        assert_eq!(io::read_to_string(open(&path).expect("opens")).expect("read"), "first\n", "its writer was killed");
         assert_eq!(shown_name("02-a.trace.jsonl.zst"), "02-a.trace.jsonl");
     }
 }

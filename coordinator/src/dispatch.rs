@@ -11,14 +11,14 @@ use bytes::Bytes;
 use longhaul_common::bus::{BusError, Message, PAYLOAD_MAX, Subject};
 use longhaul_common::{AttemptId, GateId, NodeId, Oid};
 use longhaul_proto::{
-    AnswerWork, Assignment, CancelWork, Failure, FailureClass, Finished, Gate, GatePurpose, ToWorker, Wip, Work,
+    AnswerWork, Assignment, CancelWork, Failure, FailureClass, Finished, Gate, GatePurpose, Task, ToWorker, Wip, Work,
     assignment, finished, to_worker,
 };
 use prost::Message as _;
 
 use crate::capsule::{capsule, instructions};
 use crate::capsules::Capsules;
-use crate::core::{Input, State};
+use crate::core::{Input, State, wall_ms};
 use crate::effects::{IndexWork, Performer};
 
 /// What ended and may be remembered, at least.
@@ -136,7 +136,7 @@ impl Performer {
         let mut assignment = self.assignment(state, id.0, &live.worker, live.base);
         assignment.kind = Some(assignment::Kind::Work(Work {
             subtask: state.node(node).id.clone(),
-            task: Some(task.clone()),
+            task: Some(Task { timeout_ms: wall_ms(state, node), ..task.clone() }),
             ladder,
             files: state.node(node).files.clone(),
             claims: state.node(node).claims.clone(),

@@ -1,5 +1,7 @@
 //! One assignment from its permit to its durable ack.
 
+mod delivery;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +14,6 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
-use crate::config::SinkError;
 use crate::execution::{Execution, ExecutionParts, cancelled, limit_of};
 use crate::failure::{failure, infrastructure};
 use crate::inbox::Carried;
@@ -176,6 +177,7 @@ async fn attempt(
         assignment,
         slot: Arc::clone(&slot),
         logs_dir: staging.logs(),
+        entry: staging.folder().to_owned(),
         cancel: carried.cancel.clone(),
         leave: carried.leave.clone(),
         leaving: worker.drain.clone(),
@@ -343,85 +345,6 @@ fn fitting(whole: &Report) -> Option<Finished> {
     );
     let outcome = Some(finished::Outcome::Failure(failure(FailureClass::Result, message)));
     Some(Finished { outcome, ..finished.clone() })
-}
-
-/// What became of one delivery.
-enum Delivered {
-    Acknowledged,
-    /// Tried again after the usual pause.
-    Later,
-    /// Tried again much later: somebody has to do something.
-    MuchLater,
-}
-
-impl Worker {
-    /// Waits a growing pause; false when the worker ends first.
-    async fn wait(&self, pause: &mut Backoff) -> bool {
-        tokio::select! {
-            () = tokio::time::sleep(pause.pause()) => true,
-            () = self.stop.cancelled() => false,
-        }
-    }
-
-    /// Delivers an entry until it is acknowledged; false when the worker ends first.
-    pub async fn deliver(&self, key: &Key, carried: &Carried) -> bool {
-        let mut pause = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
-        loop {
-            let done = tokio::select! {
-                done = self.deliver_once(key) => done,
-                () = self.stop.cancelled() => return false,
-            };
-            match done {
-                Delivered::Acknowledged => return true,
-                Delivered::Later => pause.limit(PAUSE_MAX),
-                Delivered::MuchLater => pause = Backoff::new(REFUSED_PAUSE, REFUSED_PAUSE),
-            }
-            let goes_on = tokio::select! {
-                waited = self.wait(&mut pause) => waited,
-                () = carried.again.notified() => {
-                    // Somebody is there again, perhaps not yet for results: short pauses at first.
-                    pause = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
-                    true
-                }
-            };
-            if !goes_on {
-                return false;
-            }
-        }
-    }
-
-    /// Delivers an entry once; when it is acknowledged, it is gone.
-    async fn deliver_once(&self, key: &Key) -> Delivered {
-        let (outbox, of) = (self.outbox.clone(), key.clone());
-        let read = tokio::task::spawn_blocking(move || outbox.read(of.job.as_str(), of.id)).await;
-        let id = key.id;
-        let delivery = match read {
-            Ok(Ok(delivery)) => delivery,
-            Ok(Err(error)) => {
-                tracing::error!(job = %key.job, id, %error, "an outbox entry cannot be read");
-                return Delivered::MuchLater;
-            }
-            Err(_) => return Delivered::Later,
-        };
-        match self.sink.deliver(delivery).await {
-            Ok(ack) => tracing::debug!(job = %key.job, id, disposition = ack.disposition, "result acknowledged"),
-            Err(error @ SinkError::Refused(_)) => {
-                tracing::error!(job = %key.job, id, %error, "a result is kept here: it was refused");
-                return Delivered::MuchLater;
-            }
-            Err(error) => {
-                tracing::warn!(job = %key.job, id, %error, "result not delivered; trying again");
-                return Delivered::Later;
-            }
-        }
-        let (outbox, of) = (self.outbox.clone(), key.clone());
-        let removed = tokio::task::spawn_blocking(move || outbox.remove(of.job.as_str(), of.id)).await;
-        if let Ok(Err(error)) = removed {
-            // It will be delivered once more, which changes nothing.
-            tracing::warn!(job = %key.job, id, %error, "an acknowledged entry cannot be removed");
-        }
-        Delivered::Acknowledged
-    }
 }
 
 #[cfg(test)]

@@ -4,8 +4,10 @@ mod checking;
 mod mcp;
 mod model;
 mod policy;
+mod program;
 mod record;
 mod rung;
+mod shown;
 mod spent;
 mod talk;
 
@@ -19,12 +21,14 @@ use longhaul_proto::{Failure, FailureClass, Finished, Patch, Timing, Unchanged, 
 
 use checking::Bench;
 
+use crate::agent::briefing::Tried;
 use crate::agent::command;
 use crate::commit::{
     Declared, NewResult, Snapshot, StageError, commit, snapshot, validate, without_secrets, write_pack,
 };
 use crate::execution::{Execution, Program, cancelled, ms_since};
 use crate::failure::{failure, infrastructure, with_paths};
+use crate::gateway::Used;
 use crate::process::Purpose;
 use crate::services::Services;
 use crate::session::{Do, End, Session, Shape, Told};
@@ -41,6 +45,8 @@ pub async fn execute(execution: Arc<Execution>, work: Work, pack: PathBuf) -> Fi
         Ok(attempt) => attempt,
         Err(failure) => return Finished { outcome: Some(finished::Outcome::Failure(*failure)), ..Finished::default() },
     };
+    // Killed before it asks any model, it has used nothing.
+    attempt.books().write(&Used::default());
     let first = attempt.work.wip.as_ref().map_or(0, |wip| wip.rung as usize);
     let shape = Shape { rungs: attempt.work.ladder.len(), checks: attempt.checks(), first };
     let (mut session, mut step) = Session::begin(shape);
@@ -61,11 +67,13 @@ pub async fn execute(execution: Arc<Execution>, work: Work, pack: PathBuf) -> Fi
     };
     attempt.stop_services().await;
     attempt.timing.total_ms = ms_since(started);
+    attempt.timing.asked_ms = attempt.execution.still.so_far().as_millis().try_into().unwrap_or(u64::MAX);
     Finished {
         outcome: Some(outcome),
         timing: Some(attempt.timing),
         usage: Some(attempt.usage),
         logs: attempt.execution.logs(),
+        lost: false,
     }
 }
 
@@ -88,6 +96,8 @@ struct Attempt {
     timing: Timing,
     /// What models cost.
     usage: Usage,
+    /// What the rung before made, where it failed.
+    tried: Option<Tried>,
 }
 
 fn refused(class: FailureClass, message: impl Into<String>) -> Told {
@@ -144,6 +154,7 @@ impl Attempt {
             author: String::new(),
             timing: Timing::default(),
             usage: Usage::default(),
+            tried: None,
         })
     }
 
@@ -162,7 +173,11 @@ impl Attempt {
                     Err(failure) => told_of(Err(failure)),
                 }
             }
-            Do::Setup => told_of(self.execution.setup().await),
+            Do::Setup => {
+                let told = told_of(self.execution.setup().await);
+                record::keep_failure(&self.execution, "setup", &told).await;
+                told
+            }
             Do::Agent(rung, before) => self.agent(rung, before.as_deref()).await,
             Do::Fix => self.fix().await,
             Do::Snapshot => self.take_snapshot().await,
@@ -276,6 +291,7 @@ impl Attempt {
 
     async fn restore(&mut self) -> Told {
         self.stop_services().await;
+        self.tried = self.what_was_tried().await;
         let (base, store, caches) = (self.execution.base, self.execution.store(), self.execution.caches());
         let tree = self.good.as_ref().map(|good| good.tree);
         let restored = self.execution.blocking(move |slot| match tree {

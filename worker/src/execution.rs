@@ -1,7 +1,11 @@
 //! What subtasks and gates have in common while they are executed: the slot, the logs, the limits,
 //! and how programs are run.
 
-use std::collections::BTreeMap;
+mod logs;
+mod program;
+
+pub use program::Program;
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,25 +13,21 @@ use std::time::{Duration, Instant};
 
 use longhaul_common::Oid;
 use longhaul_common::spec::PROGRAM_SETTINGS;
-use longhaul_proto::{
-    Agent, Assignment, CommandLine, Failure, FailureClass, LogFile, Provider, RepoEnv, agent, assignment,
-};
+use longhaul_proto::{Agent, Assignment, Failure, FailureClass, LogFile, Provider, RepoEnv, agent, assignment};
 use tokio_util::sync::CancellationToken;
 
 use crate::asking::Asks;
 use crate::commit::Exclusions;
 use crate::config::{ResultSink, WorkerConfig};
 use crate::environment::{SETUP_MAX, needs_setup, present_caches, setup_digest};
-use crate::failure::{failure, infrastructure, of_run};
+use crate::failure::{failure, infrastructure};
 use crate::gateway::{Rates, Recording};
 use crate::job_files::JobFolder;
 use crate::otel::Telemetry;
 use crate::paths::PathSet;
-use crate::process::{
-    Placeholders, ProcessEnd, ProcessError, ProcessOutcome, ProcessSpec, Purpose, Secrets, argv_of, variables,
-};
+use crate::process::{Placeholders, ProcessEnd, Purpose, Secrets};
 use crate::report::Reporter;
-use crate::sandbox::{Boundary, Enclosed, Place};
+use crate::sandbox::Boundary;
 use crate::standstill::Standstill;
 use crate::workspace::{Slot, WorkspaceError};
 
@@ -51,6 +51,8 @@ pub struct Execution {
     pub still: Standstill,
     /// Where work in progress goes.
     pub sink: Arc<dyn ResultSink>,
+    /// The folder of its entry in the outbox.
+    pub entry: PathBuf,
     store: PathBuf,
     files: Option<Arc<JobFolder>>,
     secrets: Secrets,
@@ -73,6 +75,8 @@ pub struct ExecutionParts {
     pub slot: Arc<Slot>,
     /// Where logs go.
     pub logs_dir: PathBuf,
+    /// The folder of its entry in the outbox.
+    pub entry: PathBuf,
     /// Ends it early.
     pub cancel: CancellationToken,
     /// Set with `cancel` when it is to be handed back.
@@ -93,29 +97,6 @@ pub struct ExecutionParts {
     pub boundary: Boundary,
 }
 
-/// A program to run for an execution.
-#[derive(Clone, Default)]
-pub struct Program {
-    /// What it is, for its log's name and for messages.
-    pub name: String,
-    /// Its argv.
-    pub argv: Vec<OsString>,
-    /// Variables beyond the allow-list.
-    pub env: BTreeMap<OsString, OsString>,
-    /// File on its stdin.
-    pub stdin: Option<PathBuf>,
-    /// File for its stdout; its log otherwise.
-    pub stdout: Option<PathBuf>,
-    /// What of the user's home is open to it although it is hidden: a login of its own.
-    pub logins: Vec<PathBuf>,
-    /// Wall time limit; the execution's own deadline holds as well.
-    pub timeout: Option<Duration>,
-    /// Longest time without output.
-    pub idle_timeout: Option<Duration>,
-    /// It puts in order what others left, so the execution's own deadline does not hold for it.
-    pub closes: bool,
-}
-
 impl Execution {
     /// Whether the job's own files are still what the job says.
     pub async fn has_its_files(&self) -> bool {
@@ -129,6 +110,7 @@ impl Execution {
             assignment,
             slot,
             logs_dir,
+            entry,
             cancel,
             leave,
             leaving,
@@ -167,6 +149,7 @@ impl Execution {
             shut: shut(&assignment, &repo.trusted),
             repo_env,
             exclusions: Mutex::new(exclusions),
+            entry,
             logs_dir,
             logs: Mutex::default(),
             deadline: None,
@@ -242,11 +225,6 @@ impl Execution {
         self.secrets.clone()
     }
 
-    /// Logs so far.
-    pub fn logs(&self) -> Vec<LogFile> {
-        self.logs.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     /// Runs blocking work on the slot.
     pub async fn blocking<T, F>(&self, work: F) -> Result<T, WorkspaceError>
     where
@@ -262,158 +240,6 @@ impl Execution {
         let (base, store, caches) = (self.base, self.store(), self.caches());
         let moved = self.blocking(move |slot| slot.move_to(base, &store, &caches)).await;
         moved.and_then(|moved| moved).map_err(|error| Box::new(error.into()))
-    }
-
-    /// Runs a program in the workspace; its log becomes part of the result.
-    pub async fn run(&self, purpose: Purpose, program: Program) -> Result<ProcessOutcome, ProcessError> {
-        self.run_until(purpose, program, &self.cancel).await
-    }
-
-    /// The same with an end of its own.
-    pub async fn run_until(
-        &self,
-        purpose: Purpose,
-        program: Program,
-        cancel: &CancellationToken,
-    ) -> Result<ProcessOutcome, ProcessError> {
-        let log = self.log_name(&program.name, "log");
-        let outcome = self.start(purpose, program, self.logs_dir.join(&log), cancel).await?;
-        let file = LogFile { name: log, hash: outcome.log.hash.to_vec(), bytes: outcome.log.bytes };
-        self.logs.lock().unwrap_or_else(PoisonError::into_inner).push(file);
-        Ok(outcome)
-    }
-
-    /// The same with its output in another file, which is no log of the result.
-    pub async fn run_to(
-        &self,
-        purpose: Purpose,
-        program: Program,
-        log: PathBuf,
-        cancel: &CancellationToken,
-    ) -> Result<ProcessOutcome, ProcessError> {
-        self.start(purpose, program, log, cancel).await
-    }
-
-    async fn start(
-        &self,
-        purpose: Purpose,
-        program: Program,
-        log: PathBuf,
-        cancel: &CancellationToken,
-    ) -> Result<ProcessOutcome, ProcessError> {
-        let mut env = variables(purpose, &self.repo_env, &self.slot.tmp());
-        env.insert("LONGHAUL_JOB".into(), self.assignment.job.clone().into());
-        env.extend(program.env);
-        let left = self.time_left().filter(|_| !program.closes);
-        let timeout = [left, program.timeout].into_iter().flatten().min();
-        let sandbox = self.enclose(purpose, program.logins).await?;
-        let spec = ProcessSpec {
-            argv: program.argv,
-            cwd: self.slot.ws(),
-            env,
-            stdin: program.stdin,
-            stdout: program.stdout,
-            // Counted here: time stands still while a person is asked.
-            timeout: None,
-            idle_timeout: program.idle_timeout,
-            secrets: self.secrets(),
-            log,
-            output_bytes_max: self.assignment.policy.as_ref().map_or(0, |policy| policy.max_output_bytes),
-            on_line: Some(self.reporter.lines()),
-            sandbox,
-        };
-        let late = cancel.child_token();
-        let mut running = std::pin::pin!(crate::process::run(&self.config.shim, spec, &late));
-        let over = async {
-            match timeout {
-                Some(limit) => self.still.worked(limit).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            ran = &mut running => return ran,
-            () = over => {}
-        }
-        late.cancel();
-        let mut ran = running.await?;
-        if ran.end == ProcessEnd::Cancelled && !cancel.is_cancelled() {
-            ran.end = ProcessEnd::TimedOut;
-        }
-        Ok(ran)
-    }
-
-    /// The boundary of a program of this assignment; an agent's own logins are open to it.
-    pub async fn enclose(&self, purpose: Purpose, logins: Vec<PathBuf>) -> Result<Option<Enclosed>, ProcessError> {
-        let shut = self.shut.iter().map(|name| self.slot.ws().join(name)).collect();
-        let place = Place { logins, shut, ..Place::new(&self.slot, &self.store, self.assignment.job_dir.as_ref()) };
-        self.boundary.enclose(purpose, &place).await.map_err(ProcessError::Boundary)
-    }
-
-    /// Writes down what held for the programs of this assignment, and what they asked for in vain.
-    pub async fn record_boundary(&self) -> Option<LogFile> {
-        let (held, open) = self.boundary.sentence();
-        let mut text = format!("{held}\n");
-        if !open.is_empty() {
-            text.push_str(&format!("not enforced: {open}\n"));
-        }
-        for name in self.shut.iter().filter(|name| self.slot.ws().join(name).exists()) {
-            text.push_str(&format!("hidden from agents, for repo.trust does not name it: {name}\n"));
-        }
-        for host in self.boundary.refused() {
-            text.push_str(&format!("refused, for policy.hosts does not list it: {host}\n"));
-        }
-        let text = self.secrets.redact_text(&text);
-        let name = self.log_name("sandbox", "log");
-        let path = self.logs_dir.join(&name);
-        let (hash, bytes) = (blake3::hash(text.as_bytes()).as_bytes().to_vec(), text.len() as u64);
-        match tokio::task::spawn_blocking(move || std::fs::write(path, text)).await {
-            Ok(Ok(())) => Some(LogFile { name, hash, bytes }),
-            // A full disk has words of its own; a record is no reason to lose a result.
-            _ => None,
-        }
-    }
-
-    /// `03-check`: in order of their start, with nothing a name could break.
-    fn log_name(&self, name: &str, ending: &str) -> String {
-        let number = std::fs::read_dir(&self.logs_dir).map_or(0, Iterator::count);
-        let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(40).collect();
-        format!("{:02}-{name}.{ending}", number + 1)
-    }
-
-    /// A trace among the logs: its name, and where to write it.
-    pub fn trace_file(&self, name: &str) -> (String, PathBuf) {
-        let name = self.log_name(name, "trace.jsonl.zst");
-        let path = self.logs_dir.join(&name);
-        (name, path)
-    }
-
-    /// Makes a file among the logs, which is whole now, part of the result.
-    pub async fn keep_file(&self, name: String, path: PathBuf) {
-        let read = tokio::task::spawn_blocking(move || std::fs::read(path));
-        if let Ok(Ok(content)) = read.await {
-            let hash = blake3::hash(&content).as_bytes().to_vec();
-            let file = LogFile { name, hash, bytes: content.len() as u64 };
-            self.logs.lock().unwrap_or_else(PoisonError::into_inner).push(file);
-        }
-    }
-
-    /// As [`Execution::run`] for a command as the user wrote it; a failure is of `class`.
-    pub async fn command(
-        &self,
-        purpose: Purpose,
-        class: FailureClass,
-        command: &CommandLine,
-        values: &Placeholders,
-        program: Program,
-    ) -> Result<(), Box<Failure>> {
-        let Some(argv) = argv_of(command, values) else { return Ok(()) };
-        let name = program.name.clone();
-        let outcome = self.run(purpose, Program { argv, ..program }).await.map_err(|error| Box::new(error.into()))?;
-        match of_run(&name, &outcome, class) {
-            None => Ok(()),
-            Some(failure) => Err(Box::new(failure)),
-        }
     }
 
     /// Runs the set-up if it has to run, and keeps what it leaves behind out of every patch.

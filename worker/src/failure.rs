@@ -38,6 +38,14 @@ pub fn asked(agent: &str, asked: &Question) -> Failure {
     Failure { question: Some(question.clone()), ..failure(FailureClass::Asked, question::sentence(&question)) }
 }
 
+/// An agent that read what may not go to its provider, in words.
+pub fn barred(agent: &str, path: &str, provider: &str) -> String {
+    format!(
+        "{agent}: what it would send to {provider} holds lines of {path}, which `[[policy.model]]` does not let go there; \
+         nothing of that call was sent"
+    )
+}
+
 /// A failure of the machine.
 pub fn infrastructure(message: impl Into<String>) -> Failure {
     failure(FailureClass::Infrastructure, message)
@@ -53,6 +61,7 @@ impl From<WorkspaceError> for Failure {
 impl From<ProcessError> for Failure {
     fn from(error: ProcessError) -> Self {
         let full = match &error {
+            ProcessError::Workspace(error) => error.is_disk_full(),
             ProcessError::Output { source, .. } | ProcessError::Shim { source, .. } => is_out_of_room(source),
             ProcessError::Boundary(_) => return failure(FailureClass::Sandbox, error.to_string()),
         };

@@ -11,7 +11,9 @@ use longhaul_common::Oid;
 use longhaul_common::text::clip_tail;
 use longhaul_proto::{Derived, Failure, FailureClass, Finished, Gate, GateResult, Timing, Usage, Verdict, finished};
 
-use crate::commit::{Exclusions, NewResult, StageError, changes, commit, set_entries, without_secrets, write_pack};
+use crate::commit::{
+    Exclusions, NewResult, StageError, add_all, changes, commit, set_entries, without_secrets, write_pack,
+};
 use crate::execution::{Execution, Program, is_inconclusive, limit_of, ms_since};
 use crate::failure::infrastructure;
 use crate::process::{Placeholders, ProcessEnd, ProcessError, ProcessOutcome, Purpose, Secrets, argv_of};
@@ -42,6 +44,7 @@ pub async fn gate(execution: Arc<Execution>, gate: Gate, pack: PathBuf) -> Finis
         timing: Some(timing),
         usage: Some(Usage::default()),
         logs: execution.logs(),
+        lost: false,
     }
 }
 
@@ -267,7 +270,7 @@ struct NewDerived {
 /// Commit, tree and files of a regeneration, `None` when it changed nothing.
 fn keep_derived(slot: &Slot, new: &NewDerived) -> Result<Option<(Oid, Oid, Vec<String>)>, StageError> {
     let git = slot.git();
-    git.run(["add", "-A"])?;
+    add_all(&git, &slot.index(), &slot.ws())?;
     // Also derived files that `.gitignore` names are theirs when they are tracked, as git has it.
     let (kept, dropped): (Vec<_>, Vec<_>) = changes(&git, &new.base.to_string())?
         .into_iter()

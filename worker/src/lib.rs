@@ -8,6 +8,7 @@
 mod agent;
 mod asking;
 mod backoff;
+mod books;
 mod carry;
 mod commit;
 mod config;

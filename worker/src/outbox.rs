@@ -2,16 +2,19 @@
 //!
 //! An entry is a folder `<job>-<id>` with `report.pb`, `result.pack` (for a commit) and `logs/`. It
 //! is filled under a temporary name, synced file by file and folder by folder, and renamed; so an
-//! entry that exists is whole. A crash before the rename loses an attempt, after it nothing.
+//! entry that exists is whole. A crash before the rename loses an attempt, after it nothing; what such
+//! an attempt had used of models is in its books, and is reported by the next process.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use longhaul_proto::Report;
+use longhaul_proto::{FailureClass, Finished, LogFile, Report, Usage, finished, report};
 use prost::Message as _;
 
+use crate::books::Books;
 use crate::config::{Delivery, Scope};
+use crate::failure::failure;
 use crate::session::desk::Key;
 
 /// Prefix of an entry that is not sealed yet.
@@ -35,12 +38,18 @@ pub struct Staging {
 }
 
 impl Outbox {
-    /// Opens the outbox below a worker's folder, creating it, and removes what earlier processes
-    /// of this job (or of all) left unsealed.
-    pub fn open(root: &Path, scope: &Scope) -> io::Result<Self> {
+    /// Opens the outbox below a worker's folder, creating it. Of what earlier processes of this job (or
+    /// of all) left unsealed, it seals as handed back what used models, and removes the rest.
+    pub fn open(root: &Path, scope: &Scope, worker: &str) -> io::Result<Self> {
         let outbox = Self { root: root.join("outbox") };
         fs::create_dir_all(&outbox.root)?;
         for name in outbox.names()? {
+            if let Some(key) = name.strip_prefix(STAGING).and_then(|entry| parse_name(entry, scope))
+                && let Some(usage) = Books::read(&outbox.root.join(&name))
+            {
+                outbox.hand_back(&key, worker, usage)?;
+                continue;
+            }
             let unfinished = name.strip_prefix(STAGING).or_else(|| name.strip_prefix(DONE));
             if unfinished.is_some_and(|entry| parse_name(entry, scope).is_some()) {
                 crate::workspace::remove_tree(&outbox.root.join(&name))?;
@@ -56,6 +65,23 @@ impl Outbox {
         }
         names.sort();
         Ok(names)
+    }
+
+    /// Seals what a process that was ended left, with what it had used.
+    fn hand_back(&self, key: &Key, worker: &str, usage: Usage) -> io::Result<()> {
+        let name = format!("{}-{}", key.job, key.id);
+        let mut staging = Staging { path: self.root.join(format!("{STAGING}{name}")), name, sealed: false };
+        fs::remove_file(staging.pack()).or_else(absent)?;
+        let words = "its worker was ended before it was done; what it had used of models is counted";
+        let outcome = finished::Outcome::Failure(failure(FailureClass::HandedBack, words));
+        let logs = logs_in(&staging.logs())?;
+        let finished = Finished { outcome: Some(outcome), usage: Some(usage), logs, lost: true, ..Finished::default() };
+        staging.seal(&Report {
+            job: key.job.to_string(),
+            id: key.id,
+            worker: worker.to_owned(),
+            body: Some(report::Body::Finished(finished)),
+        })
     }
 
     /// The sealed entries of the scope, in order.
@@ -118,6 +144,11 @@ impl Staging {
         self.path.join("logs")
     }
 
+    /// Where the books of what it uses go.
+    pub fn folder(&self) -> &Path {
+        &self.path
+    }
+
     /// Where the pack goes.
     pub fn pack(&self) -> PathBuf {
         self.path.join("result.pack")
@@ -150,11 +181,32 @@ impl Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        if !self.sealed {
+        // What used models is reported by the next process.
+        if !self.sealed && Books::read(&self.path).is_none() {
             // What stays behind is removed at the next start.
             let _left = crate::workspace::remove_tree(&self.path);
         }
     }
+}
+
+fn absent(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+}
+
+/// The files of a folder of logs, as a result names them.
+fn logs_in(folder: &Path) -> io::Result<Vec<LogFile>> {
+    let mut logs = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            let content = fs::read(entry.path())?;
+            let hash = blake3::hash(&content).as_bytes().to_vec();
+            let name = entry.file_name().to_string_lossy().into_owned();
+            logs.push(LogFile { name, hash, bytes: content.len() as u64 });
+        }
+    }
+    logs.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(logs)
 }
 
 fn sync_below(folder: &Path) -> io::Result<()> {
@@ -185,7 +237,7 @@ mod tests {
         let scope = |name: &str| Scope::Job(name.parse().expect("a name"));
         let (job, other) = (scope("a"), scope("a-1"));
         let none: Vec<Key> = Vec::new();
-        let outbox = Outbox::open(dir.path(), &job).expect("opened");
+        let outbox = Outbox::open(dir.path(), &job, "w").expect("opened");
         let report = Report { job: "a".into(), id: 7, ..Report::default() };
 
         // A crash while it is filled.
@@ -207,7 +259,7 @@ mod tests {
 
         // Another job in the same folder is left alone, also one whose name starts the same.
         let staging = outbox.stage("a-1", 7).expect("staged");
-        let outbox = Outbox::open(dir.path(), &job).expect("opened again");
+        let outbox = Outbox::open(dir.path(), &job, "w").expect("opened again");
         assert!(staging.logs().exists());
         let seven = Key { job: "a".parse().expect("a name"), id: 7 };
         for (scope, sealed) in [(&job, vec![seven.clone()]), (&other, none.clone()), (&Scope::All, vec![seven.clone()])]
@@ -220,7 +272,7 @@ mod tests {
 
         // A crash after the ack, in the middle of the removal.
         fs::rename(dir.path().join("outbox/a-7"), dir.path().join("outbox/.done-a-7")).expect("renamed");
-        let outbox = Outbox::open(dir.path(), &job).expect("opened again");
+        let outbox = Outbox::open(dir.path(), &job, "w").expect("opened again");
         assert_eq!(outbox.sealed(&job).expect("listed"), none);
         outbox.remove("a", 7).expect("removing what is gone is fine");
         drop(staging);

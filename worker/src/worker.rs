@@ -68,7 +68,7 @@ impl Worker {
     /// Opens the folder.
     pub async fn open(config: WorkerConfig, scope: &Scope, links: Links) -> Result<Self, WorkerError> {
         let Links { bus, sink, stop, drain, tell } = links;
-        let (root, of) = (config.root.clone(), scope.clone());
+        let (root, of, name) = (config.root.clone(), scope.clone(), config.name.clone());
         let broken = |source| WorkerError::Root { path: config.root.clone(), source };
         let mirrors = Mirrors::new(&config, scope);
         let old = mirrors.clone();
@@ -77,7 +77,7 @@ impl Worker {
             if of == Scope::All {
                 old.remove_leftovers();
             }
-            let outbox = Outbox::open(&root, &of);
+            let outbox = Outbox::open(&root, &of, &name);
             outbox.map(|outbox| (lock, outbox)).map_err(|source| WorkerError::Root { path: root, source })
         });
         let (lock, outbox) = opened.await.map_err(|error| broken(std::io::Error::other(error)))??;

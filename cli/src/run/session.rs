@@ -40,6 +40,10 @@ const ANSWER_MAX: Duration = Duration::from_millis(500);
 /// the outbox, where it does no harm.
 const DELIVER_MAX: Duration = Duration::from_secs(2);
 
+/// How long the worker may take to hand back what it has; then it is ended, and what its attempts used
+/// is counted by the next run.
+const HAND_BACK_MAX: Duration = Duration::from_secs(10);
+
 /// Gates at once: they must not starve the work of a small machine.
 const GATE_SLOTS: u32 = 1;
 
@@ -78,13 +82,20 @@ pub async fn run(context: &Context, mut job: Job, options: Options) -> anyhow::R
     let (end, mut worker_end) = follow(&mut coordinator, &mut output, &mut worker).await?;
     output.pause();
     if end == End::Interrupted {
-        output.say("Interrupted", "ending what runs; everything finished is kept (Ctrl-C again ends at once)");
+        output.say("Interrupted", "handing back what runs; everything finished is kept (Ctrl-C again ends at once)");
     }
-    if end == End::Closed {
+    let leaves = match end {
         // A result that was sent twice, by this process and one that was killed, may still wait for
         // its second ack when the first one closes the job.
+        End::Closed => Some(DELIVER_MAX),
+        // What runs is handed back with its work in progress and what it used; what a deadline took back
+        // still says what it used.
+        End::Interrupted | End::Stuck => Some(HAND_BACK_MAX),
+        End::DriverGone | End::WorkerGone => None,
+    };
+    if let Some(limit) = leaves {
         drain.cancel();
-        worker_end = tokio::time::timeout(DELIVER_MAX, &mut worker).await.ok().map(ended);
+        worker_end = tokio::time::timeout(limit, &mut worker).await.ok().map(ended);
     }
     stop.cancel();
     let worker_end = match worker_end {
@@ -134,6 +145,8 @@ fn worker_config(context: &Context, parallel: u32) -> anyhow::Result<WorkerConfi
         sandbox: sandbox_settings(context, &context.settings)?,
         work_slots: parallel,
         gate_slots: GATE_SLOTS,
+        // Who ends it does not wait for what runs.
+        drain_ms: 0,
         slot_bytes_max: SLOT_BYTES_MAX,
         recording: crate::context::recording(&context.settings)?,
         telemetry: crate::context::telemetry()?,

@@ -19,7 +19,7 @@ struct Check {
 
 /// Looks at everything a run needs, and says what to do where something is missing.
 pub async fn doctor(context: &Context) -> anyhow::Result<Exit> {
-    let mut checks = vec![git(), state_folder(context), free_space(context), shim(), cores()];
+    let mut checks = vec![git(), state_folder(context), free_space(context), shim(), cores(), ripgrep()];
     checks.extend(sandbox(context).await?);
     let good = checks.iter().all(|check| check.good);
     if context.json {
@@ -77,6 +77,16 @@ fn shim() -> Check {
         Ok(exe) => Check { name: "process shim", good: true, text: format!("{exe} (processes die with longhaul)") },
         Err(error) => Check { name: "process shim", good: false, text: error.to_string() },
     }
+}
+
+/// Models were trained to search with it; without it they search all the same.
+fn ripgrep() -> Check {
+    let text = if on_path("rg") {
+        "rg is on PATH, for agents too"
+    } else {
+        "not installed: the loop's tool `rg` searches in process, agents in a shell use grep; better install it"
+    };
+    Check { name: "ripgrep", good: true, text: text.to_owned() }
 }
 
 /// Each layer of the sandbox, tried out. A missing one is a failure only where it is required.

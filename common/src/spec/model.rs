@@ -439,6 +439,8 @@ pub struct SubtaskBudget {
     pub usd: Option<At<f64>>,
     /// Model tokens.
     pub tokens: Option<At<u64>>,
+    /// Hours in which its attempts are at work, together.
+    pub hours: Option<At<f64>>,
 }
 
 /// How far a subtask's processes are kept in.

@@ -45,7 +45,7 @@ pub struct ProviderTable {
     pub requests_per_minute: Option<At<u64>>,
     /// Tokens per minute of all workers together; no limit when left out.
     pub tokens_per_minute: Option<At<u64>>,
-    /// Where it computes, in your own words, for whoever reads the policy.
+    /// Where it computes, in your own words, as `regions` of `[[policy.model]]` names it.
     pub region: Option<At<String>>,
 }
 
@@ -72,5 +72,9 @@ pub struct ModelRuleTable {
     /// Globs of paths of the repository.
     pub paths: StringList,
     /// Names of the providers that may get them; no other may.
+    #[serde(default)]
     pub providers: StringList,
+    /// Regions whose providers may get them, too.
+    #[serde(default)]
+    pub regions: StringList,
 }

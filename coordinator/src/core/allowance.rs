@@ -87,6 +87,10 @@ impl Account {
 /// What the next attempt of a node reserves.
 pub(super) fn of(state: &State, node: NodeId) -> Result<Amount, Short> {
     let (task, cap) = (state.task(node), state.limits());
+    if task.wall_ms_max > 0 && time_left(state, node) == 0 {
+        let hours = task.wall_ms_max as f64 / 3.6e6;
+        return Err(Short::Subtask(format!("its budget of {hours:.4} hours is used up")));
+    }
     if state.deterministic(node) || (cap.tokens, cap.usd_micros, task.tokens_max, task.usd_micros_max) == (0, 0, 0, 0) {
         return Ok(Amount::default());
     }
@@ -115,6 +119,22 @@ pub(super) fn of(state: &State, node: NodeId) -> Result<Amount, Short> {
     };
     let parts = parts(state);
     Ok(Amount { tokens: tokens.allowance(parts)?, usd_micros: usd.allowance(parts)? })
+}
+
+/// What the attempts of a node may still take together, in milliseconds; 0 is nothing, or no limit.
+fn time_left(state: &State, node: NodeId) -> u64 {
+    state.task(node).wall_ms_max.saturating_sub(state.subtask(node).spent_ms)
+}
+
+/// The wall time of the next attempt of a node, in milliseconds: its own limit, or what is left of the
+/// subtask's budget; 0 is no limit.
+pub(crate) fn wall_ms(state: &State, node: NodeId) -> u64 {
+    let limit = state.task(node).timeout_ms;
+    match time_left(state, node) {
+        0 => limit,
+        left if limit == 0 => left,
+        left => limit.min(left),
+    }
 }
 
 /// Among how many attempts the cap is split: as many as can run at once, with room for workers that

@@ -18,7 +18,7 @@ pub fn decide(state: &State, now: Millis, input: &Input) -> Result<Vec<Event>, R
         Input::Presence { .. } | Input::Tick | Input::Deaf { .. } => Vec::new(),
         Input::Asking { worker, id, asking } => asked::asking(state, worker, AttemptId(*id), asking),
         Input::Wip { id, wip } => wip_event(state, *id, wip).into_iter().collect(),
-        Input::Finished { id, finished } => finished_event(state, now, *id, finished).into_iter().collect(),
+        Input::Finished { id, finished } => finished_events(state, now, *id, finished),
         Input::Merged { batch, members, merge } => merged(state, now, *batch, members, merge.as_ref()),
         Input::Staged { generation, .. } if *generation != state.generation() => Vec::new(),
         Input::Staged { node, result, .. } => staged(state, now, *node, result).into_iter().collect(),
@@ -28,6 +28,16 @@ pub fn decide(state: &State, now: Millis, input: &Input) -> Result<Vec<Event>, R
         Input::Gap { ms } => vec![Event::Recovered(pb::Recovered { downtime_ms: *ms, ..pb::Recovered::default() })],
         Input::Request(request) => return requested(state, now, request),
     })
+}
+
+/// A report; one of an attempt that was lost is the end of its lease, and what it had used.
+fn finished_events(state: &State, now: Millis, id: u64, report: &pb::Finished) -> Vec<Event> {
+    let live = state.attempts.get(&AttemptId(id)).filter(|_| report.lost);
+    let Some(live) = live else { return finished_event(state, now, id, report).into_iter().collect() };
+    let why = format!("{} was ended while it was at work", live.worker);
+    let expired = pb::LeaseExpired { attempt: id, node: live.node.0, why, handed_back: false };
+    let settled = pb::SpendSettled { attempt: id, usage: report.usage, written_off_by: String::new() };
+    vec![Event::LeaseExpired(expired), Event::SpendSettled(settled)]
 }
 
 fn finished_event(state: &State, now: Millis, id: u64, report: &pb::Finished) -> Option<Event> {

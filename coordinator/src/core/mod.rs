@@ -41,11 +41,13 @@ mod split;
 mod standstill;
 mod state;
 mod subtask;
+mod transition;
 
 #[cfg(test)]
 mod tests;
 
 pub use advance::advance;
+pub(crate) use allowance::wall_ms;
 pub use apply::ApplyError;
 pub use asked::{QUESTIONS_MAX, Ruling, forgotten};
 pub use command::Command;
@@ -70,7 +72,8 @@ pub use shortage::{Shortage, shortages};
 pub use spend::{Amount, Breach, Reservation, Spend};
 pub use split::with_parts;
 pub use state::{JobPhase, State};
-pub use subtask::{Candidate, Illegal, Landed, Move, Phase, PhaseKind, SavedWip, Subtask};
+pub use subtask::{Candidate, Landed, Phase, SavedWip, Subtask};
+pub use transition::{Illegal, Move, PhaseKind};
 
 /// A decided event, as the journal holds it.
 pub type Event = longhaul_proto::record::Event;

@@ -21,7 +21,7 @@ pub const PEAKS_MIN: usize = 8;
 pub struct Ended {
     /// As `FailureClass`; 0 when it gave a result.
     pub class: i32,
-    /// From assignment to report.
+    /// From assignment to report, without the time in which a person was asked.
     pub ms: u64,
     /// What it used.
     pub used: Amount,

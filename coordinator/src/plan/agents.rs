@@ -115,7 +115,7 @@ fn program(file: &JobFile, table: &AgentTable, job_dir: &Path, problems: &mut Ve
         env: env(&table.env),
         inputs: own_inputs(file, table.run.as_ref(), &table.env, job_dir, problems),
         model: text(&table.model),
-        prices: if provider.is_some() { models::prices(file) } else { Vec::new() },
+        prices: models::prices(file),
         provider: provider.map(|(name, table)| models::provider(name, table)),
         permissions: Some(proto::Permissions {
             read: answer(asked.read, Permission::Allow),

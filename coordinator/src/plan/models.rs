@@ -1,7 +1,7 @@
 //! Providers, prices and the policy about them, as the plan carries them. None of it is part of a
 //! node's key: limits, prices and addresses do not change what an agent makes.
 
-use longhaul_common::spec::{At, JobFile, PriceTable, ProviderTable, StringList};
+use longhaul_common::spec::{At, JobFile, ModelRuleTable, PriceTable, ProviderTable, StringList};
 use longhaul_proto as proto;
 
 pub(super) fn providers(file: &JobFile) -> Vec<proto::Provider> {
@@ -39,5 +39,14 @@ pub(super) fn prices(file: &JobFile) -> Vec<proto::Price> {
 pub(super) fn rules(file: &JobFile) -> Vec<proto::ModelRule> {
     let strings = |list: &StringList| list.iter().map(|text| text.value.clone()).collect();
     let rules = file.policy.model.iter();
-    rules.map(|rule| proto::ModelRule { paths: strings(&rule.paths), providers: strings(&rule.providers) }).collect()
+    let within = |regions: &StringList, provider: &ProviderTable| {
+        provider.region.as_ref().is_some_and(|own| regions.iter().any(|region| region.value == own.value))
+    };
+    let rule = |rule: &At<ModelRuleTable>| {
+        let there = file.provider.iter().filter(|(_, provider)| within(&rule.regions, provider));
+        let mut providers: Vec<String> = strings(&rule.providers);
+        providers.extend(there.map(|(name, _)| name.clone()));
+        proto::ModelRule { paths: strings(&rule.paths), providers }
+    };
+    rules.map(rule).collect()
 }

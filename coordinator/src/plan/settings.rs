@@ -123,6 +123,7 @@ pub(super) fn task(table: Table<'_>, agents: &[proto::Agent]) -> proto::Task {
         wip_every_ms: wip_every_ms(&work, agents),
         tokens_max: work.budget.and_then(|budget| budget.tokens.as_ref()).map_or(0, |tokens| tokens.value),
         usd_micros_max: work.budget.and_then(|budget| budget.usd.as_ref()).map_or(0, |usd| scaled(usd.value, 1e6)),
+        wall_ms_max: work.budget.and_then(|budget| budget.hours.as_ref()).map_or(0, |hours| scaled(hours.value, 3.6e6)),
         additive: false,
         split: work.split.map_or(0, |split| split.value),
         tests_may_change: work.tests.is_some_and(|tests| tests.value == TestsRule::MayChange),

@@ -1,31 +1,30 @@
 //! What an attempt costs around its agent: time for each turn and for the start, and memory while it
-//! waits for its model. The peer is the same program run alone against the same scripted model.
+//! waits for its model. The peer is the same program against the same scripted model without Longhaul,
+//! in the mode that needs nobody to talk with it.
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use longhaul_tests::World;
 use longhaul_tests::agents::Agents;
 use longhaul_tests::model::{Script, ScriptedModel};
 use serde_json::{Value, json};
 
-use super::table::{Row, median};
+use super::table::{Row, median, millis};
+use super::{starts, waiting};
 
 /// Calls of a tool in one session.
 const TURNS: usize = 30;
 
-/// Sessions of each, in turns.
-const ROUNDS: usize = 3;
+/// Sessions of each, in turn.
+pub(super) const ROUNDS: usize = 3;
 
 /// Calls in a session whose model takes its time, and how long it does for each, in seconds: as hosted
 /// models do, or less.
 const SLOW_TURNS: usize = 12;
 const SLOW_SECONDS: f64 = 1.0;
-
-/// Attempts that wait at once.
-const WAITING: usize = 17;
 
 /// How a program is run.
 #[derive(Clone, Copy)]
@@ -36,6 +35,8 @@ struct Subject {
     /// Its agent in a job.
     table: &'static str,
     args: &'static [&'static str],
+    /// The mode in which it runs alone.
+    alone: &'static str,
     api: &'static str,
 }
 
@@ -45,6 +46,7 @@ const CODEX: Subject = Subject {
     argument: "cmd",
     table: "kind = 'codex'\nmodel = 'gpt-5.5'\n",
     args: &["app-server"],
+    alone: "exec",
     api: "openai-responses",
 };
 
@@ -54,6 +56,7 @@ const OPENCODE: Subject = Subject {
     argument: "command",
     table: "kind = 'acp'\nprogram = 'opencode'\nmodel = 'm1'\n",
     args: &["acp"],
+    alone: "run",
     api: "openai-chat",
 };
 
@@ -78,30 +81,36 @@ async fn measure() -> Result<Vec<Row>> {
     let (start, turn) = our_loop().await?;
     rows.push(Row::figure("start-up of `model`: attempt to its first call", millis(start), "–"));
     rows.push(Row::figure("a turn of `model`: one command, of a model that answers at once", millis(turn), "–"));
-    rows.push(waiting().await?);
+    rows.extend(starts::rows().await?);
+    rows.extend(waiting::rows().await?);
     Ok(rows)
 }
 
 async fn compare(subject: Subject, program: &Path) -> Result<Vec<Row>> {
-    let (mut alone, mut within) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        let script = looking(subject, TURNS, 0.0);
-        alone.push(run_alone(subject, program, &script).await?);
-        within.push(run_within(subject, program, &script).await?);
-    }
-    let script = looking(subject, SLOW_TURNS, SLOW_SECONDS);
-    let slow = (run_alone(subject, program, &script).await?, run_within(subject, program, &script).await?);
+    let (alone, within) = rounds(subject, program, &looking(subject, TURNS, 0.0)).await?;
+    let slow = rounds(subject, program, &looking(subject, SLOW_TURNS, SLOW_SECONDS)).await?;
     let turns = |sessions: &[Session]| median(sessions.iter().flat_map(|one| one.turns.clone()).collect());
     let start = |sessions: &[Session]| median(sessions.iter().map(|one| one.start).collect());
-    let name = subject.name;
+    let name = format!("{} {}", subject.name, subject.args.join(" "));
+    let peer = format!("`{} {}` alone", subject.name, subject.alone);
     let per_turn = format!("a turn of `{name}`: one command, of a model that answers at once");
     let usual = format!("a turn of `{name}`: one command, of a model that takes a second");
     let started = format!("start-up of `{name}`: attempt to its first call");
     Ok(vec![
-        Row::times(&usual, turns(&[slow.1]), "alone", turns(&[slow.0]), "≤ 1.03"),
-        Row::times(&per_turn, turns(&within), "alone", turns(&alone), "–"),
-        Row::times(&started, start(&within), "alone, from its start", start(&alone), "–"),
+        Row::times(&usual, turns(&slow.1), &peer, turns(&slow.0), "≤ 1.03"),
+        Row::times(&per_turn, turns(&within), &peer, turns(&alone), "–"),
+        Row::times(&started, start(&within), &format!("{peer}, from its start"), start(&alone), "–"),
     ])
+}
+
+/// Sessions alone and within an attempt, in turn.
+async fn rounds(subject: Subject, program: &Path, script: &Value) -> Result<(Vec<Session>, Vec<Session>)> {
+    let (mut alone, mut within) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        alone.push(run_alone(subject, program, script).await?);
+        within.push(run_within(subject, program, script).await?);
+    }
+    Ok((alone, within))
 }
 
 /// One command after another, each another one.
@@ -117,19 +126,23 @@ fn looking(subject: Subject, turns: usize, delay: f64) -> Value {
     json!({ "steps": steps })
 }
 
-async fn model(script: &Value) -> Result<ScriptedModel> {
+pub(super) async fn model(script: &Value) -> Result<ScriptedModel> {
     ScriptedModel::start(Script::parse(&script.to_string())?).await
 }
 
 /// Times of the calls of the conversation, in microseconds since the epoch: titles and the like are not of it.
 fn session(model: &ScriptedModel, script: &Value, began_us: u64) -> Result<Session> {
-    let is_turn = |body: &[u8]| body.windows(8).any(|part| part == b"\"tools\":");
-    let calls: Vec<u64> =
-        model.requests().iter().filter(|request| is_turn(&request.body)).map(|request| request.at_us).collect();
+    let calls = turns_of(model);
     let expected = script["steps"].as_array().map_or(0, Vec::len);
     ensure!(calls.len() == expected, "{} calls instead of {expected}", calls.len());
     let turns = calls.windows(2).map(|pair| Duration::from_micros(pair[1].saturating_sub(pair[0])));
     Ok(Session { start: Duration::from_micros(calls[0].saturating_sub(began_us)), turns: turns.collect() })
+}
+
+/// When each turn was asked for, in microseconds since the epoch.
+pub(super) fn turns_of(model: &ScriptedModel) -> Vec<u64> {
+    let is_turn = |body: &[u8]| body.windows(8).any(|part| part == b"\"tools\":");
+    model.requests().iter().filter(|request| is_turn(&request.body)).map(|request| request.at_us).collect()
 }
 
 fn now_us() -> u64 {
@@ -197,8 +210,11 @@ fn opencode_alone(program: &Path, home: &Path, url: &str) -> Result<Command> {
     Ok(command)
 }
 
+/// The line of an agent whose models the scripted one is.
+pub(super) const SCRIPTED: &str = "provider = 'scripted'\n";
+
 /// A job of `tasks` tasks whose agent is told by `table`.
-fn job(world: &World, url: &str, api: &str, table: &str, tasks: usize) {
+pub(super) fn job(world: &World, url: &str, api: &str, table: &str, tasks: usize) {
     // A task whose files are not there may write anywhere, and would wait for the others.
     (0..tasks).for_each(|n| world.commit(&[(format!("f{n}").as_str(), "as it was\n")], "a file"));
     let tasks: String = (0..tasks)
@@ -208,95 +224,56 @@ fn job(world: &World, url: &str, api: &str, table: &str, tasks: usize) {
             )
         })
         .collect();
+    let version = if api == "gemini" { "v1beta" } else { "v1" };
     world.job(&format!(
         "goal = 'Look'\nname = 'look'\n[[repo]]\nname = 'app'\npath = 'repo'\n[provider.scripted]\napi = '{api}'\n\
-         url = '{url}/v1'\n[agent.coder]\n{table}provider = 'scripted'\n{tasks}[gate]\nrun = 'true'\n\
+         url = '{url}/{version}'\n[agent.coder]\n{table}{tasks}[gate]\nrun = 'true'\n\
          [budget]\nparallel = 64\n"
     ));
 }
 
 async fn run_within(subject: Subject, program: &Path, script: &Value) -> Result<Session> {
-    let table = format!(
-        "{}run = {}\n",
-        subject.table,
-        json!(
-            [vec![program.display().to_string()], subject.args.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>()]
-                .concat()
-        )
-    );
-    within(subject.api, &table, script).await
+    within(subject.api, &format!("{}{}{SCRIPTED}", subject.table, run_line(program, subject.args)), script).await
+}
+
+/// The line of an agent that says which program it is.
+pub(super) fn run_line(program: &Path, args: &[&str]) -> String {
+    let words: Vec<String> =
+        std::iter::once(program.display().to_string()).chain(args.iter().map(|&arg| arg.to_owned())).collect();
+    format!("run = {}\n", json!(words))
 }
 
 /// A session of an attempt; nothing lands, as nothing is changed.
 async fn within(api: &'static str, table: &str, script: &Value) -> Result<Session> {
     let model = model(script).await?;
-    let (url, table) = (model.url(), table.to_owned());
-    let began = tokio::task::spawn_blocking(move || {
+    let (_, began_us) = attempt(&model.url(), api, table).await?;
+    session(&model, script, began_us)
+}
+
+/// Runs a job of one attempt; when that was assigned, in microseconds since the epoch.
+pub(super) async fn attempt(url: &str, api: &'static str, table: &str) -> Result<(World, u64)> {
+    let (url, table) = (url.to_owned(), table.to_owned());
+    let ran = tokio::task::spawn_blocking(move || {
         let world = World::new(&[("main.rs", "fn main() {}\n")]);
+        std::fs::write(world.folder().join("rules.yml"), starts::RULES)?;
         job(&world, &url, api, &table, 1);
         let out = world.command(&["run", "--json"]).output()?;
         let text = String::from_utf8_lossy(&out.stdout).into_owned();
         let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let assigned = events.filter(|event| event["event"] == "assigned").map(|event| event["at_ms"].clone());
         let at = assigned.into_iter().find_map(|at| at.as_u64().or_else(|| at.as_str()?.parse().ok()));
-        at.with_context(|| format!("no attempt started: {text}\n{}", String::from_utf8_lossy(&out.stderr)))
+        let at = at.with_context(|| format!("no attempt started: {text}\n{}", String::from_utf8_lossy(&out.stderr)))?;
+        Ok((world, at * 1_000))
     });
-    let began = began.await??;
-    session(&model, script, began * 1_000)
+    ran.await?
 }
 
 async fn our_loop() -> Result<(Duration, Duration)> {
     let subject = Subject { name: "model", tool: "shell", argument: "command", ..OPENCODE };
     let mut sessions = Vec::new();
     for _ in 0..ROUNDS {
-        sessions.push(within("openai-chat", "kind = 'model'\nmodel = 'm1'\n", &looking(subject, TURNS, 0.0)).await?);
+        sessions.push(within("openai-chat", waiting::LOOP, &looking(subject, TURNS, 0.0)).await?);
     }
     let turns = median(sessions.iter().flat_map(|one| one.turns.clone()).collect());
     Ok((median(sessions.iter().map(|one| one.start).collect()), turns))
-}
-
-/// Memory of attempts whose model has not answered yet, by what more of them take.
-async fn waiting() -> Result<Row> {
-    let (one, many) = (resident(1).await?, resident(WAITING).await?);
-    let each = many.saturating_sub(one) / (WAITING as u64 - 1);
-    let ours = format!("{:.1} MiB", each as f64 / f64::from(1 << 20));
-    Ok(Row::figure("memory of one more attempt of `model` that waits", ours, "–"))
-}
-
-async fn resident(attempts: usize) -> Result<u64> {
-    let model = model(&json!({"steps": [{"text": "done", "gate": "never"}]})).await?;
-    let world = World::new(&[("main.rs", "fn main() {}\n")]);
-    job(&world, &model.url(), "openai-chat", "kind = 'model'\nmodel = 'm1'\n", attempts);
-    let mut run = Ended(world.command(&["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?);
-    tokio::time::timeout(Duration::from_secs(120), model.wait_for_count(attempts))
-        .await
-        .context("not all attempts asked their model")?;
-    let bytes = own_memory(run.0.id())?;
-    drop(run.0.kill());
-    Ok(bytes)
-}
-
-/// Ends with the measurement.
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
-/// Memory that only this process has, and its share of what it shares, in bytes.
-fn own_memory(pid: u32) -> Result<u64> {
-    let path = PathBuf::from(format!("/proc/{pid}/smaps_rollup"));
-    let text = std::fs::read_to_string(&path)?;
-    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
-    let Some(kib) = line.and_then(|line| line.split_whitespace().next()) else {
-        bail!("{} has no Pss", path.display())
-    };
-    Ok(kib.parse::<u64>()? << 10)
-}
-
-fn millis(time: Duration) -> String {
-    format!("{:.1} ms", time.as_secs_f64() * 1e3)
 }

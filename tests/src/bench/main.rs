@@ -18,8 +18,10 @@ mod real;
 mod resume;
 mod sandbox;
 mod slots;
+mod starts;
 mod submit;
 mod table;
+mod waiting;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

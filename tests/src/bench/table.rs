@@ -45,6 +45,11 @@ pub fn markdown(rows: &[Row]) -> String {
     out
 }
 
+/// A time as a figure.
+pub fn millis(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1e3)
+}
+
 /// The middle one.
 pub fn median(mut times: Vec<Duration>) -> Duration {
     times.sort();

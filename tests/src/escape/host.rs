@@ -88,7 +88,8 @@ fn boundary(
 
 async fn hosted(folder: &Path, machine: &Machine, setting: &str, tried: &[&str]) -> anyhow::Result<String> {
     let slot = folder.join("worker/slots/own");
-    let place = Place::at(&slot);
+    // A job file may lie in the home.
+    let place = Place { reads: vec![folder.join("home")], ..Place::at(&slot) };
     let mut policy = policy(setting);
     let listener = (tried.first() == Some(&"fetch")).then(|| TcpListener::bind("127.0.0.1:0")).transpose()?;
     if let Some(listener) = &listener {

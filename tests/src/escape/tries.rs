@@ -69,6 +69,11 @@ pub fn attempt(what: &str, to: &[&str]) -> anyhow::Result<String> {
             bail!("sent; whether it came is seen outside")
         }
         "unix" => UnixStream::connect(first).map(|_| "connected".to_owned()).map_err(Into::into),
+        "datagram" => {
+            std::os::unix::net::UnixDatagram::unbound()?.send_to(b"out", first)?;
+            Ok("sent".to_owned())
+        }
+        "own-socket" => own_socket(),
         "abstract" => {
             let address = SocketAddr::from_abstract_name(first)?;
             UnixStream::connect_addr(&address).map(|_| "connected".to_owned()).map_err(Into::into)
@@ -206,6 +211,15 @@ fn python(call: &str, pid: &str) -> anyhow::Result<String> {
 fn connect(address: &str) -> anyhow::Result<String> {
     std::net::TcpStream::connect_timeout(&address.parse()?, CONNECT_MAX)?;
     Ok("connected".to_owned())
+}
+
+/// A server and its client, both inside.
+fn own_socket() -> anyhow::Result<String> {
+    let listener = std::os::unix::net::UnixListener::bind("own.sock")?;
+    UnixStream::connect("own.sock")?.write_all(b"from inside")?;
+    let mut said = String::new();
+    listener.accept()?.0.read_to_string(&mut said)?;
+    Ok(said)
 }
 
 fn fork() -> anyhow::Result<String> {

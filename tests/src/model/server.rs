@@ -243,12 +243,25 @@ fn refusal(format: Format, status: u16, step: &Step) -> Value {
             json!({"type": "error", "error": {"type": kind, "message": message}})
         }
         (Format::Gemini, None) => {
-            let kind = if status == 429 { "RESOURCE_EXHAUSTED" } else { "INTERNAL" };
+            let kind = match status {
+                401 => "UNAUTHENTICATED",
+                403 => "PERMISSION_DENIED",
+                404 => "NOT_FOUND",
+                429 => "RESOURCE_EXHAUSTED",
+                400..=499 => "INVALID_ARGUMENT",
+                _ => "INTERNAL",
+            };
             json!({"error": {"code": status, "message": message, "status": kind}})
         }
         (Format::Responses | Format::Chat, None) => {
-            let kind = if status == 429 { "rate_limit_exceeded" } else { "server_error" };
-            json!({"error": {"message": message, "type": kind, "param": null, "code": kind}})
+            let (kind, code) = match status {
+                401 => ("invalid_request_error", "invalid_api_key"),
+                404 => ("invalid_request_error", "model_not_found"),
+                429 => ("rate_limit_exceeded", "rate_limit_exceeded"),
+                400..=499 => ("invalid_request_error", "invalid_value"),
+                _ => ("server_error", "server_error"),
+            };
+            json!({"error": {"message": message, "type": kind, "param": null, "code": code}})
         }
     }
 }

@@ -166,13 +166,32 @@ async fn spoiled_and_huge_answers_pass_on_and_are_metered() {
         json!({"tool": "no_such_tool", "arguments": "{broken", "usage": usage()}),
     ] {
         for (path, mut body) in requests(true) {
-            body["tools"] = json!([{"name": "bash"}]);
+            let declared = json!([{"functionDeclarations": [{"name": "bash"}]}]);
+            body["tools"] = if path.contains("v1beta") { declared } else { json!([{"name": "bash"}]) };
             let (_model, gateway) = both(step.clone(), |_| {}).await;
             let bytes = call(&gateway, path, &body).await.bytes().await.expect("whole");
             assert!(step["text_bytes"].is_null() || bytes.len() > 10_000_000);
             let used = settled(&gateway, 1).await;
             assert_eq!((used.tokens.input, used.tokens.output), (1000, 20), "{path} {step}");
         }
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_in_a_request_is_not_asked_for() {
+    for ((path, mut body), (key, value)) in requests(false).into_iter().zip([
+        ("previous_response_id", json!("resp_1")),
+        ("service_tier", json!("priority")),
+        ("tools", json!([{"type": "web_search_20250305", "name": "web_search"}])),
+        ("tools", json!([{"googleSearch": {}}])),
+    ]) {
+        let (model, gateway) = both(json!({"text": "fine"}), |_| {}).await;
+        body[key] = value;
+        let answer = call(&gateway, path, &body).await;
+        assert_eq!(answer.status().as_u16(), 400, "{path}");
+        let text = answer.text().await.expect("a body");
+        assert!(text.contains("not in the request itself"), "{path}: {text}");
+        assert!(model.requests().is_empty(), "{path}");
     }
 }
 
@@ -187,6 +206,29 @@ async fn errors_pass_without_the_key_and_cost_nothing() {
         assert!(text.contains("Incorrect key [redacted]") && !text.contains(REAL_KEY), "{text}");
         assert_eq!(settled(&gateway, 1).await.tokens, Tokens::default());
     }
+}
+
+#[tokio::test]
+async fn a_key_refused_again_and_again_ends_the_attempt_unless_an_answer_comes_between() {
+    for (path, body) in requests(false) {
+        let (model, gateway) = both(json!({"status": 401}), |_| {}).await;
+        for _ in 0..3 {
+            call(&gateway, path, &body).await;
+        }
+        assert_eq!(*gateway.ended().borrow(), None, "{path}");
+        call(&gateway, path, &body).await;
+        let outcome = gateway.ended().borrow().clone();
+        let Some(Outcome::KeyRefused { said, .. }) = outcome else { panic!("{path}: {outcome:?}") };
+        assert!(said.starts_with("401: ") && said.contains("scripted 401"), "{said}");
+        assert_eq!(model.requests().len(), 4);
+    }
+    let (_model, gateway) = both(json!({"text": "fine", "status": 403, "times": 3}), |_| {}).await;
+    let [(path, body), ..] = requests(false);
+    let mut statuses = Vec::new();
+    for _ in 0..4 {
+        statuses.push(call(&gateway, path, &body).await.status().as_u16());
+    }
+    assert_eq!((statuses, gateway.ended().borrow().clone()), (vec![403, 403, 403, 200], None));
 }
 
 #[tokio::test]

@@ -151,6 +151,20 @@ async fn a_recorded_job_runs_again_without_its_provider() {
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert_eq!(world.on_branch(&world.branch(), "general.txt"), "goodbye");
     assert_eq!(general.requests().len(), asked, "no provider was asked");
+
+    // A record that is not there is said to be missing, of the job or of a subtask of it.
+    let gone = world.folder().join("gone");
+    let (world, ran) = run_job_with(world, &["run"], vec![("LONGHAUL_WORKER__REPLAY", gone.clone())]).await;
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+    assert!(ran.stderr.contains(&format!("worker.replay is {}, which is no folder", gone.display())), "{}", ran.stderr);
+    std::fs::create_dir(&gone).expect("made");
+    std::fs::remove_dir_all(world.state()).expect("removed");
+    world.git(&["branch", "-D", &world.branch()]);
+    let (world, ran) = run_job_with(world, &["run"], vec![("LONGHAUL_WORKER__REPLAY", gone.clone())]).await;
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    let shown = world.expect(0, &["show", "task-general", "--json"]).stdout;
+    let wanted = format!("nothing is recorded in {}", gone.join("goodbye/task-general/1").display());
+    assert!(shown.contains(&wanted), "{shown}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -207,6 +221,7 @@ async fn a_loop_of_each_profile_lands_its_change() {
     }
     let logs = world.expect(0, &["logs", "task-gpt"]).stdout;
     for words in [
+        "\"event\":\"system\",\"text\":\"You are a coding agent.",
         "\"event\":\"tool_started\"",
         "\"title\":\"apply_patch ",
         "\"event\":\"check_failed\",\"report\":\"The work is not done yet",

@@ -327,9 +327,13 @@ fn tools_of_the_job_reach_each_program_in_its_own_form() {
 #[test]
 fn what_a_provider_refuses_is_named() {
     let unknown = r#"{"status":404,"error":{"error":{"message":"The model `x` does not exist or you do not have access to it.","code":"model_not_found"}}}"#;
+    let troubled = r#"{"status":401,"error":{"error":{"message":"no","type":"server_error","code":"server_error"}}}"#;
     for (coder, step, words) in [
         (&CODEX, r#"{"status":401}"#, "the provider refused the key of the agent coder"),
         (&CODEX, unknown, "the provider does not know the model of the agent coder"),
+        (&OPENCODE, r#"{"status":401}"#, "the provider refused the key of the agent coder"),
+        // It takes this for a trouble of the moment and would ask for ever.
+        (&OPENCODE, troubled, "the provider refused the key of the agent coder: scripted answered 401"),
         (&OPENCODE, unknown, "the provider does not know the model of the agent coder"),
     ] {
         let Some(rig) = Rig::new(coder, &format!("{{\"turns\":[[{step}]]}}")) else { return };

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use longhaul_tests::World;
 use longhaul_tests::model::Recorded;
+use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 
 use super::model::model;
@@ -113,6 +114,28 @@ impl Running {
         None
     }
 
+    /// Waits until it says these words.
+    pub fn says(&mut self, words: &str) {
+        for line in &mut self.lines {
+            self.said.push_str(&format!("{line}\n"));
+            if line.contains(words) {
+                return;
+            }
+        }
+        panic!("it ended without {words:?}:\n{}", self.said);
+    }
+
+    /// Ends it without a warning.
+    pub fn kill(self) {
+        self.signal(Signal::KILL);
+    }
+
+    /// Ends it; gives its exit code.
+    pub fn signal(mut self, signal: Signal) -> Option<i32> {
+        rustix::process::kill_process(Pid::from_child(&self.run), signal).expect("it runs");
+        self.run.wait().expect("it ends").code()
+    }
+
     fn asks(&mut self, verb: &str) -> String {
         self.next(verb).unwrap_or_else(|| panic!("nothing is asked:\n{}", self.said))
     }
@@ -124,14 +147,14 @@ impl Running {
     }
 }
 
-fn run(world: &World) -> Running {
+pub fn run(world: &World) -> Running {
     let mut command = world.command(&["run"]);
     command.env("SCRIPTED_KEY", KEY);
     Running::new(command)
 }
 
 /// What a test does beside a job that runs, on a thread of its own: the models have to answer meanwhile.
-async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(work).await.expect("it does not panic")
 }
 

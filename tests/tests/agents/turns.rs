@@ -3,7 +3,8 @@
 use longhaul_proto::Failure;
 use longhaul_tests::model::{Recorded, ScriptedModel, common_prefix};
 use longhaul_worker::model::{
-    Api, Call, Conversation, Crew, Delta, Does, Ending, Facts, Hands, Limits, Outcome, Part, Profile, Setup, Turns,
+    Api, Call, Conversation, Crew, Delta, Does, Ending, Facts, Hands, Limits, Note, Outcome, Part, Profile, Setup,
+    Turns,
 };
 use longhaul_worker::stuck::Watch;
 use serde_json::{Value, json};
@@ -17,6 +18,7 @@ use super::wires::{APIS, PATIENCE, client, settings};
 struct Recorder {
     calls: Vec<String>,
     said: Vec<String>,
+    noted: Vec<String>,
     reports: Vec<&'static str>,
     diff: u8,
     edits: bool,
@@ -42,8 +44,11 @@ impl Hands for Recorder {
 
     fn turn_ended(&mut self, _: &Conversation) {}
 
-    fn said(&mut self, text: &str) {
-        self.said.push(text.to_owned());
+    fn note(&mut self, note: Note<'_>) {
+        match note {
+            Note::Said(text) => self.said.push(text.to_owned()),
+            other => self.noted.push(format!("{other:?}")),
+        }
     }
 
     fn learned(&mut self) -> Vec<String> {
@@ -162,14 +167,16 @@ async fn limits_and_circles_end_it_by_name() {
             (&wrong, vec![], Limits::default(), "Stuck(SameError("),
             (&broken, vec![], Limits::default(), "Stuck(SameError("),
             (&refusing, vec!["it fails"; 50], Limits::default(), "Stuck(Monologue("),
-            (&same, vec![], Limits { turns: 2, tokens: 0 }, "Turns(2)"),
-            (&same, vec![], Limits { turns: 0, tokens: 1 }, "Tokens("),
+            (&same, vec![], Limits { turns: 2, ..Limits::default() }, "Turns(2)"),
+            (&same, vec![], Limits { tokens: 1, ..Limits::default() }, "Tokens("),
         ] {
             let model = model(script.clone()).await;
             let mut hands = Recorder { reports, ..Recorder::default() };
             let ending = run(&mut conversation(&model, api, "general", "x"), &mut hands, limits).await;
             let ending = format!("{ending:?}");
             assert!(ending.starts_with(wanted), "{api:?}: {ending}");
+            let warned = hands.noted.iter().any(|words| words.contains("You may be going in circles"));
+            assert_eq!(warned, wanted.starts_with("Stuck"), "{api:?}: {:?}", hands.noted);
         }
     }
 }
@@ -188,6 +195,7 @@ async fn a_model_without_calls_answers_by_a_schema() {
     let ending = run(&mut conversation(&model, Api::Chat, "schema", "x"), &mut hands, Limits::default()).await;
     assert!(matches!(&ending, Ending::Done(words) if words == "Did it."), "{ending:?}");
     assert_eq!((hands.calls.len(), hands.calls[0].as_str()), (2, r#"Search {"pattern":"fn"}"#));
+    assert!(hands.noted[0].contains("is not one JSON object with an action"), "{:?}", hands.noted);
     assert!(hands.calls[1].starts_with("Edit {") && hands.calls[1].contains(r#""path":"a""#), "{:?}", hands.calls);
     let requests = model.requests();
     let first = requests[0].json();
@@ -283,7 +291,7 @@ async fn a_sub_agent_ends_with_its_share_and_may_hand_on_where_that_is_allowed()
         // The share of a quarter, of which one look takes most.
         (
             json!([{"when": "You are a sub-agent: ", "steps": endless}]),
-            Limits { turns: 0, tokens: 40_000 },
+            Limits { tokens: 40_000, ..Limits::default() },
             1,
             "not done after",
             1,

@@ -51,6 +51,9 @@ const ESCAPES: &[(Needs, &str)] = &[
     (Namespaces, "write .git/hooks/pre-commit"),
     (Namespaces, "write .git/config"),
     (Namespaces, "write-by-link .git/config"),
+    (Namespaces, "write .git/commondir"),
+    (Namespaces, "write .git/info/attributes"),
+    (Namespaces, "remove .git/commondir"),
     (Namespaces, "move-git"),
     (Namespaces, "answer-for-init"),
     (Few, "signal {victim}"),
@@ -69,6 +72,9 @@ const ESCAPES: &[(Needs, &str)] = &[
     (Few, "tcp {tcp}"),
     (Few, "udp {udp}"),
     (Few, "unix {state}/run/control.sock"),
+    (Few, "unix {outside}/service.sock"),
+    (Few, "unix {home}/by-link.sock"),
+    (Few, "datagram {home}/log.sock"),
     (Few, "abstract {folder}"),
     // AF_ALG, AF_VSOCK, AF_PACKET
     (Few, "socket 38"),
@@ -220,6 +226,22 @@ fn goes_on(row: &str, says: &str) {
 #[test]
 fn ordinary_work_goes_on_inside() {
     goes_on("work", "all of it works");
+}
+
+#[test]
+fn a_job_file_in_the_home_is_read_and_what_is_hidden_there_is_not() {
+    // The rows above have their home open in the same way.
+    goes_on("read {home}/longhaul.toml", "ESCAPED: a job");
+}
+
+#[test]
+fn programs_talk_to_each_other_by_sockets_of_their_own() {
+    for who in [As::Itself, As::Nobody].into_iter().filter(|&who| can_be(who)) {
+        for setting in settings(Namespaces, machine(who)) {
+            let (end, said) = tried(&World::new(who), setting, "own-socket");
+            assert!(said.contains("ESCAPED: from inside"), "{who:?}: {end}; {said}");
+        }
+    }
 }
 
 #[test]

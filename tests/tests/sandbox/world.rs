@@ -4,7 +4,7 @@ use std::io::BufRead as _;
 use std::net::{TcpListener, UdpSocket};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::{SocketAddr, UnixListener};
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -33,7 +33,7 @@ pub struct World {
     pub udp: UdpSocket,
     /// What stands in its files that nobody may read.
     pub secret: &'static str,
-    _sockets: Vec<UnixListener>,
+    _sockets: (Vec<UnixListener>, UnixDatagram),
 }
 
 impl World {
@@ -57,8 +57,13 @@ impl World {
         let ws = at("worker/slots/own/ws");
         git(&["init", "--quiet"], &ws);
         std::fs::create_dir_all(ws.join(".git/hooks")).expect("made");
+        std::fs::write(ws.join(".git/commondir"), ".\n").expect("written");
+        std::fs::write(at("home/longhaul.toml"), "a job").expect("written");
         let name = folder.path().display().to_string();
+        let log = UnixDatagram::bind(at("home/log.sock")).expect("bound");
+        std::os::unix::fs::symlink(at("outside/service.sock"), at("home/by-link.sock")).expect("linked");
         let sockets = vec![
+            UnixListener::bind(at("outside/service.sock")).expect("bound"),
             UnixListener::bind(at("state/run/control.sock")).expect("bound"),
             UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).expect("a name")).expect("bound"),
         ];
@@ -75,7 +80,7 @@ impl World {
         let udp = UdpSocket::bind("127.0.0.1:0").expect("bound");
         udp.set_nonblocking(true).expect("set");
         let tcp = TcpListener::bind("127.0.0.1:0").expect("bound");
-        Self { folder, who, victim, tcp, udp, secret, _sockets: sockets }
+        Self { folder, who, victim, tcp, udp, secret, _sockets: (sockets, log) }
     }
 
     pub fn at(&self, path: &str) -> PathBuf {

@@ -2,11 +2,15 @@
 //! map share comes before what is a subtask's own, so that siblings begin with the same bytes and
 //! share a provider's cache.
 
+use longhaul_common::text::clip_head;
 use longhaul_proto::{Capsule, Failure, Work};
 
 use super::command::instructions;
 use super::instructions::Instructions;
 use super::skills::{self, Skill};
+
+/// What is told of the change before it, in bytes; the files themselves are in the repository.
+const DIFF_BYTES_MAX: usize = 12_000;
 
 /// Files named in it; the rest is counted.
 const FILES_SHOWN_MAX: usize = 200;
@@ -20,10 +24,54 @@ pub struct Briefing {
     pub own: String,
 }
 
+/// What a rung that failed had made of the files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tried {
+    /// As a patch from the base, clipped.
+    pub diff: String,
+    /// Whether the next rung finds it in the workspace, or the workspace as it was before.
+    pub is_kept: bool,
+}
+
+/// The rung before, which failed.
+#[derive(Clone, Copy, Debug)]
+pub struct Before<'a> {
+    /// How.
+    pub failure: &'a Failure,
+    /// What it had made, where that is known and something.
+    pub tried: Option<&'a Tried>,
+}
+
+impl Before<'_> {
+    fn words(&self) -> String {
+        let Self { failure, tried } = self;
+        let fate = match tried {
+            Some(Tried { is_kept: true, .. }) => "what it changed is still in the workspace",
+            Some(Tried { is_kept: false, .. }) => "what it changed was taken back",
+            None => "it left no change",
+        };
+        let mut text =
+            format!("The agent before you failed at this; {fate}.\n\n{}\n\n{}", failure.message, failure.detail);
+        if let Some(Tried { diff, .. }) = tried {
+            let mark = fence(diff);
+            text.push_str(&format!(
+                "\n\nIts change:\n\n{mark}diff\n{}\n{mark}",
+                clip_head(diff, DIFF_BYTES_MAX).trim_end()
+            ));
+        }
+        text
+    }
+}
+
+/// More signs than the text has in a row.
+fn fence(text: &str) -> String {
+    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    "`".repeat(longest.max(2) + 1)
+}
+
 impl Briefing {
-    /// For a subtask, with what its repository tells agents; `before` is the failure of the rung
-    /// before.
-    pub fn new(work: &Work, found: &Instructions, skills: &[Skill], before: Option<&Failure>) -> Self {
+    /// For a subtask, with what its repository tells agents, and what the rung before did.
+    pub fn new(work: &Work, found: &Instructions, skills: &[Skill], before: Option<Before<'_>>) -> Self {
         Self { shared: shared(work, &found.general(), &skills::render(skills)), own: own(work, &found.near(), before) }
     }
 }
@@ -51,7 +99,7 @@ fn shared(work: &Work, general: &str, skills: &str) -> String {
     text
 }
 
-fn own(work: &Work, near: &str, before: Option<&Failure>) -> String {
+fn own(work: &Work, near: &str, before: Option<Before<'_>>) -> String {
     let mut text = near.to_owned();
     section(&mut text, "Your subtask", &work.subtask);
     section(&mut text, "More on it", beyond(work));
@@ -70,8 +118,7 @@ fn own(work: &Work, near: &str, before: Option<&Failure>) -> String {
         context(&mut text, capsule);
     }
     if let Some(before) = before {
-        let words = "What came before you in this workspace failed; its changes were taken back.";
-        section(&mut text, "Failed before", &format!("{words}\n\n{}\n\n{}", before.message, before.detail));
+        section(&mut text, "Failed before", &before.words());
     }
     text
 }
@@ -142,8 +189,19 @@ mod tests {
 
     #[test]
     fn the_failure_of_the_rung_before_is_told() {
-        let before = Failure { message: "check exited with 1".into(), detail: "E0308".into(), ..Failure::default() };
-        let told = Briefing::new(&work("one"), &Instructions::default(), &[], Some(&before)).own;
-        assert!(told.contains("check exited with 1") && told.contains("E0308"));
+        let failure = Failure { message: "check exited with 1".into(), detail: "E0308".into(), ..Failure::default() };
+        let diff = "-one\n+two ```\n".to_owned();
+        for (tried, fate) in [
+            (Some(Tried { diff: diff.clone(), is_kept: true }), "is still in the workspace"),
+            (Some(Tried { diff: diff.clone(), is_kept: false }), "was taken back"),
+            (None, "left no change"),
+        ] {
+            let before = Before { failure: &failure, tried: tried.as_ref() };
+            let told = Briefing::new(&work("one"), &Instructions::default(), &[], Some(before)).own;
+            for words in ["check exited with 1", "E0308", fate] {
+                assert!(told.contains(words), "{words}: {told}");
+            }
+            assert_eq!(told.contains("````diff\n-one\n+two ```\n````"), tried.is_some(), "{told}");
+        }
     }
 }

@@ -20,6 +20,17 @@ pub struct CodemodDone {
     pub skipped: Vec<String>,
 }
 
+impl CodemodDone {
+    /// In words, for the record.
+    pub fn words(&self) -> String {
+        let list = |title: &str, lines: &[String]| match lines {
+            [] => format!("{title} none"),
+            lines => format!("{title} {}:\n{}", lines.len(), lines.join("\n")),
+        };
+        format!("{}\n{}", list("changed", &self.changed), list("passed over", &self.skipped))
+    }
+}
+
 /// Why a codemod could not be applied.
 #[derive(Debug, thiserror::Error)]
 pub enum CodemodError {

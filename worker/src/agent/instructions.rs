@@ -15,6 +15,14 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Tokens of all of them together.
 pub const TOKENS_MAX: usize = 8_000;
 
+/// Of a model's window they get at most this part: the rest of the briefing and the work need room too.
+const WINDOW_PART: u64 = 10;
+
+/// Tokens of all of them together in a window of this size.
+pub fn tokens_max(context_tokens: u64) -> usize {
+    usize::try_from(context_tokens / WINDOW_PART).unwrap_or(TOKENS_MAX).min(TOKENS_MAX)
+}
+
 /// One file of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instruction {

@@ -1,13 +1,16 @@
 //! The gateway of an attempt, by what the job says of a provider: it holds the real key, meters what
 //! is used and waits out short limits. The agent has nothing but a throwaway key.
 
+use std::sync::Arc;
+
 use longhaul_common::price::{Price, Prices};
 use longhaul_proto::{Failure, FailureClass};
 
+use crate::books::Books;
 use crate::config::Held;
 use crate::execution::Execution;
 use crate::failure::{failure, infrastructure};
-use crate::gateway::{Allowance, Api, Gateway, GatewayConfig, Provider, RateShare, Recording};
+use crate::gateway::{Allowance, Api, Barred, Gateway, GatewayConfig, Provider, RateShare, Recording};
 
 /// Who asks models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +31,10 @@ pub struct Asks<'a> {
     pub allowance: Allowance,
     /// Who asks.
     pub who: Who,
+    /// Where what is used is written down.
+    pub books: Books,
+    /// Files that may not be sent.
+    pub barred: Arc<Barred>,
 }
 
 /// Opens the gateway to a provider; it ends when it is dropped.
@@ -42,6 +49,16 @@ pub async fn gateway(
         return Err(broken(&format!("this worker does not know the api {:?} of {}", provider.api, provider.name)));
     };
     let recording = execution.recording();
+    if let Recording::Replay(folder) = &recording
+        && !folder.is_dir()
+    {
+        let message = format!(
+            "nothing is recorded in {}, where worker.replay looks for this subtask: record the job with worker.record, \
+             or leave worker.replay out",
+            folder.display()
+        );
+        return Err(Box::new(failure(FailureClass::Setup, message)));
+    }
     let key = match provider.key_env.as_str() {
         "" => Held::default(),
         _ if matches!(recording, Recording::Replay(_)) => Held::default(),
@@ -58,9 +75,11 @@ pub async fn gateway(
         rates: execution.rates().of(&provider.url, &provider.key_env, share),
     }]);
     config.secrets = execution.secrets();
-    config.prices = Prices::new(asks.prices.iter().map(price)).map_err(|error| broken(&error))?;
+    config.prices = prices(asks.prices)?;
     config.allowance = asks.allowance;
     config.recording = recording;
+    config.books = Some(asks.books);
+    config.barred = asks.barred;
     match asks.who {
         Who::Worker => Gateway::start(config).await.map_err(|error| broken(&error)),
         Who::Program => {
@@ -68,6 +87,16 @@ pub async fn gateway(
             Gateway::serve(config, listener).map_err(|error| broken(&error))
         }
     }
+}
+
+/// What a model costs that no gateway meters; `None` where nobody says.
+pub fn price_of(prices: &[longhaul_proto::Price], model: &str) -> Option<Price> {
+    Prices::new(prices.iter().map(price)).ok()?.of(model).cloned()
+}
+
+/// What models cost, as the job says.
+pub fn prices(prices: &[longhaul_proto::Price]) -> Result<Prices, Box<Failure>> {
+    Prices::new(prices.iter().map(price)).map_err(|error| Box::new(infrastructure(error.to_string())))
 }
 
 fn price(price: &longhaul_proto::Price) -> (String, Price) {

@@ -229,7 +229,7 @@ fn codex(models: &Models) -> String {
     let url = quoted(&format!("{}/v1", models.url));
     format!(
         "{model}model_provider = \"longhaul\"\napproval_policy = \"on-request\"\nsandbox_mode = \"workspace-write\"\n\
-         check_for_update_on_startup = false\n[analytics]\nenabled = false\n[feedback]\nenabled = false\n\
+         check_for_update_on_startup = false\nweb_search = \"disabled\"\n[analytics]\nenabled = false\n[feedback]\nenabled = false\n\
          [model_providers.longhaul]\nname = \"longhaul\"\nbase_url = {url}\nwire_api = \"responses\"\n\
          env_key = \"LONGHAUL_MODEL_KEY\"\nrequest_max_retries = 2\nstream_max_retries = 2\n"
     )

@@ -8,9 +8,11 @@ mod changes;
 mod leaks;
 mod pack;
 mod stage;
+mod submodules;
 
 pub use changes::changes;
 pub use leaks::without_secrets;
 pub use longhaul_common::patch::{Declared, validate};
 pub use pack::{NewResult, commit, write_pack};
 pub use stage::{Exclusions, Snapshot, StageError, set_entries, snapshot, snapshot_aside};
+pub use submodules::add_all;

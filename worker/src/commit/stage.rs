@@ -5,13 +5,17 @@ use std::path::Path;
 
 use longhaul_common::Oid;
 use longhaul_common::git::{Git, GitError};
-use longhaul_common::patch::FileChange;
+use longhaul_common::patch::{FileChange, MODE_GITLINK};
 use longhaul_proto::{Failure, FailureClass};
 
 use super::changes::changes;
+use super::submodules::add_all;
 use crate::failure::{failure, with_paths};
 use crate::paths::{PathSet, is_at_or_below};
 use crate::workspace::{Slot, WorkspaceError};
+
+/// Why a workspace with another repository in it is no result.
+const NESTED: &str = "the workspace holds repositories inside the repository";
 
 /// What is never part of a patch.
 #[derive(Clone, Debug, Default)]
@@ -54,7 +58,7 @@ impl<E: Into<WorkspaceError>> From<E> for StageError {
 
 /// Stages everything but what is excluded and writes the tree. Blocks.
 pub fn snapshot(slot: &Slot, base: Oid, exclusions: &Exclusions) -> Result<Snapshot, StageError> {
-    snapshot_with(&slot.git(), slot, base, exclusions)
+    snapshot_with(&slot.git(), &slot.index(), slot, base, exclusions)
 }
 
 /// As [`snapshot`], with a copy of the index that is called `name`: while an agent still writes. Blocks.
@@ -62,8 +66,8 @@ pub fn snapshot_aside(slot: &Slot, name: &str, base: Oid, exclusions: &Exclusion
     let index = slot.git_dir().join(name);
     let copied = copy_index(&slot.index(), &index);
     copied.map_err(|source| WorkspaceError::Io { action: "copy the index to", path: index.clone(), source })?;
-    let git = slot.git().with_env("GIT_INDEX_FILE", index);
-    snapshot_with(&git, slot, base, exclusions)
+    let git = slot.git().with_env("GIT_INDEX_FILE", &index);
+    snapshot_with(&git, &index, slot, base, exclusions)
 }
 
 /// Copies an index with its time: by that git tells which files may have changed in the very second
@@ -74,14 +78,26 @@ fn copy_index(from: &Path, to: &Path) -> std::io::Result<()> {
     fs::File::options().write(true).open(to)?.set_modified(time)
 }
 
-fn snapshot_with(git: &Git, slot: &Slot, base: Oid, exclusions: &Exclusions) -> Result<Snapshot, StageError> {
-    if let Err(error) = git.run(["add", "-A"]) {
+fn snapshot_with(
+    git: &Git,
+    index: &Path,
+    slot: &Slot,
+    base: Oid,
+    exclusions: &Exclusions,
+) -> Result<Snapshot, StageError> {
+    if let Err(error) = add_all(git, index, &slot.ws()) {
         return Err(explain(slot, error));
     }
     let all = changes(git, &base.to_string())?;
-    let (dropped, kept): (Vec<_>, Vec<_>) = all.into_iter().partition(|change| exclusions.cover(&change.path));
+    let is_dropped = |change: &FileChange| exclusions.cover(&change.path) || change.new_mode == MODE_GITLINK;
+    let (dropped, kept): (Vec<_>, Vec<_>) = all.into_iter().partition(is_dropped);
     let back: Vec<_> = dropped.iter().map(|change| (change.old_mode, change.old, change.raw.as_slice())).collect();
     set_entries_with(git, &back)?;
+    let nested: Vec<String> =
+        dropped.into_iter().map(|change| change.path).filter(|path| !exclusions.cover(path)).collect();
+    if !nested.is_empty() {
+        return Err(refused(NESTED, nested));
+    }
     let tree = git.oid(["write-tree"])?;
     Ok(Snapshot { tree, changes: kept })
 }
@@ -107,21 +123,22 @@ fn set_entries_with(git: &Git, entries: &[(u32, Oid, &[u8])]) -> Result<(), GitE
 
 /// `git add` stops at a folder with an empty repository in it and at a file it cannot read: both are
 /// the agent's doing. Anything else is the machine's.
-fn explain(slot: &Slot, error: GitError) -> StageError {
-    let error = WorkspaceError::from(error);
+fn explain(slot: &Slot, error: WorkspaceError) -> StageError {
     if error.is_disk_full() {
         return StageError::Broken(error);
     }
     let (nested, closed) = obstacles(&slot.ws());
-    let refused =
-        |message: &str, paths| StageError::Refused(Box::new(with_paths(failure(FailureClass::Result, message), paths)));
     if !nested.is_empty() {
-        refused("the workspace holds repositories inside the repository", nested)
+        refused(NESTED, nested)
     } else if !closed.is_empty() {
         refused("the workspace holds files that cannot be read", closed)
     } else {
         StageError::Broken(error)
     }
+}
+
+fn refused(message: &str, paths: Vec<String>) -> StageError {
+    StageError::Refused(Box::new(with_paths(failure(FailureClass::Result, message), paths)))
 }
 
 /// Folders with a `.git` of their own, and files and folders that cannot be opened.

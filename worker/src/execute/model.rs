@@ -1,33 +1,29 @@
 //! A rung whose agent is our own loop around a model.
 
-use std::sync::Arc;
+mod workshop;
+
 use std::time::Duration;
 
-use longhaul_common::question::{decided, wants_words};
-use longhaul_common::text::clip_head;
-use longhaul_proto::{Agent, Answer, Failure, FailureClass, ModelAgent, Question};
+use longhaul_common::question::decided;
+use longhaul_proto::{Agent, Failure, FailureClass, ModelAgent};
 
-use super::checking::{Bench, left};
+use self::workshop::{Workshop, meter};
+use super::checking::Bench;
 use super::{Attempt, policy, record, refused, told_of};
+use crate::agent::metered::{Asks, Who};
 use crate::agent::model::{
-    Call, CallError, Conversation, Crew, Delta, Does, Ending, Facts, Hands, Limits, Manner, Outcome, Part, Profile,
-    Reach, Remedy, Servers, SessionFile, Settings, Setup, Tokens, Toolbox, Turns, Wanted, prompt,
+    CallError, Conversation, Crew, Delta, Does, Ending, Facts, Limits, Manner, Part, Profile, Reach, Remedy, Servers,
+    SessionFile, Settings, Setup, Toolbox, Turns, prompt,
 };
 use crate::agent::stuck::Watch;
-use crate::agent::talk::{AgentEvent, ToolKind, Totals, TurnEnd, Witness};
-use crate::agent::{command, split};
-use crate::asking::Waited;
-use crate::commit::{Snapshot, StageError, snapshot_aside};
+use crate::agent::talk::{AgentEvent, Totals, TurnEnd};
+use crate::agent::{command, instructions, metered, split};
 use crate::execution::{cancelled, limit_of};
 use crate::failure::{asked, failure, infrastructure};
 use crate::gateway;
 use crate::session::Told;
 use crate::standstill::Standstill;
 use crate::wip::Saver;
-use crate::workspace::Slot;
-
-/// Longest part of what a tool is given that is shown to watchers, in bytes.
-const TITLE_BYTES_MAX: usize = 200;
 
 impl Attempt {
     pub(super) async fn model(&mut self, agent: &Agent, model: &ModelAgent, before: Option<&Failure>) -> Told {
@@ -49,17 +45,27 @@ impl Attempt {
         self.restore_session(before).await.map_err(|error| Box::new(Failure::from(error)))?;
         let servers = self.servers(model, &profile).await?;
         let profile = profile.with_served(servers.specs());
-        let reach = Reach::open(model, &profile, self.allowance()?, &self.execution).await?;
-        let setup = self.setup(model, profile, before).await?;
+        let allowance = self.allowance()?;
+        let asks = Asks {
+            models: Vec::new(),
+            prices: &[],
+            allowance,
+            who: Who::Worker,
+            books: self.books(),
+            barred: policy::barred(&self.execution, provider.unwrap_or_default()).await?,
+        };
+        let reach = Reach::open(model, &profile, asks, &self.execution).await?;
+        let context_tokens = profile.context_tokens;
+        let (setup, cut) = self.setup(model, profile, before).await?;
         let mut session = SessionFile::new(&Saver::session_dir(&self.execution.slot), &model.model);
-        let first = words_of(&setup.task);
+        let opening = [AgentEvent::System { text: setup.system.clone() }, first(&setup.task)];
         let mut conversation = self.conversation(&reach, setup, &session);
         let (log, mut witness) = record::witness(&self.execution, &agent.name, Box::new(|_, _, _| {}))?;
-        witness.tell(&AgentEvent::Told { text: first, steers: false });
-        for message in servers.left_out() {
+        opening.iter().for_each(|event| witness.tell(event));
+        for message in cut.iter().chain(servers.left_out()) {
             witness.tell(&AgentEvent::Warning { message: message.clone() });
         }
-        let toolbox = Toolbox::new(&self.execution, servers, &self.work)
+        let toolbox = Toolbox::new(&self.execution, servers, &self.work, context_tokens)
             .map_err(|error| Box::new(infrastructure(error.to_string())))?;
         let mut workshop = Workshop {
             agent: &agent.name,
@@ -77,11 +83,12 @@ impl Attempt {
         };
         let cancel = self.execution.cancel.clone();
         let still = self.execution.still.clone();
-        let mut crew = Crew::of(model);
+        let price = metered::prices(&model.prices)?.of(&model.model).cloned();
+        let mut crew = Crew::of(model, allowance, price);
         let turns = Turns {
             conversation: &mut conversation,
             hands: &mut workshop,
-            limits: Limits { turns: model.max_turns, tokens: model.max_tokens },
+            limits: Limits { turns: model.max_turns, tokens: model.max_tokens, usd_micros: 0 },
             watch: Watch::default(),
             cancel: &cancel,
             crew: &mut crew,
@@ -131,13 +138,17 @@ impl Attempt {
         conversation
     }
 
+    /// What the conversation is made of, and what was left out of it.
     async fn setup(
         &self,
         model: &ModelAgent,
         profile: Profile,
         before: Option<&Failure>,
-    ) -> Result<Setup, Box<Failure>> {
-        let briefing = self.briefing(&model.skills, before).await?;
+    ) -> Result<(Setup, Vec<String>), Box<Failure>> {
+        let tokens_max = instructions::tokens_max(profile.context_tokens);
+        let (briefing, cut) = self.briefing_within(tokens_max, &model.skills, before).await?;
+        let cut = cut.iter().map(|path| format!("{path} is cut: instructions get {tokens_max} tokens of this window"));
+        let cut = cut.collect();
         let text = |text: &String| (!text.is_empty()).then(|| text.clone());
         let task = self.work.task.clone().unwrap_or_default();
         let group = if task.map.is_empty() { &task.id } else { &task.map };
@@ -152,7 +163,11 @@ impl Attempt {
         let mut facts = Facts::default();
         task.constraints.iter().for_each(|constraint| facts.tell(constraint.as_str()));
         let system = prompt::system(profile.system, Manner { preambles: model.preambles });
-        Ok(Setup { settings, system, profile, task: prompt::task(briefing), facts })
+        let mut task = prompt::task(briefing);
+        if profile.by_schema {
+            task.push(Part::text(self.files_shown(profile.context_tokens).await));
+        }
+        Ok((Setup { settings, system, profile, task, facts }, cut))
     }
 }
 
@@ -200,44 +215,31 @@ fn turn_end(ending: &Ending) -> TurnEnd {
         Ending::Unanswered(CallError::Cancelled) => TurnEnd::Cancelled,
         Ending::Turns(_) => TurnEnd::Limit { what: "turns".to_owned() },
         Ending::Tokens(_) => TurnEnd::Limit { what: "tokens".to_owned() },
+        Ending::Cost(_) => TurnEnd::Limit { what: "cost".to_owned() },
         Ending::Time(_) => TurnEnd::Limit { what: "time".to_owned() },
         Ending::Budget(_) => TurnEnd::Limit { what: "budget".to_owned() },
         Ending::Limit { .. } => TurnEnd::Limit { what: "provider".to_owned() },
+        Ending::KeyRefused { .. } | Ending::Barred { .. } => TurnEnd::Failed { message: ending.words() },
         Ending::Asked(question) => TurnEnd::Asked { what: question.text.clone() },
         Ending::Split(parts) => TurnEnd::Split { parts: parts.len() },
         Ending::Stuck(_) | Ending::Unanswered(_) | Ending::Broken(_) => TurnEnd::Failed { message: ending.words() },
     }
 }
 
-/// The words of a message.
-fn words_of(parts: &[Part]) -> String {
+/// The first message, for the trace.
+fn first(parts: &[Part]) -> AgentEvent {
     let words = parts.iter().filter_map(|part| match part {
         Part::Text { text, .. } => Some(text.as_str()),
         Part::Image(_) => None,
     });
-    words.collect()
-}
-
-fn kind_of(does: Does) -> ToolKind {
-    match does {
-        Does::Exec | Does::WriteStdin | Does::Shell | Does::Bash => ToolKind::Execute,
-        Does::ApplyPatch | Does::TextEditor | Does::Edit => ToolKind::Edit,
-        Does::ReadFile | Does::Search | Does::ViewImage => ToolKind::Read,
-        Does::UpdatePlan | Does::Delegate | Does::Ask | Does::Split | Does::Finish | Does::Mcp => ToolKind::Other,
-    }
-}
-
-/// What was used since the last time, if anything was.
-fn meter(witness: &mut Witness, totals: &mut Totals, all: Tokens) {
-    let since = totals.take(all);
-    if since != Tokens::default() {
-        witness.tell(&AgentEvent::Usage(since));
-    }
+    AgentEvent::Told { text: words.collect(), steers: false }
 }
 
 fn ended_by(outcome: gateway::Outcome) -> Ending {
     match outcome {
         gateway::Outcome::BudgetUsedUp { what } => Ending::Budget(what),
+        gateway::Outcome::Barred { path, provider } => Ending::Barred { path, provider },
+        gateway::Outcome::KeyRefused { provider, said } => Ending::KeyRefused { provider, said },
         gateway::Outcome::ProviderLimit { provider, until_ms } => Ending::Limit { provider, until_ms },
     }
 }
@@ -260,159 +262,6 @@ fn told(name: &str, ending: Ending) -> Told {
             ..failure(FailureClass::ProviderLimit, ending.words())
         })),
         other => refused(FailureClass::Agent, format!("{name}: {}", other.words())),
-    }
-}
-
-/// What the loop does its work with: the tools, the checks, the workspace.
-struct Workshop<'a> {
-    agent: &'a str,
-    /// Decisions that the conversation does not keep yet.
-    learned: Vec<String>,
-    bench: Bench<'a>,
-    left: Option<&'a regex::bytes::Regex>,
-    toolbox: Toolbox,
-    witness: Witness,
-    totals: Totals,
-    session: &'a mut SessionFile,
-    /// Of people, while it works.
-    words: tokio::sync::mpsc::Receiver<String>,
-    /// Something may have changed since the diff was taken.
-    touched: bool,
-    diff: [u8; 32],
-    turn: u32,
-}
-
-impl Workshop<'_> {
-    /// Waits for a person with a question, and does the call with the answer; `None` when there is none.
-    async fn ask(&mut self, does: Does, call: &Call, question: &Question) -> Option<Outcome> {
-        let asks = self.bench.execution.asks.clone();
-        asks.patience()?;
-        let question = Question { agent: self.agent.to_owned(), ..question.clone() };
-        self.witness.tell(&asks.event(&question));
-        let waited = asks.ask(question.clone()).await;
-        self.witness.tell(&waited.event());
-        let decision = match waited {
-            Waited::Told(decision) => decision,
-            Waited::Late => return None,
-            Waited::Cancelled => return Some(Outcome::error("not done: it was ended")),
-        };
-        self.toolbox.learn(&decision);
-        let words = decided(&decision);
-        self.learned.push(words.clone());
-        // A yes lets it be done; words are the answer to words, and advice to all else.
-        let goes_on = wants_words(&question) || decision.answer() == Answer::Yes;
-        Some(if goes_on { self.toolbox.call(does, call).await } else { Outcome::error(format!("not done: {words}")) })
-    }
-
-    async fn snapshot(&mut self) -> Result<Snapshot, Box<Failure>> {
-        let (base, exclusions) = (self.bench.execution.base, self.bench.execution.exclusions());
-        let taken = move |slot: &Slot| snapshot_aside(slot, "loop-index", base, &exclusions);
-        let taken = self.bench.execution.blocking(taken);
-        match taken.await.map_err(StageError::Broken).and_then(|taken| taken) {
-            Ok(snapshot) => Ok(snapshot),
-            Err(StageError::Refused(failure)) => Err(failure),
-            Err(StageError::Broken(error)) => Err(Box::new(error.into())),
-        }
-    }
-}
-
-impl Hands for Workshop<'_> {
-    async fn call(&mut self, does: Does, call: &Call) -> Outcome {
-        self.witness.tell(&AgentEvent::ToolStarted {
-            id: call.id.clone(),
-            kind: kind_of(does),
-            title: format!("{} {}", call.name, clip_head(call.input.text(), TITLE_BYTES_MAX)),
-            input: call.input.object(),
-        });
-        let mut outcome = self.toolbox.call(does, call).await;
-        while let Some(Wanted::Answer(question)) = &outcome.asks {
-            let question = question.clone();
-            match self.ask(does, call, &question).await {
-                Some(answered) => outcome = answered,
-                None => break,
-            }
-        }
-        let runs = matches!(does, Does::Exec | Does::WriteStdin | Does::Shell | Does::Bash | Does::Mcp);
-        self.touched |= runs || !outcome.edits.is_empty();
-        let (id, failed) = (call.id.clone(), outcome.failed);
-        self.witness.tell(&AgentEvent::ToolEnded { id, failed, output: outcome.text() });
-        outcome
-    }
-
-    async fn check(&mut self) -> Result<Option<String>, Box<Failure>> {
-        // A server left running would hold the ports that checks want.
-        self.toolbox.close().await;
-        let changed = match self.snapshot().await {
-            Ok(snapshot) => Attempt::changed_files(&snapshot),
-            Err(failure) => return report(told_of(Err(failure))),
-        };
-        let left = left(self.bench.execution, self.bench.work, self.left).await;
-        let left = left.map_err(|error| Box::new(Failure::from(error)))?;
-        if !left.is_empty() {
-            let report = format!("The work is not done: these files still match what had to go: {}", left.join(", "));
-            self.witness.tell(&AgentEvent::CheckFailed { report: report.clone() });
-            return Ok(Some(report));
-        }
-        for number in 0..self.bench.checks() {
-            if let Some(report) = report(self.bench.check(number, changed.clone()).await)? {
-                self.witness.tell(&AgentEvent::CheckFailed { report: report.clone() });
-                return Ok(Some(report));
-            }
-        }
-        Ok(None)
-    }
-
-    async fn diff(&mut self) -> Result<[u8; 32], Box<Failure>> {
-        if std::mem::take(&mut self.touched) {
-            self.diff = match self.snapshot().await {
-                Ok(snapshot) => *blake3::hash(&snapshot.tree.0).as_bytes(),
-                // What cannot be a tree is refused at the end, with its reason; here it is a change.
-                Err(failure) if failure.class() == FailureClass::Result => {
-                    *blake3::hash(failure.message.as_bytes()).as_bytes()
-                }
-                Err(failure) => return Err(failure),
-            };
-        }
-        Ok(self.diff)
-    }
-
-    fn turn_ended(&mut self, conversation: &Conversation) {
-        self.turn += 1;
-        meter(&mut self.witness, &mut self.totals, conversation.used());
-        let slot: &Arc<Slot> = &self.bench.execution.slot;
-        let written = self.session.write(conversation.history(), conversation.facts());
-        let noted = written.and_then(|()| Saver::note_turn(slot, &self.turn.to_string()));
-        if let Err(error) = noted {
-            tracing::warn!(%error, "the conversation of a loop is not kept");
-        }
-    }
-
-    fn said(&mut self, text: &str) {
-        self.witness.tell(&AgentEvent::Text { text: text.to_owned() });
-    }
-
-    fn learned(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.learned)
-    }
-
-    fn heard(&mut self) -> Vec<String> {
-        let heard: Vec<String> = std::iter::from_fn(|| self.words.try_recv().ok()).collect();
-        for words in &heard {
-            self.witness.tell(&AgentEvent::Told { text: words.clone(), steers: true });
-        }
-        heard
-    }
-}
-
-/// What a model is told of a check; `None` when it passed.
-fn report(told: Told) -> Result<Option<String>, Box<Failure>> {
-    match told {
-        Told::Done => Ok(None),
-        Told::Broken(failure) => Err(failure),
-        Told::Refused(failure) => {
-            let words = "The work is not done yet. A check of the task fails:";
-            Ok(Some(format!("{words}\n{}\n\n{}", failure.message, failure.detail)))
-        }
     }
 }
 

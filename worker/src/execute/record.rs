@@ -1,15 +1,15 @@
-//! The record of a rung whose agent has a session: its trace, among the logs of the attempt, and the
-//! same as spans for a collector.
+//! The record of a rung: its trace, among the logs of the attempt, and the same as spans for a collector.
 
 use std::path::PathBuf;
 
-use longhaul_proto::{Failure, assignment};
+use longhaul_proto::{Failure, FailureClass, assignment};
 use serde_json::Value;
 
-use crate::agent::talk::{OnProgress, Witness};
+use crate::agent::talk::{AgentEvent, OnProgress, TurnEnd, Witness};
 use crate::execution::Execution;
 use crate::gateway::Calls;
 use crate::otel::{About, spans};
+use crate::session::Told;
 use crate::trace::{Trace, read};
 use crate::workspace::WorkspaceError;
 
@@ -19,17 +19,27 @@ pub(super) fn witness(
     agent: &str,
     on_progress: OnProgress,
 ) -> Result<(String, Witness), Box<Failure>> {
+    let (log, trace) = trace(execution, agent)?;
+    Ok((log, Witness::new(trace, execution.reporter.lines(), on_progress)))
+}
+
+/// Begins the record of an agent that nobody talks with, and gives the name of its log.
+pub(super) fn trace(execution: &Execution, agent: &str) -> Result<(String, Trace), Box<Failure>> {
     let (log, path) = execution.trace_file(agent);
     match Trace::create(&path, execution.secrets()) {
-        Ok(trace) => Ok((log, Witness::new(trace, execution.reporter.lines(), on_progress))),
+        Ok(trace) => Ok((log, trace)),
         Err(source) => Err(Box::new(WorkspaceError::Io { action: "write", path, source }.into())),
     }
 }
 
 /// Ends it, with the calls its gateway made: from now on it is part of the result.
 pub(super) async fn keep(execution: &Execution, agent: &str, log: String, witness: Witness, calls: Calls) {
+    finish(execution, agent, log, witness.into_trace(), calls).await;
+}
+
+/// As [`keep`] for a trace alone.
+pub(super) async fn finish(execution: &Execution, agent: &str, log: String, mut trace: Trace, calls: Calls) {
     let finish = move || {
-        let mut trace = witness.into_trace();
         for call in calls.take() {
             trace.write(&called(&call));
         }
@@ -42,6 +52,23 @@ pub(super) async fn keep(execution: &Execution, agent: &str, log: String, witnes
         }
         Ok(Err(error)) => tracing::warn!(%error, "the trace of an attempt is not kept"),
         Err(_) => {}
+    }
+}
+
+/// The record of what ended before it had one: why.
+pub(super) async fn keep_failure(execution: &Execution, agent: &str, told: &Told) {
+    let (Told::Broken(failure) | Told::Refused(failure)) = told else { return };
+    let Ok((log, mut trace)) = trace(execution, agent) else { return };
+    trace.write(&AgentEvent::TurnEnded { end: ended(Some(failure)) });
+    finish(execution, agent, log, trace, Calls::default()).await;
+}
+
+/// How an agent without turns ended.
+pub(super) fn ended(failure: Option<&Failure>) -> TurnEnd {
+    match failure {
+        None => TurnEnd::Done,
+        Some(failure) if failure.class() == FailureClass::Cancelled => TurnEnd::Cancelled,
+        Some(failure) => TurnEnd::Failed { message: failure.message.clone() },
     }
 }
 

@@ -4,20 +4,16 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use longhaul_common::text::clip_head;
-use longhaul_proto::{Agent, CodemodAgent, CommandAgent, Failure, FailureClass, agent};
+use longhaul_proto::{Agent, CommandAgent, Failure, FailureClass, agent};
 
-use super::checking::idle_timeout;
-use super::{Attempt, broken, refused, told_of};
-use crate::agent::briefing::Briefing;
+use super::{Attempt, broken, record, refused};
+use crate::agent::briefing::{Before, Briefing, Tried};
 use crate::agent::instructions::{Instructions, TOKENS_MAX};
-use crate::agent::{codemod, command, skills, split};
-use crate::commit::Declared;
-use crate::execution::{Program, limit_of};
+use crate::agent::{command, skills, split};
+use crate::commit::snapshot_aside;
 use crate::failure::infrastructure;
-use crate::process::Purpose;
 use crate::session::Told;
 use crate::wip::{Saver, unpack_session};
 use crate::workspace::{Folder, Slot, WorkspaceError, remove_tree};
@@ -39,7 +35,12 @@ impl Attempt {
         if let Err(error) = self.forget_split().await {
             return broken(error);
         }
+        let traces = self.execution.traces();
         let told = self.run_agent(&agent, before).await;
+        if self.execution.traces() == traces {
+            // It ended before it began: its program is missing, or its provider's key.
+            record::keep_failure(&self.execution, &agent.name, &told).await;
+        }
         if !matches!(told, Told::Done) || self.work.split_max == 0 {
             return told;
         }
@@ -69,7 +70,7 @@ impl Attempt {
 
     async fn run_agent(&mut self, agent: &Agent, before: Option<&Failure>) -> Told {
         match agent.kind.clone() {
-            Some(agent::Kind::Codemod(codemod)) => self.codemod(codemod).await,
+            Some(agent::Kind::Codemod(codemod)) => self.codemod(&agent.name, codemod).await,
             Some(agent::Kind::Command(command)) => self.command(agent, &command, before).await,
             Some(agent::Kind::Model(model)) => self.model(agent, &model, before).await,
             Some(kind @ (agent::Kind::Acp(_) | agent::Kind::Codex(_))) => {
@@ -82,72 +83,29 @@ impl Attempt {
         }
     }
 
-    async fn codemod(&self, agent: CodemodAgent) -> Told {
-        let (files, declared) = (self.work.files.clone(), self.declared.clone());
-        let done = self.execution.blocking(move |slot| {
-            let files = if files.is_empty() { tracked(slot, &declared)? } else { files };
-            Ok::<_, WorkspaceError>(codemod::apply(&agent, &slot.ws(), &files))
-        });
-        match done.await.and_then(|done| done) {
-            Err(error) => broken(error),
-            Ok(Ok(done)) => {
-                for skipped in &done.skipped {
-                    tracing::info!(subtask = self.work.subtask, skipped, "codemod passed over a file");
-                }
-                Told::Done
-            }
-            Ok(Err(codemod::CodemodError::Io { action, path, source })) => {
-                broken(WorkspaceError::Io { action, path, source })
-            }
-            Ok(Err(error)) => refused(FailureClass::Agent, error.to_string()),
-        }
-    }
-
-    async fn command(&mut self, agent: &Agent, command: &CommandAgent, before: Option<&Failure>) -> Told {
-        let Some(run) = &command.run else { return refused(FailureClass::Agent, "the agent has no command") };
-        let env = match self.agent_env(command, before).await {
-            Ok(env) => env,
-            Err(error) => return broken(error),
-        };
-        let program = Program {
-            name: agent.name.clone(),
-            env,
-            stdin: Some(self.subtask_file()),
-            timeout: limit_of(command.timeout_ms),
-            idle_timeout: idle_timeout(&self.work),
-            ..Program::default()
-        };
-        let values = command::placeholders(&self.execution.assignment, &self.work.files, &self.execution.slot.ws());
-        let execution = Arc::clone(&self.execution);
-        let ran = tokio::select! {
-            biased;
-            ran = execution.command(Purpose::Agent, FailureClass::Agent, run, &values, program) => ran,
-            () = self.saver.watch(self.rung) => Ok(()),
-        };
-        if self.execution.leave.is_cancelled() && ran.is_err() {
-            self.saver.last(self.rung).await;
-        }
-        told_of(ran)
-    }
-
-    fn subtask_file(&self) -> PathBuf {
+    pub(super) fn subtask_file(&self) -> PathBuf {
         self.execution.slot.tmp().join(SUBTASK)
     }
 
-    /// What the rungs before left in the workspace, as a patch.
-    async fn diff_so_far(&self) -> Result<String, WorkspaceError> {
-        let Some(good) = self.good.as_ref().filter(|good| !good.changes.is_empty()) else { return Ok(String::new()) };
-        let (base, tree) = (self.execution.base.to_string(), good.tree.to_string());
-        let diff = self.execution.blocking(move |slot| {
-            let args = ["diff", "--no-color", "--no-ext-diff", "--no-textconv", base.as_str(), tree.as_str()];
-            Ok::<_, WorkspaceError>(slot.git().run(args)?)
+    /// What a rung that failed made of the base, before the next one begins; nothing where it cannot be
+    /// told: the next rung can do without.
+    pub(super) async fn what_was_tried(&self) -> Option<Tried> {
+        let (base, exclusions) = (self.execution.base, self.execution.exclusions());
+        let good = self.good.as_ref().map(|good| good.tree);
+        let secrets = self.execution.secrets();
+        let tried = self.execution.blocking(move |slot| {
+            let tree = snapshot_aside(slot, "tried-index", base, &exclusions).ok()?.tree;
+            let (from, to) = (base.to_string(), tree.to_string());
+            let args = ["diff", "--no-color", "--no-ext-diff", "--no-textconv", from.as_str(), to.as_str()];
+            let diff = slot.git().run(args).ok()?;
+            let diff = clip_head(&String::from_utf8_lossy(&diff), DIFF_BYTES_MAX).to_owned();
+            Some(Tried { diff: secrets.redact_text(&diff), is_kept: good == Some(tree) })
         });
-        let diff = diff.await.and_then(|diff| diff)?;
-        Ok(clip_head(&String::from_utf8_lossy(&diff), DIFF_BYTES_MAX).to_owned())
+        tried.await.ok().flatten().filter(|tried| !tried.diff.is_empty())
     }
 
     /// Writes what a command agent is told, and gives its variables.
-    async fn agent_env(
+    pub(super) async fn agent_env(
         &self,
         command: &CommandAgent,
         before: Option<&Failure>,
@@ -158,7 +116,8 @@ impl Attempt {
                 "class": before.class().as_str_name(),
                 "message": before.message,
                 "detail": before.detail,
-                "diff": self.diff_so_far().await?,
+                "diff": self.tried.as_ref().map_or("", |tried| &tried.diff),
+                "is_kept": self.tried.as_ref().is_some_and(|tried| tried.is_kept),
             });
         }
         if let Some(turn) = self.restore_session(before).await? {
@@ -189,13 +148,24 @@ impl Attempt {
 impl Attempt {
     /// What an agent that reads is told first.
     pub(super) async fn briefing(&self, skills: &[String], before: Option<&Failure>) -> Result<Briefing, Box<Failure>> {
+        self.briefing_within(TOKENS_MAX, skills, before).await.map(|(briefing, _)| briefing)
+    }
+
+    /// The same with so many tokens for the repository's instructions; and the files of them that were cut.
+    pub(super) async fn briefing_within(
+        &self,
+        tokens_max: usize,
+        skills: &[String],
+        before: Option<&Failure>,
+    ) -> Result<(Briefing, Vec<String>), Box<Failure>> {
         let (files, folders) = (self.work.files.clone(), skills.to_vec());
         let gather = move |slot: &Slot| {
             let ws = slot.ws();
-            (Instructions::gather(&ws, &files, TOKENS_MAX), skills::gather(&ws, &folders))
+            (Instructions::gather(&ws, &files, tokens_max), skills::gather(&ws, &folders))
         };
         let (found, skills) = self.execution.blocking(gather).await.map_err(|error| Box::new(Failure::from(error)))?;
-        Ok(Briefing::new(&self.work, &found, &skills, before))
+        let before = before.map(|failure| Before { failure, tried: self.tried.as_ref() });
+        Ok((Briefing::new(&self.work, &found, &skills, before), found.clipped))
     }
 
     /// Makes the folder of the agent's session, with what an earlier attempt kept in it; gives that
@@ -215,11 +185,4 @@ impl Attempt {
         self.execution.blocking(restore).await.and_then(|made| made)?;
         Ok(wip.map(|wip| wip.turn))
     }
-}
-
-/// All tracked files the subtask may write.
-fn tracked(slot: &Slot, declared: &Declared) -> Result<Vec<String>, WorkspaceError> {
-    let out = slot.git().run(["ls-files", "-z"])?;
-    let names = out.split(|&b| b == 0).filter_map(|name| std::str::from_utf8(name).ok());
-    Ok(names.filter(|name| !name.is_empty() && declared.covers(name)).map(str::to_owned).collect())
 }

@@ -1,9 +1,10 @@
 //! What an attempt may use of models, and what it used.
 
-use longhaul_common::price::Tokens;
+use longhaul_common::price::{Price, Tokens};
 use longhaul_proto::{Failure, FailureClass};
 
 use super::Attempt;
+use crate::books::{self, Books};
 use crate::failure::failure;
 use crate::gateway::{Allowance, Used};
 
@@ -24,30 +25,18 @@ impl Attempt {
 
     /// Books what a gateway metered.
     pub(super) fn book(&mut self, used: Used) {
-        let (tokens, before) = (used.tokens, self.usage);
-        let peak = self.usage.peak.get_or_insert_default();
-        peak.tokens = peak.tokens.max(before.tokens.saturating_add(used.peak_tokens));
-        peak.usd_micros = peak.usd_micros.max(before.usd_micros.saturating_add(used.peak_usd_micros));
-        self.add(tokens);
-        self.usage.usd_micros = self.usage.usd_micros.saturating_add(used.usd_micros);
+        books::add(&mut self.usage, &used);
     }
 
     /// Books what a program says that it used, which nothing metered: no cap holds for it.
-    pub(super) fn observe(&mut self, used: Tokens) {
-        self.add(used);
+    pub(super) fn observe(&mut self, used: Tokens, price: Option<&Price>) {
+        let usd_micros = price.map_or(0, |price| price.cost(&used));
+        books::add(&mut self.usage, &Used { tokens: used, usd_micros, ..Used::default() });
         self.usage.observed = true;
     }
 
-    fn add(&mut self, tokens: Tokens) {
-        let sum = &mut self.usage;
-        for (sum, more) in [
-            (&mut sum.tokens, tokens.total()),
-            (&mut sum.input_tokens, tokens.input),
-            (&mut sum.cached_tokens, tokens.cached),
-            (&mut sum.output_tokens, tokens.output),
-            (&mut sum.reasoning_tokens, tokens.reasoning),
-        ] {
-            *sum = sum.saturating_add(more);
-        }
+    /// The books of the agent that comes now, on disk.
+    pub(super) fn books(&self) -> Books {
+        Books::new(&self.execution.entry, self.usage)
     }
 }

@@ -12,7 +12,7 @@ use longhaul_proto::{Agent, Failure, agent};
 use tokio_util::sync::CancellationToken;
 
 use self::both::{Ended, Talking};
-use self::judge::judge;
+use self::judge::{Models, judge};
 use self::keeper::Keeper;
 use self::prepare::Session;
 use super::{Attempt, checking, record, told_of};
@@ -41,6 +41,7 @@ impl Attempt {
     /// Runs the session until it ends, or what the attempt may use does.
     async fn converse(&mut self, agent: &Agent, mut session: Session) -> Result<(), Box<Failure>> {
         let gateway = session.gateway.take();
+        let price = session.price.take();
         let mut ended = gateway.as_ref().map(Gateway::ended);
         let execution = Arc::clone(&self.execution);
         let stop = execution.cancel.child_token();
@@ -61,15 +62,16 @@ impl Attempt {
             }
         };
         drop(running);
+        let trouble = gateway.as_ref().and_then(Gateway::trouble);
         match gateway {
             Some(gateway) => self.book(gateway.stop().await),
-            None => self.observe(result.as_ref().map(|end| end.used).unwrap_or_default()),
+            None => self.observe(result.as_ref().map(|end| end.used).unwrap_or_default(), price.as_ref()),
         }
         let asked = matches!(&result, Ok(end) if matches!(end.said, Err(TalkError::Asked(_))));
         if execution.leave.is_cancelled() || asked {
             self.saver.last(self.rung).await;
         }
-        judge(&agent.name, &result?, outcome)
+        judge(&agent.name, &result?, Models { outcome, trouble })
     }
 
     async fn run_session(

@@ -7,8 +7,10 @@ use std::time::Duration;
 use longhaul_common::price::Prices;
 
 use super::api::Api;
+use super::barred::Barred;
 use super::calls::Calls;
 use super::rate::RateLimiter;
+use crate::books::Books;
 use crate::config::Held;
 use crate::process::Secrets;
 
@@ -70,8 +72,12 @@ pub struct GatewayConfig {
     pub allowance: Allowance,
     /// What models cost.
     pub prices: Prices,
+    /// Files that may not be sent.
+    pub barred: Arc<Barred>,
     /// Recording, or replay.
     pub recording: Recording,
+    /// Where what is used is written down as it changes.
+    pub books: Option<Books>,
     /// Replaced in everything that is recorded.
     pub secrets: Secrets,
     /// Output of a call that sets no bound itself, in tokens.
@@ -90,7 +96,9 @@ impl GatewayConfig {
             calls: Calls::default(),
             allowance: Allowance::default(),
             prices: Prices::default(),
+            barred: Arc::default(),
             recording: Recording::default(),
+            books: None,
             secrets: Secrets::default(),
             output_tokens_max: OUTPUT_TOKENS_MAX,
             idle_max: IDLE_MAX,

@@ -89,6 +89,15 @@ impl Exchange {
     /// The answer came to its end.
     pub fn ends(mut self) {
         self.entry.whole = true;
+        if self.entry.status < 300 {
+            self.shared.troubled(None);
+        }
+    }
+
+    /// It broke off on the way; the error is for the agent.
+    pub fn breaks(&self, how: &str) -> std::io::Error {
+        self.shared.troubled(Some(format!("{}: {how}", self.provider.name)));
+        std::io::Error::other(how.to_owned())
     }
 
     /// Longest pause of its answer.

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::api::{Api, Ask, Route};
+use super::beyond;
 use super::config::Provider;
 use super::estimate;
 use super::exchange::{Asked, Exchange};
@@ -91,10 +92,18 @@ async fn serve(shared: &Arc<Shared>, head: &Parts, body: Body, route: Option<Rou
     if !value.is_object() {
         return Err(Refusal::Body("not an object".to_owned()));
     }
+    if let Some(what) = beyond::named(route.api, &value) {
+        return Err(Refusal::Beyond(what));
+    }
     let named = route.model.clone().or_else(|| value["model"].as_str().map(str::to_owned));
     let model = named.ok_or_else(|| Refusal::Body("no model is named".to_owned()))?;
     let provider = shared.provider(route.api, &model).cloned();
     let provider = provider.ok_or_else(|| Refusal::Model { model: model.clone(), api: route.api.name() })?;
+    if let Some(path) = shared.config.barred.found(&value) {
+        let (path, provider) = (path.to_owned(), provider.name);
+        shared.end(Outcome::Barred { path: path.clone(), provider: provider.clone() });
+        return Err(Refusal::Barred { path, provider });
+    }
     let call = Call { shared, head, route: &route, provider, model };
     match route.ask {
         Ask::Generate => call.generate(bytes, value).await,
@@ -165,10 +174,12 @@ impl Call<'_> {
         let body = if status >= 300 {
             // Errors may say the key they were sent with.
             let text = config.secrets.redact(&read(answer, config.idle_max).await);
+            shared.answered(&self.provider.name, status, &String::from_utf8_lossy(&text));
             exchange.passes(&text);
             exchange.ends();
             Body::from(text)
         } else {
+            shared.answered(&self.provider.name, status, "");
             relay(exchange, answer)
         };
         let mut response = Response::new(body);
@@ -259,9 +270,14 @@ impl Call<'_> {
                 // Not the address: it is the operator's.
                 let what = error.without_url();
                 tracing::warn!(provider = provider.name, error = %what, "a provider cannot be reached");
+                self.shared.troubled(Some(format!("{} cannot be reached: {what}", provider.name)));
                 Err((Refusal::Unreachable(provider.name.clone(), what.to_string()), reached))
             }
-            Err(_) => Err((Refusal::Silent(provider.name.clone(), idle.as_secs()), true)),
+            Err(_) => {
+                let refusal = Refusal::Silent(provider.name.clone(), idle.as_secs());
+                self.shared.troubled(Some(refusal.to_string()));
+                Err((refusal, true))
+            }
         }
     }
 }
@@ -318,7 +334,7 @@ fn relay(exchange: Exchange, answer: reqwest::Response) -> Body {
             let (mut exchange, mut answer) = state?;
             let next = tokio::select! {
                 biased;
-                () = stop.cancelled() => return broken("the gateway has ended"),
+                () = stop.cancelled() => return Some((Err(std::io::Error::other("the gateway has ended")), None)),
                 next = timeout(idle, answer.chunk()) => next,
             };
             match next {
@@ -330,18 +346,12 @@ fn relay(exchange: Exchange, answer: reqwest::Response) -> Body {
                     exchange.ends();
                     None
                 }
-                Ok(Err(_)) => broken("the provider broke off"),
-                Err(_) => broken("the provider fell silent"),
+                Ok(Err(_)) => Some((Err(exchange.breaks("the provider broke off")), None)),
+                Err(_) => Some((Err(exchange.breaks("the provider fell silent")), None)),
             }
         }
     });
     Body::from_stream(stream)
-}
-
-type Relayed = Option<(std::io::Result<Bytes>, Option<(Exchange, reqwest::Response)>)>;
-
-fn broken(why: &'static str) -> Relayed {
-    Some((Err(std::io::Error::other(why)), None))
 }
 
 /// The beginning of an answer that is read whole.

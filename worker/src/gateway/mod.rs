@@ -11,6 +11,8 @@
 //! and, for Chat Completions, the wish for usage: without them no worst case would hold.
 
 mod api;
+mod barred;
+mod beyond;
 mod calls;
 mod config;
 mod estimate;
@@ -27,6 +29,7 @@ mod server;
 mod usage;
 
 pub use api::Api;
+pub use barred::Barred;
 pub use calls::Calls;
 pub use config::{Allowance, GatewayConfig, Provider, Recording};
 pub use ledger::{Ledger, Used};

@@ -1,8 +1,8 @@
 //! The rate limiters of one worker: one for each account of a provider, shared by all attempts.
 //!
 //! An account's limits hold for all workers together. The coordinator says how many of them ask models
-//! now, and each keeps to its part: what the parts leave over is nobody's, and what they allow
-//! together is never more than the limit.
+//! now, and each keeps to its part: what the parts leave over is nobody's. Like a provider's own buckets
+//! theirs begin full: what a minute allows may pass at once, the rest evenly.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -16,6 +16,12 @@ pub(super) enum Refusal {
     Key,
     #[error("the request is no JSON object, or too large: {0}")]
     Body(String),
+    #[error(
+        "the request asks for {0}, which is not in the request itself: no budget bounds it, nor the attempt's network"
+    )]
+    Beyond(String),
+    #[error("the request holds lines of {path}, which the job's policy does not let go to {provider}")]
+    Barred { path: String, provider: String },
     #[error("bodies in the encoding {0} are not taken: send them as they are")]
     Encoding(String),
     #[error(
@@ -43,10 +49,10 @@ impl Refusal {
         match self {
             Self::Path(_) => 404,
             Self::Key => 401,
-            Self::Body(_) => 400,
+            Self::Body(_) | Self::Beyond(_) => 400,
             Self::Encoding(_) => 415,
             // 403 and not 429: agents try the latter again.
-            Self::Model { .. } | Self::NoPrice(_) | Self::Budget(_) | Self::NotRecorded => 403,
+            Self::Model { .. } | Self::Barred { .. } | Self::NoPrice(_) | Self::Budget(_) | Self::NotRecorded => 403,
             Self::Limit { .. } => 429,
             Self::Unreachable(..) => 502,
             Self::Silent(..) => 504,
@@ -60,8 +66,10 @@ impl Refusal {
             Self::Path(_) => "unknown_path",
             Self::Key => "wrong_key",
             Self::Body(_) => "bad_request",
+            Self::Beyond(_) => "beyond_the_request",
             Self::Encoding(_) => "unsupported_encoding",
             Self::Model { .. } => "model_not_allowed",
+            Self::Barred { .. } => "barred_by_policy",
             Self::NoPrice(_) => "no_price",
             Self::Budget(_) => "budget_exceeded",
             Self::Limit { .. } => "provider_limit",

@@ -2,12 +2,14 @@
 
 use std::io::Read as _;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::http::Uri;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use longhaul_common::price::Tokens;
+use longhaul_common::text::clip_head;
 use subtle::ConstantTimeEq as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +30,13 @@ const STOP_MAX: Duration = Duration::from_secs(5);
 /// How long a connection to a provider may take.
 const CONNECT_MAX: Duration = Duration::from_secs(30);
 
+/// Refusals of the key in a row that end the attempt: programs that take them for troubles of the
+/// moment would ask for ever.
+const REFUSED_MAX: u32 = 4;
+
+/// Bytes of a refusal that are shown.
+const SAID_BYTES_MAX: usize = 300;
+
 /// Why a gateway ended the attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -42,6 +51,20 @@ pub enum Outcome {
     BudgetUsedUp {
         /// What does not fit, in words.
         what: String,
+    },
+    /// What the agent has read may not be sent to the provider, and all further calls would hold it.
+    Barred {
+        /// The file.
+        path: String,
+        /// The provider's name.
+        provider: String,
+    },
+    /// A provider refused every call so far with 401 or 403: asking again is of no use.
+    KeyRefused {
+        /// Its name.
+        provider: String,
+        /// The last status, and the beginning of its text.
+        said: String,
     },
 }
 
@@ -101,6 +124,10 @@ pub(super) struct Shared {
     used: watch::Sender<Used>,
     waiting: watch::Sender<Option<Waiting>>,
     ended: watch::Sender<Option<Outcome>>,
+    /// Refusals of the key in a row.
+    refused: AtomicU32,
+    /// How a provider failed at the last call that came to an end.
+    trouble: Mutex<Option<String>>,
 }
 
 impl Gateway {
@@ -138,6 +165,8 @@ impl Gateway {
             used: watch::Sender::default(),
             waiting: watch::Sender::default(),
             ended: watch::Sender::default(),
+            refused: AtomicU32::new(0),
+            trouble: Mutex::default(),
         });
         let router = axum::Router::new().fallback(forward::handle).with_state(Arc::clone(&shared));
         let stop = shared.stop.clone().cancelled_owned();
@@ -177,6 +206,11 @@ impl Gateway {
     /// Why the attempt has to end, once it has to.
     pub fn ended(&self) -> watch::Receiver<Option<Outcome>> {
         self.shared.ended.subscribe()
+    }
+
+    /// How a provider failed, if it did at the last call that came to an end.
+    pub fn trouble(&self) -> Option<String> {
+        self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Ends it, with all calls under way; gives what was used in the end.
@@ -223,6 +257,28 @@ impl Shared {
         });
     }
 
+    /// A call came to an end: whole, or by what a provider did.
+    pub fn troubled(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    /// A provider answered; its text where that is an error.
+    pub fn answered(&self, provider: &str, status: u16, error: &str) {
+        match status {
+            401 | 403 => {
+                let refused = self.refused.fetch_add(1, Ordering::Relaxed) + 1;
+                if refused >= REFUSED_MAX {
+                    let said = format!("{status}: {}", clip_head(error.trim(), SAID_BYTES_MAX));
+                    self.end(Outcome::KeyRefused { provider: provider.to_owned(), said });
+                }
+            }
+            200..=299 => self.refused.store(0, Ordering::Relaxed),
+            500.. => self
+                .troubled(Some(format!("{provider} answered {status}: {}", clip_head(error.trim(), SAID_BYTES_MAX)))),
+            _ => {}
+        }
+    }
+
     /// A call waits, or no longer.
     pub fn waits(&self, waiting: Option<Waiting>) {
         self.waiting.send_replace(waiting);
@@ -252,6 +308,9 @@ impl Shared {
         let result = change(&mut ledger);
         // Under the lock, so that the books are published in order.
         self.used.send_replace(ledger.used());
+        if let Some(books) = &self.config.books {
+            books.write(&ledger.used());
+        }
         result
     }
 

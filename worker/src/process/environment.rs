@@ -106,13 +106,18 @@ fn select(
 ) -> BTreeMap<OsString, OsString> {
     let named = |names: &[String], key: &OsStr| names.iter().any(|name| OsStr::new(name) == key);
     let mut env: BTreeMap<OsString, OsString> = own
-        .filter(|(key, _)| {
-            let secret = named(&repo.secrets, key);
-            let allowed = ALLOWED.iter().any(|name| OsStr::new(name) == key)
-                || key.as_encoded_bytes().starts_with(b"LC_")
-                || named(&repo.pass_env, key);
+        .filter_map(|(key, value)| {
             // A name that is both passed and secret stays a secret.
-            if secret { purpose.judges() } else { allowed }
+            if named(&repo.secrets, &key) {
+                return purpose.judges().then_some((key, value));
+            }
+            if named(&repo.pass_env, &key) {
+                return Some((key, value));
+            }
+            let allowed = ALLOWED.iter().any(|name| *name == key) || key.as_encoded_bytes().starts_with(b"LC_");
+            // Only the set-up asks a registry or a proxy for anything in the user's name.
+            let told = if purpose == Purpose::Setup { value } else { without_logins(value) };
+            allowed.then_some((key, told))
         })
         .collect();
     env.insert("TERM".into(), "dumb".into());
@@ -126,6 +131,21 @@ fn select(
         env.insert("CI".into(), "true".into());
     }
     env
+}
+
+/// A value without users and passwords in the addresses it holds: a mirror of packages, a proxy.
+fn without_logins(value: OsString) -> OsString {
+    let Some(text) = value.to_str().filter(|text| text.contains('@')) else { return value };
+    let mut parts = text.split("://");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(['/', '?', '#', ',', '|', ' ']).unwrap_or(part.len());
+        let (authority, rest) = part.split_at(end);
+        out.push_str("://");
+        out.push_str(authority.rsplit('@').next().unwrap_or_default());
+        out.push_str(rest);
+    }
+    out.into()
 }
 
 #[cfg(test)]
@@ -154,5 +174,31 @@ mod tests {
             assert!(["TOKEN", "BOTH", "CI"].iter().all(|name| seen.iter().any(|key| key == name)), "{seen:?}");
             assert!(!seen.iter().any(|key| key == "AWS_KEY" || key == "GIT_DIR"));
         }
+    }
+
+    #[test]
+    fn passwords_in_addresses_reach_the_set_up_alone() {
+        let own = || {
+            [
+                ("PIP_INDEX_URL", "https://ada:s3cret@mirror.corp:8443/simple"),
+                ("GOPROXY", "https://ada:p%40ss@one.corp,https://two.corp/a@b|direct"),
+                ("HTTPS_PROXY", "http://ada@proxy.corp:3128"),
+                ("NAMED", "https://ada:s3cret@named.corp"),
+            ]
+            .map(|(key, value)| (OsString::from(key), OsString::from(value)))
+            .into_iter()
+        };
+        let repo = RepoEnv { pass_env: vec!["NAMED".into()], ..RepoEnv::default() };
+        let told = |purpose, key: &str| {
+            let env = select(own(), purpose, &repo, Path::new("/slot/tmp"));
+            env.get(OsStr::new(key)).and_then(|value| value.to_str()).unwrap_or_default().to_owned()
+        };
+        for purpose in [Purpose::Agent, Purpose::Prepare, Purpose::Check, Purpose::Gate] {
+            assert_eq!(told(purpose, "PIP_INDEX_URL"), "https://mirror.corp:8443/simple");
+            assert_eq!(told(purpose, "GOPROXY"), "https://one.corp,https://two.corp/a@b|direct");
+            assert_eq!(told(purpose, "HTTPS_PROXY"), "http://proxy.corp:3128");
+            assert_eq!(told(purpose, "NAMED"), "https://ada:s3cret@named.corp", "the job asked for it");
+        }
+        assert_eq!(told(Purpose::Setup, "PIP_INDEX_URL"), "https://ada:s3cret@mirror.corp:8443/simple");
     }
 }

@@ -17,6 +17,7 @@ use super::descendants::kill_orphans;
 use super::secrets::Secrets;
 use super::wire::{ShimSpec, ShimStatus, TERMINATE};
 use crate::sandbox::Enclosed;
+use crate::workspace::WorkspaceError;
 
 /// Time between SIGTERM and SIGKILL: a cancelled assignment ends within two seconds.
 const GRACE: Duration = Duration::from_millis(1_200);
@@ -113,6 +114,9 @@ pub enum ProcessError {
     /// Its boundary could not be made.
     #[error("cannot draw the boundary of a program: {0}")]
     Boundary(String),
+    /// The workspace is not fit for it.
+    #[error(transparent)]
+    Workspace(#[from] WorkspaceError),
     /// The shim could not be started.
     #[error("cannot start the process shim {program:?}: {source}")]
     Shim {

@@ -10,12 +10,12 @@ use longhaul_common::hosts::HostPattern;
 use longhaul_proto::{Policy, Sandbox};
 use tokio::sync::OnceCell;
 
-use super::homes;
 use super::paths::knows_ports;
 use super::probe::Found;
 use super::proxy::{Pass, Proxy};
 use super::rules::{Layers, Limits, Rules};
 use super::space::{GATEWAY_PORT, PROXY_PORT, Space};
+use super::{homes, sockets};
 use crate::config::WorkerConfig;
 use crate::process::Purpose;
 use crate::workspace::Slot;
@@ -218,18 +218,21 @@ impl Boundary {
         let mut hidden = homes::credentials(|name| std::env::var_os(name));
         hidden.extend(self.settings.hidden.iter().cloned());
         hidden.push(self.worker_root.clone());
+        hidden.extend(sockets::runtime_folder(|name| std::env::var_os(name)));
         if purpose == Purpose::Agent {
             hidden.extend(place.shut.iter().cloned());
             hidden.retain(|path| !place.logins.iter().any(|login| path.starts_with(login)));
         }
+        let (writes, hidden) = (existing(writes), existing(hidden));
         let mut enclosed = Enclosed {
             rules: Rules {
                 layers: self.found.layers,
                 space: way.space.as_ref().map(Space::rules),
                 ports: out.iter().map(|(_, (_, port))| *port).chain(gateway).collect(),
-                writes: existing(writes),
+                sockets: self.sockets(&writes)?,
+                writes,
                 reads: existing(reads),
-                hidden: existing(hidden),
+                hidden,
                 git: Some(place.ws.join(".git")),
                 limits: self.settings.limits,
             },
@@ -238,6 +241,13 @@ impl Boundary {
         };
         enclosed.env.extend(proxy_variables(out.map(|(_, (_, port))| *port)));
         Ok(Some(enclosed))
+    }
+
+    /// What its mounts have to cover beside folders: what a command writes is its own.
+    fn sockets(&self, writes: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
+        let mut known = writes.to_vec();
+        known.push("/run".into());
+        if self.found.layers.pid { sockets::of_machine(&known) } else { Ok(Vec::new()) }
     }
 
     /// What a command writes, and what it reads of what is hidden.

@@ -43,6 +43,8 @@ const CREDENTIALS: &[&str] = &[
     ".gemini/oauth_creds.json",
     ".local/share/opencode/auth.json",
     ".local/share/keyrings",
+    ".colima",
+    ".lima",
     ".mozilla",
     ".config/longhaul",
     ".config/gh",

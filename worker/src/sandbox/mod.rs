@@ -3,7 +3,7 @@
 //! Everything a job brings along (agents, fixes, checks, gates, set-up, services) starts through the
 //! shim, and the shim starts it inside a boundary of layers that do not know of one another:
 //!
-//! - namespaces ([`namespaces`], [`mounts`]): its own process ids, mounts, System V objects and network;
+//! - namespaces ([`namespaces`], [`mounts`], [`sockets`]): its own process ids, mounts, System V objects and network;
 //! - Landlock ([`paths`], [`carve`]): paths it may read and write, whom signals reach;
 //! - seccomp ([`calls`]): system calls that only an escape needs;
 //! - limits ([`limits`]): what it may use up;
@@ -26,6 +26,7 @@ pub(crate) mod paths;
 mod probe;
 mod proxy;
 mod rules;
+mod sockets;
 pub(crate) mod space;
 
 pub use boundary::{Boundary, Enclosed, Enforcement, Place, SandboxSettings};

@@ -18,7 +18,7 @@ use super::namespaces::leave;
 use super::rules::Rules;
 
 /// Folders covered in every command: sockets of the machine's services, and what everybody shares.
-const COVERED: &[&str] = &["/run", "/tmp", "/dev/shm"];
+const COVERED: &[&str] = &["/run", "/var/run", "/tmp", "/dev/shm"];
 
 /// Of the covered ones, those that are the command's own to write.
 const OWN: &[&str] = &["/tmp", "/dev/shm"];
@@ -30,7 +30,7 @@ const KEPT: &[&str] = &["/run/current-system", "/run/wrappers", "/run/opengl-dri
 const KERNEL: &[&str] = &["/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus"];
 
 /// What of a repository decides which programs git runs.
-const GUARDED: &[&str] = &["config", "hooks", "info"];
+const GUARDED: &[&str] = &["config", "hooks", "info", "commondir"];
 
 /// Where process ids have had a limit of their own in each namespace since; before, it was the machine's.
 const PID_LIMIT_SINCE: (u32, u32) = (6, 14);
@@ -44,6 +44,8 @@ enum Change {
     Cover,
     /// What was there before, put back.
     Keep(OwnedFd),
+    /// Nothing in the place of a socket.
+    Shut,
 }
 
 /// Makes the view. The caller has one thread, and process ids of its own.
@@ -58,6 +60,7 @@ pub fn arrange(rules: &Rules) -> Result<(), String> {
             // Within a folder that is covered already.
             Change::Cover => {}
             Change::Keep(file) => keep(&file, &path)?,
+            Change::Shut => shut(&path)?,
         }
     }
     close_the_rest(&rules.writes)?;
@@ -93,6 +96,8 @@ fn changes(rules: &Rules) -> Result<Vec<(PathBuf, Change)>, String> {
         covered.retain(|other| *other != path);
         changes.push((path, Change::Keep(file)));
     }
+    let sockets = rules.sockets.iter().filter(|path| !covered.contains(path)).cloned();
+    changes.extend(sockets.map(|path| (path, Change::Shut)));
     changes.extend(covered.into_iter().map(|path| (path, Change::Cover)));
     changes.sort_by(|one, two| one.0.cmp(&two.0));
     Ok(changes)
@@ -115,6 +120,14 @@ fn cover(path: &Path) -> Result<(), String> {
     let mode = if own { c"mode=1777,size=1g" } else { c"mode=0755,size=1m" };
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
     rustix::mount::mount("tmpfs", path, "tmpfs", flags, mode).map_err(failed("cover", path))
+}
+
+/// A socket that has gone by now, or lies where this user cannot get, needs nothing.
+fn shut(path: &Path) -> Result<(), String> {
+    match rustix::mount::mount_bind_recursive("/dev/null", path) {
+        Ok(()) | Err(rustix::io::Errno::NOENT | rustix::io::Errno::ACCESS) => Ok(()),
+        Err(error) => Err(failed("close the socket", path)(error)),
+    }
 }
 
 fn bind(source: &Path, target: &Path) -> Result<(), String> {

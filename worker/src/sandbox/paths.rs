@@ -52,8 +52,9 @@ pub fn restrict(rules: &Rules) -> Result<(), String> {
     created = allow(created, Path::new("/"), AccessFs::ReadDir.into())?;
     let mut hidden = rules.hidden.clone();
     hidden.push(PathBuf::from("/dev"));
-    for path in around(Path::new("/"), &hidden).iter().chain(&rules.reads) {
-        created = allow(created, path, read)?;
+    let opened = rules.reads.iter().flat_map(|path| around(path, &below(&hidden, path)));
+    for path in around(Path::new("/"), &hidden).into_iter().chain(opened) {
+        created = allow(created, &path, read)?;
     }
     for path in &rules.writes {
         created = allow(created, path, files)?;
@@ -74,6 +75,11 @@ pub fn restrict(rules: &Rules) -> Result<(), String> {
         RulesetStatus::NotEnforced => Err("landlock: the kernel has none".to_owned()),
         _ => Ok(()),
     }
+}
+
+/// What stays hidden in a folder that may be read: the job's own may be the user's home.
+fn below(hidden: &[PathBuf], folder: &Path) -> Vec<PathBuf> {
+    hidden.iter().filter(|path| path.starts_with(folder) && *path != folder).cloned().collect()
 }
 
 /// Whether ports of TCP can be told apart by this version.

@@ -84,6 +84,8 @@ pub struct Rules {
     pub reads: Vec<PathBuf>,
     /// Folders and files that may not be read; canonical.
     pub hidden: Vec<PathBuf>,
+    /// Unix sockets of the machine's programs; canonical.
+    pub sockets: Vec<PathBuf>,
     /// The repository in the workspace: its hooks and configuration cannot be written.
     pub git: Option<PathBuf>,
     /// What it may use up.

@@ -3,9 +3,12 @@
 //! Each line has the time in milliseconds since the epoch and the event. Secrets are replaced before
 //! anything is written. It is bounded: long texts are cut in their middle, and beyond
 //! [`BYTES_MAX`] only how much is missing is noted, and the ends of turns.
+//!
+//! An event is on the disk as soon as it is written, so that the trace of a worker that was killed can
+//! be read up to there. Only a flood waits for the next second: each flush costs compression.
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -27,6 +30,9 @@ const CLOSING_BYTES: usize = 64 << 10;
 /// Of them, those that only what was left out may use.
 const CUT_BYTES: usize = 1 << 10;
 
+/// Flushes in one second at most; what is written beyond them waits for an event of the next.
+const FLUSHES_PER_S: u32 = 16;
+
 /// A trace in the making.
 pub struct Trace {
     path: PathBuf,
@@ -34,6 +40,8 @@ pub struct Trace {
     secrets: Secrets,
     bytes: usize,
     left_out: (u64, u64),
+    /// The second in which it was flushed last, and how often.
+    flushed: (u64, u32),
 }
 
 impl Trace {
@@ -41,11 +49,15 @@ impl Trace {
     pub fn create(path: &Path, secrets: Secrets) -> io::Result<Self> {
         let mut file = zstd::Encoder::new(File::create(path)?, 3)?;
         file.include_checksum(true)?;
-        Ok(Self { path: path.to_owned(), file: Some(file), secrets, bytes: 0, left_out: (0, 0) })
+        Ok(Self { path: path.to_owned(), file: Some(file), secrets, bytes: 0, left_out: (0, 0), flushed: (0, 0) })
     }
 
     /// An event. A disk that is full ends the trace, not the work.
     pub fn write(&mut self, event: &impl Serialize) {
+        self.write_at(now_ms(), event);
+    }
+
+    fn write_at(&mut self, at_ms: u64, event: &impl Serialize) {
         if self.file.is_none() {
             return;
         }
@@ -53,10 +65,10 @@ impl Trace {
         clip(&mut value);
         let Ok(line) = serde_json::to_string(&value) else { return };
         let free = if value["event"] == "turn_ended" { CUT_BYTES } else { CLOSING_BYTES };
-        self.line(&line, self.bytes + line.len() + free <= BYTES_MAX);
+        self.line(at_ms, &line, self.bytes + line.len() + free <= BYTES_MAX);
     }
 
-    fn line(&mut self, event: &str, fits: bool) {
+    fn line(&mut self, at_ms: u64, event: &str, fits: bool) {
         if !fits {
             self.left_out = (self.left_out.0 + 1, self.left_out.1 + event.len() as u64);
             return;
@@ -64,14 +76,23 @@ impl Trace {
         // Over the finished text: a secret may be cut by no field, but by an escape.
         let event = self.secrets.redact_text(event);
         let rest = event.strip_prefix('{').unwrap_or(&event);
-        let line = format!("{{\"at_ms\":{},{rest}\n", now_ms());
+        let line = format!("{{\"at_ms\":{at_ms},{rest}\n");
         self.bytes += line.len();
-        if let Some(file) = &mut self.file
-            && let Err(error) = file.write_all(line.as_bytes())
-        {
+        let flushes = self.flushes(at_ms / 1_000);
+        let Some(file) = &mut self.file else { return };
+        let written = file.write_all(line.as_bytes());
+        if let Err(error) = written.and_then(|()| if flushes { file.flush() } else { Ok(()) }) {
             tracing::warn!(%error, "the trace of an attempt ends here");
             self.file = None;
         }
+    }
+
+    /// Whether what is written in this second goes to the disk at once.
+    fn flushes(&mut self, second: u64) -> bool {
+        let before = if self.flushed.0 == second { self.flushed.1 } else { 0 };
+        let flushes = before < FLUSHES_PER_S;
+        self.flushed = (second, before + u32::from(flushes));
+        flushes
     }
 
     /// Its file, whole.
@@ -79,7 +100,7 @@ impl Trace {
         let (events, bytes) = self.left_out;
         if events > 0 {
             let cut = json!({"event": "cut", "events_left_out": events, "bytes_left_out": bytes});
-            self.line(&cut.to_string(), true);
+            self.line(now_ms(), &cut.to_string(), true);
         }
         if let Some(file) = self.file.take() {
             file.finish()?.sync_data()?;
@@ -88,10 +109,13 @@ impl Trace {
     }
 }
 
-/// The events of a finished trace, in order.
+/// The events of a trace, in order; of one whose worker was killed, those that are whole.
 pub fn read(path: &Path) -> io::Result<Vec<Value>> {
-    let text = zstd::decode_all(File::open(path)?)?;
-    text.split(|&byte| byte == b'\n')
+    let mut text = Vec::new();
+    longhaul_common::log_file::open(path)?.read_to_end(&mut text)?;
+    let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+    text[..whole]
+        .split(|&byte| byte == b'\n')
         .filter(|line| !line.is_empty())
         .map(|line| serde_json::from_slice(line).map_err(io::Error::other))
         .collect()
@@ -124,7 +148,7 @@ mod tests {
     fn lines_have_a_time_and_no_secret() {
         let dir = tempfile::tempdir().expect("a folder");
         let secrets = Secrets::new(["hunter2!".into()]);
-        let mut trace = Trace::create(&dir.path().join("t"), secrets).expect("made");
+        let mut trace = Trace::create(&dir.path().join("t.zst"), secrets).expect("made");
         trace.write(&json!({"event": "text", "text": "the key is hunter2!"}));
         trace.write(&json!({"event": "text", "text": "x".repeat(TEXT_BYTES_MAX * 3)}));
         let found = lines(&trace.finish().expect("finished"));
@@ -134,9 +158,31 @@ mod tests {
     }
 
     #[test]
+    fn what_was_written_is_on_the_disk_before_it_is_finished() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("t.zst");
+        let mut trace = Trace::create(&path, Secrets::default()).expect("made");
+        let mut write = |at_ms: u64, number: u32| trace.write_at(at_ms, &json!({"event": "text", "number": number}));
+        assert_eq!(lines(&path).len(), 0);
+        for number in 1..=FLUSHES_PER_S {
+            write(5_000, number);
+            assert_eq!(lines(&path).len(), number as usize, "its worker may be killed at any time");
+        }
+        for number in 0..1_000 {
+            write(5_999, number);
+        }
+        assert_eq!(lines(&path).len(), FLUSHES_PER_S as usize, "a flood does not flush for each");
+        write(6_000, 7);
+        assert_eq!(lines(&path).len(), FLUSHES_PER_S as usize + 1_001);
+        let whole = std::fs::read(&path).expect("there");
+        std::fs::write(&path, &whole[..whole.len() - 3]).expect("written");
+        assert_eq!(lines(&path).len(), FLUSHES_PER_S as usize, "what was cut off is left out");
+    }
+
+    #[test]
     fn a_long_one_says_what_it_left_out() {
         let dir = tempfile::tempdir().expect("a folder");
-        let mut trace = Trace::create(&dir.path().join("t"), Secrets::default()).expect("made");
+        let mut trace = Trace::create(&dir.path().join("t.zst"), Secrets::default()).expect("made");
         let event = json!({"event": "text", "text": "y".repeat(TEXT_BYTES_MAX)});
         let (large, small) = (BYTES_MAX / TEXT_BYTES_MAX + 10, TEXT_BYTES_MAX / 20);
         let written = large + small;

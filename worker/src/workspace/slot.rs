@@ -160,6 +160,14 @@ impl Slot {
         decoy::write(&self.ws(), base, store, &self.index(), caches)
     }
 
+    /// Undoes what programs did to what git runs by; writes the decoy anew where it is none any more.
+    pub fn mend_decoy(&self, base: Oid, store: &Path, caches: &[String]) -> Result<(), WorkspaceError> {
+        if decoy::mend(&self.ws()) {
+            return Ok(());
+        }
+        decoy::write(&self.ws(), base, store, &self.index(), caches)
+    }
+
     /// Makes the git directory as it must be, whatever a killed process left in it. Objects of
     /// earlier assignments go: their results are acknowledged and durable elsewhere.
     fn ready_git(&self, store: &Path, caches: &[String]) -> Result<(), WorkspaceError> {
@@ -215,7 +223,7 @@ impl Slot {
 
     /// Removes everything but the lock.
     pub fn empty(&self) -> Result<(), WorkspaceError> {
-        for name in ["ws", "git", "tmp", "cache", "home", "slot.json"] {
+        for name in ["ws", "git", "tmp", "cache", "home", "slot.json", decoy::IN_THE_MAKING] {
             let path = self.root.join(name);
             remove_tree(&path).at("remove", &path)?;
         }

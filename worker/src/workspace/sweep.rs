@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use super::error::{At as _, WorkspaceError};
+use super::index;
 use super::tree::{open_folders, remove_tree};
 
 /// What belongs into a workspace.
@@ -89,9 +90,7 @@ fn joined(folder: &OsStr, name: &OsStr) -> OsString {
 }
 
 fn wanted(index: &Path, caches: &[String]) -> Result<Wanted, WorkspaceError> {
-    let failed = |cause: String| WorkspaceError::Index { path: index.to_owned(), cause };
-    let file = gix::index::File::at(index, gix::hash::Kind::Sha1, true, gix::index::decode::Options::default())
-        .map_err(|error| failed(error.to_string()))?;
+    let file = index::read(index)?;
     let mut files = HashSet::with_capacity(file.entries().len());
     let mut folders = HashSet::new();
     for entry in file.entries() {

@@ -117,7 +117,7 @@ async fn more_than_its_slots_wait_their_turn() {
 }
 
 #[tokio::test]
-async fn a_shutdown_ends_what_runs_and_reports_nothing() {
+async fn a_shutdown_ends_what_runs_and_the_next_process_reports_what_it_used() {
     let mut world = World::new(&[("a", "1\n")]);
     let assignment = world.work(vec![command("trap '' TERM; echo running; sleep 1000")]);
     world.assign(assignment).await;
@@ -126,7 +126,12 @@ async fn a_shutdown_ends_what_runs_and_reports_nothing() {
     world.stop().await;
     assert!(started.elapsed().as_secs() < 4, "{:?}", started.elapsed());
     assert!(world.no_result());
-    assert_eq!(std::fs::read_dir(world.root().join("outbox")).expect("listed").count(), 0);
+    world.start();
+    let finished = world.result().await;
+    assert!(finished.lost && finished.usage.is_some(), "{finished:?}");
+    assert_eq!(finished.logs.iter().filter(|log| log.name.ends_with("-script.log")).count(), 1, "{:?}", finished.logs);
+    let Some(finished::Outcome::Failure(failure)) = finished.outcome else { panic!("it has a result") };
+    assert_eq!(failure.class(), FailureClass::HandedBack);
 }
 
 #[tokio::test]

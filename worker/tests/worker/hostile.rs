@@ -1,8 +1,10 @@
 //! Workspaces that cannot be a patch: each has a defined outcome, and none is a panic.
 
+use std::path::Path;
+
 use longhaul_proto::{FailureClass, Task, finished};
 
-use crate::world::{World, command};
+use crate::world::{World, command, sh};
 
 async fn outcome(world: &mut World, line: &str) -> (FailureClass, Vec<String>) {
     match world.run(vec![command(line)]).await {
@@ -127,4 +129,86 @@ async fn submodules_stay_as_they_are() {
     let patch = world.patch(vec![command("echo 2 >> a; echo x > sub/x")]).await;
     assert_eq!(patch.files, ["a"]);
     assert_eq!(outcome(&mut world, "rm -r sub; echo file > sub").await, (FailureClass::Result, paths(&["sub"])));
+}
+
+/// A repository in `folder` whose configuration has git make the file `sign`.
+fn trap(folder: &str, sign: &Path) -> String {
+    let sign = sign.display();
+    format!(
+        "git init -q {folder}; git -C {folder} -c user.name=x -c user.email=x commit -q --allow-empty -m x
+        printf '#!/bin/sh\\ntouch {sign}\\n' > {folder}/.git/run; chmod +x {folder}/.git/run
+        git -C {folder} config core.fsmonitor \"$PWD/{folder}/.git/run\""
+    )
+}
+
+#[tokio::test]
+async fn the_worker_s_own_git_runs_nothing_that_a_repository_in_the_workspace_names() {
+    let mut world = World::new(&[("a", "a\n")]);
+    let user = world.user();
+    crate::world::git(world.dir.path(), &["clone", "-q", "user", "module"]);
+    crate::world::git(&user, &["submodule", "--quiet", "add", "../module", "sub"]);
+    crate::world::git(&user, &["commit", "-qm", "submodule"]);
+    world.pin();
+    let sign = world.dir.path().join("ran-outside");
+    // Two looks at the workspace: before the fix and after it.
+    world.repo.fix = Some(sh("true"));
+    for folder in ["inner", "sub"] {
+        let made = format!("{}; echo 2 >> a; touch {folder}/x", trap(folder, &sign));
+        let ended = world.run(vec![command(&made)]).await;
+        assert!(!sign.exists(), "{folder}: {ended:?}");
+        match (folder, ended) {
+            ("inner", finished::Outcome::Failure(failure)) => assert_eq!(failure.paths, ["inner"]),
+            ("sub", finished::Outcome::Patch(patch)) => assert_eq!(patch.files, ["a"]),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_check_s_git_runs_nothing_that_an_agent_configured() {
+    let mut world = World::new(&[("a", "a\n"), ("b", "b\n")]);
+    // What holds where there is no boundary holds where there are mounts as well.
+    world.unconfined();
+    let sign = world.dir.path().join("ran-by-the-check");
+    world.task.check = vec![sh("git status && git diff --stat && git log -1 && git add -A")];
+    let evil = world.dir.path().join("evil");
+    let own = format!("git config --file {0}/config core.fsmonitor {0}/run", evil.display());
+    let program = format!(
+        "mkdir -p {0}; printf '#!/bin/sh\\ntouch {1}\\n' > {0}/run; chmod +x {0}/run",
+        evil.display(),
+        sign.display()
+    );
+    for line in [
+        format!("cp -r .git/. {0}; {own}; rm {0}/commondir; echo {0} > .git/commondir", evil.display()),
+        format!("git config core.fsmonitor {}/run", evil.display()),
+        format!("echo '* filter=evil' > .git/info/attributes; git config filter.evil.clean {}/run", evil.display()),
+        format!("mv .git {}/git; ln -s {0}/git .git; git config core.fsmonitor {0}/run", evil.display()),
+        format!(
+            "mv .git .away; git config --file .away/config core.fsmonitor {}/run; echo 'gitdir: .away' > .git",
+            evil.display()
+        ),
+        format!(
+            "cp -r .git/objects .git/refs .; git rev-parse HEAD > HEAD; echo none > .git/HEAD
+            git config --file config core.fsmonitor {0}/run; git config --file config log.showSignature true
+            git config --file config gpg.program {0}/run; echo '/*' > .gitignore",
+            evil.display()
+        ),
+    ] {
+        let ended = world.run(vec![command(&format!("{program}; {line}; echo 2 >> a"))]).await;
+        assert!(!sign.exists(), "{line}: {ended:?}");
+        std::fs::remove_dir_all(&evil).expect("it was made");
+    }
+}
+
+#[tokio::test]
+async fn an_agent_cannot_lead_git_to_a_configuration_of_its_own() {
+    let mut world = World::new(&[("a", "a\n")]);
+    let line = "for file in config commondir hooks/pre-commit info/attributes; do
+            if echo x > .git/$file; then exit 1; fi
+        done
+        if rm -f .git/commondir || mv .git .away; then exit 1; fi
+        git add -A && git -c user.name=x -c user.email=x commit -q --allow-empty -m 'git works' || exit 1
+        echo 2 >> a";
+    let patch = world.patch(vec![command(line)]).await;
+    assert_eq!(patch.files, ["a"]);
 }

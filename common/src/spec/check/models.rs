@@ -4,8 +4,8 @@ use super::Check;
 use super::settings::between;
 use crate::spec::suggest::next_step;
 use crate::spec::{
-    AgentTable, At, CONTEXT_TOKENS_MAX, CONTEXT_TOKENS_MIN, JobFile, PriceTable, ProviderTable, SUBAGENT_DEPTH_MAX,
-    SUBAGENTS_MAX,
+    AgentTable, At, CONTEXT_TOKENS_MAX, CONTEXT_TOKENS_MIN, JobFile, PriceTable, ProviderApi, ProviderTable,
+    SUBAGENT_DEPTH_MAX, SUBAGENTS_MAX,
 };
 
 /// The largest limit that is still one.
@@ -20,6 +20,7 @@ pub(super) fn check(file: &JobFile, check: &mut Check<'_>) {
     }
     for agent in file.agent.values() {
         check_agent(agent, check);
+        check_verbosity(file, agent, check);
     }
     check_caps(file, check);
     for rule in &file.policy.model {
@@ -28,6 +29,16 @@ pub(super) fn check(file: &JobFile, check: &mut Check<'_>) {
             let known = file.provider.keys().map(String::as_str);
             let help = next_step(name, known, "declare it as [provider.NAME]");
             check.report(name.span(), format!("unknown provider `{}` in [[policy.model]]", name.value), help);
+        }
+        let regions: Vec<&str> = file
+            .provider
+            .values()
+            .filter_map(|provider| provider.region.as_ref())
+            .map(|region| region.value.as_str())
+            .collect();
+        for name in rule.regions.iter().filter(|name| !regions.contains(&name.value.as_str())) {
+            let help = next_step(name, regions.iter().copied(), "say `region` in a [provider.NAME]");
+            check.report(name.span(), format!("no provider is in the region `{}`", name.value), help);
         }
     }
 }
@@ -55,6 +66,16 @@ fn check_agent(agent: &AgentTable, check: &mut Check<'_>) {
     }
     if let Some(tokens) = &agent.answer_tokens {
         between("answer_tokens", tokens, tokens.value, CONTEXT_TOKENS_MIN / 8, CONTEXT_TOKENS_MAX / 2, check);
+    }
+}
+
+/// Anthropic's format has no such setting: it would be dropped in silence.
+fn check_verbosity(file: &JobFile, agent: &AgentTable, check: &mut Check<'_>) {
+    let provider = agent.provider.as_ref().and_then(|name| file.provider.get(&name.value));
+    let is_there = provider.is_none_or(|provider| provider.api.value != ProviderApi::AnthropicMessages);
+    if let Some(verbosity) = agent.verbosity.as_ref().filter(|_| !is_there) {
+        let message = "`verbosity` means nothing over anthropic-messages";
+        check.report(verbosity.span(), message, "remove it; say in `instructions` how much it is to say");
     }
 }
 
@@ -132,9 +153,53 @@ fn check_price(price: &At<PriceTable>, check: &mut Check<'_>) {
             check.report(number.span(), message, "write US dollars per million tokens");
         }
     }
-    let digits = |text: &str, count: usize| text.len() == count && text.bytes().all(|b| b.is_ascii_digit());
-    let parts: Vec<&str> = price.as_of.split('-').collect();
-    if !matches!(parts[..], [year, month, day] if digits(year, 4) && digits(month, 2) && digits(day, 2)) {
+    if !is_day(&price.as_of) {
         check.report(price.as_of.span(), "`as_of` is not a day", "write it as \"2026-11-21\"");
+    }
+}
+
+/// Whether a text is a day of the calendar, as `YYYY-MM-DD`.
+fn is_day(text: &str) -> bool {
+    let number = |part: &str, digits: usize| {
+        let plain = part.len() == digits && part.bytes().all(|b| b.is_ascii_digit());
+        part.parse::<u32>().ok().filter(|_| plain)
+    };
+    let parts: Vec<&str> = text.split('-').collect();
+    let [year, month, day] = parts[..] else { return false };
+    let (Some(year), Some(month), Some(day)) = (number(year, 4), number(month, 2), number(day, 2)) else {
+        return false;
+    };
+    let leaps = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days = match month {
+        2 => 28 + u32::from(leaps),
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => 0,
+    };
+    (1..=days).contains(&day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_day;
+
+    #[test]
+    fn a_day_is_one_of_the_calendar() {
+        for day in ["2026-11-21", "2024-02-29", "2000-02-29", "2026-12-31"] {
+            assert!(is_day(day), "{day}");
+        }
+        for other in [
+            "9999-99-99",
+            "2026-02-29",
+            "1900-02-29",
+            "2026-04-31",
+            "2026-00-10",
+            "2026-1-01",
+            "+026-01-01",
+            "today",
+            "",
+        ] {
+            assert!(!is_day(other), "{other}");
+        }
     }
 }

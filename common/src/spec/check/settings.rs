@@ -181,7 +181,7 @@ pub(super) fn check_limits(file: &JobFile, check: &mut Check<'_>) {
 }
 
 impl Check<'_> {
-    fn positive(&mut self, key: &str, number: &At<f64>) {
+    pub(super) fn positive(&mut self, key: &str, number: &At<f64>) {
         if !(number.value > 0.0 && number.value <= 1e9) {
             let message = format!("`{key}` must be more than zero, not {}", number.value);
             self.report(number.span(), message, "leave it out for no limit");

@@ -52,6 +52,9 @@ pub(super) fn check_table(table: Table<'_>, check: &mut Check<'_>) {
     }
     if let Some(budget) = work.budget {
         check.spending(budget.usd.as_ref(), budget.tokens.as_ref());
+        if let Some(hours) = &budget.hours {
+            check.positive("hours", hours);
+        }
     }
     if let Some(split) = work.split {
         between("split", split, u64::from(split.value), 2, u64::from(SPLIT_PARTS_MAX), check);

@@ -10,7 +10,8 @@ use crate::core::gate::LostGates;
 use crate::core::landing::{Batch, FinalGate, GateRun, Judged, Step};
 use crate::core::retry;
 use crate::core::state::State;
-use crate::core::subtask::{Candidate, Illegal, Landed, Move, Phase};
+use crate::core::subtask::{Candidate, Landed, Phase};
+use crate::core::transition::{Illegal, Move};
 use crate::core::{Merge, Millis};
 
 /// Tells gates from subtasks (and from each other) among a worker's failures.

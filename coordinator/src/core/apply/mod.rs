@@ -1,5 +1,6 @@
 //! Applying decided events: the only code that changes the state, and it decides nothing.
 
+mod books;
 mod landing;
 mod plans;
 mod split;
@@ -11,7 +12,8 @@ use longhaul_common::id::BadOid;
 use super::graph::GraphError;
 use super::landing::Step;
 use super::state::{JobPhase, State};
-use super::subtask::{Illegal, Move, Phase};
+use super::subtask::Phase;
+use super::transition::{Illegal, Move};
 use super::{Event, Millis};
 
 /// An event that does not follow from the state: the journal is damaged, or of another build.

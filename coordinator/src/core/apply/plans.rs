@@ -13,7 +13,8 @@ use crate::core::graph::Graph;
 use crate::core::landing::Landing;
 use crate::core::live::LostAttempt;
 use crate::core::state::{Group, JobPhase, State};
-use crate::core::subtask::{Candidate, Landed, Move, Phase, Subtask};
+use crate::core::subtask::{Candidate, Landed, Phase, Subtask};
+use crate::core::transition::Move;
 
 impl State {
     pub(super) fn open_plan(&mut self, opened: &pb::PlanOpened) -> Result<(), ApplyError> {

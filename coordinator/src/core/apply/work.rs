@@ -5,14 +5,15 @@ use longhaul_proto as pb;
 use longhaul_proto::{Next, ParkReason};
 
 use super::ApplyError;
+use super::books::Books;
 use crate::core::Millis;
 use crate::core::asked::Ruling;
 use crate::core::live::{Asks, LiveAttempt, LostAttempt};
-use crate::core::recent::Ended;
 use crate::core::retry;
 use crate::core::spend::{Amount, Reservation};
 use crate::core::state::State;
-use crate::core::subtask::{Candidate, Move, Phase, SavedWip};
+use crate::core::subtask::{Candidate, Phase, SavedWip};
+use crate::core::transition::Move;
 
 /// How many paths a reason names.
 const PATHS_NAMED: usize = 5;
@@ -54,64 +55,10 @@ impl State {
     }
 
     /// Takes a lease out, and gives its slot back.
-    fn end_live(&mut self, attempt: AttemptId) -> Option<LiveAttempt> {
+    pub(super) fn end_live(&mut self, attempt: AttemptId) -> Option<LiveAttempt> {
         let live = self.attempts.remove(&attempt)?;
         self.fleet.roster.gave_back(&live.worker);
         Some(live)
-    }
-
-    /// Ends an attempt's lease and books its time, its cost and how it ended (a class, 0 for a
-    /// result); gives the worker, if it is known.
-    pub(super) fn end_attempt(&mut self, id: u64, node: NodeId, usage: Option<&pb::Usage>, class: i32) -> String {
-        let attempt = AttemptId(id);
-        self.fleet.forget(id);
-        let now = self.now_ms;
-        let usage = usage.copied().unwrap_or_default();
-        let lost = self.lost.remove(&attempt).map(|lost| lost.worker);
-        let (worker, since) = match self.end_live(attempt) {
-            Some(live) => {
-                if retry::is_telling(pb::FailureClass::try_from(class).unwrap_or_default()) {
-                    let ms = u64::try_from(now - live.since_ms).unwrap_or(0);
-                    let used = Amount::from(usage);
-                    let peak = usage.peak.map(Amount::from).unwrap_or_default().max(used);
-                    self.recent.note(Ended { class, ms, used, peak });
-                }
-                (live.worker, live.since_ms)
-            }
-            None => (lost.unwrap_or_default(), now),
-        };
-        self.settle(attempt, node, &usage);
-        let subtask = &mut self.subtasks[node.index()];
-        subtask.spent_ms += u64::try_from(now - since).unwrap_or(0);
-        subtask.finished_ms = now;
-        worker
-    }
-
-    /// Closes a reservation and books what was used on the subtask.
-    fn settle(&mut self, attempt: AttemptId, node: NodeId, usage: &pb::Usage) {
-        self.spend.settle(attempt, usage, &self.limits);
-        let subtask = &mut self.subtasks[node.index()];
-        subtask.tokens = subtask.tokens.saturating_add(usage.tokens);
-        subtask.usd_micros = subtask.usd_micros.saturating_add(usage.usd_micros);
-    }
-
-    /// What was in doubt is known, or given up by a person.
-    pub(super) fn spend_settled(&mut self, event: &pb::SpendSettled) -> Result<(), ApplyError> {
-        let attempt = AttemptId(event.attempt);
-        if !event.written_off_by.is_empty() {
-            self.spend.write_off(attempt);
-            return Ok(());
-        }
-        // It has reported: another result of it would be paid for twice.
-        self.lost.remove(&attempt);
-        let usage = event.usage.unwrap_or_default();
-        let subtask = self.spend.unsettled(attempt).map(|reservation| reservation.subtask.clone());
-        match subtask.and_then(|id| self.find(&id)) {
-            Some(node) => self.settle(attempt, node, &usage),
-            // The open plan has no such subtask any more; the job paid for it all the same.
-            None => self.spend.settle(attempt, &usage, &self.limits),
-        }
-        Ok(())
     }
 
     pub(super) fn lease_expired(&mut self, event: &pb::LeaseExpired) -> Result<(), ApplyError> {
@@ -136,7 +83,8 @@ impl State {
     pub(super) fn delivered(&mut self, event: &pb::Delivered) -> Result<(), ApplyError> {
         let node = self.known(event.node)?;
         let patch = event.patch.clone().unwrap_or_default();
-        let mut worker = self.end_attempt(event.attempt, node, event.usage.as_ref(), 0);
+        let mut worker =
+            self.end_attempt(event.attempt, node, Books { usage: event.usage, timing: event.timing, class: 0 });
         let subtask = &mut self.subtasks[node.index()];
         (subtask.infra, subtask.losses, subtask.provider_waits) = (0, 0, 0);
         subtask.wip = None;
@@ -159,7 +107,8 @@ impl State {
     pub(super) fn held_back(&mut self, event: &pb::Held) -> Result<(), ApplyError> {
         let node = self.known(event.node)?;
         let patch = event.patch.clone().unwrap_or_default();
-        let worker = self.end_attempt(event.attempt, node, event.usage.as_ref(), 0);
+        let worker =
+            self.end_attempt(event.attempt, node, Books { usage: event.usage, timing: event.timing, class: 0 });
         self.infirmary.succeeded(&worker);
         self.derived.fatal.remove(&node);
         self.last_park = self.last_park.max(event.park);
@@ -196,7 +145,8 @@ impl State {
 
     pub(super) fn unchanged(&mut self, event: &pb::AttemptUnchanged) -> Result<(), ApplyError> {
         let node = self.known(event.node)?;
-        let worker = self.end_attempt(event.attempt, node, event.usage.as_ref(), 0);
+        let worker =
+            self.end_attempt(event.attempt, node, Books { usage: event.usage, timing: event.timing, class: 0 });
         self.infirmary.succeeded(&worker);
         self.subtasks[node.index()].wip = None;
         self.subtasks[node.index()].summary.clone_from(&event.summary);
@@ -208,7 +158,11 @@ impl State {
         let node = self.known(event.node)?;
         let failure = event.failure.clone().unwrap_or_default();
         let class = failure.class();
-        let worker = self.end_attempt(event.attempt, node, event.usage.as_ref(), class.into());
+        let worker = self.end_attempt(
+            event.attempt,
+            node,
+            Books { usage: event.usage, timing: event.timing, class: class.into() },
+        );
         if class == pb::FailureClass::ProviderLimit {
             self.spend.give_back();
             self.providers.limited(&failure, failure.until_ms);

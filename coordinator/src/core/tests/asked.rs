@@ -2,7 +2,8 @@
 
 use longhaul_common::{AttemptId, NodeId, ParkId};
 use longhaul_proto::{
-    Answer, AnswerScope, Asking, Failure, FailureClass, Next, ParkReason, Plan, Question, QuestionKind, Wip, finished,
+    Answer, AnswerScope, Asking, Failure, FailureClass, Finished, Next, ParkReason, Plan, Question, QuestionKind,
+    Timing, Wip, finished,
 };
 
 use super::bench::{Bench, plan};
@@ -263,9 +264,16 @@ fn an_agent_that_waits_is_told_and_its_attempt_goes_on() {
     bench.wait_with(attempt, 20, None);
     bench.expect("asked");
     assert!(bench.state.asks(node).is_none(), "it went on by itself");
-    bench.deliver(attempt);
+    // It worked for a second of all that time: that is what says how long the next one takes.
+    let all = u64::try_from(bench.now - bench.state.attempts()[&AttemptId(attempt)].since_ms).expect("later");
+    let timing = Some(Timing { asked_ms: all - 1_000, ..Timing::default() });
+    let outcome = Some(finished::Outcome::Patch(bench.patch()));
+    let finished = Box::new(Finished { outcome, timing, ..Finished::default() });
+    bench.feed(Input::Finished { id: attempt, finished });
     bench.expect_all(&["delivered", "batch_opened"]);
-    assert_eq!(bench.state.subtask(node).attempts, 1);
+    let subtask = bench.state.subtask(node);
+    assert_eq!((subtask.attempts, subtask.spent_ms), (1, 1_000));
+    assert_eq!(bench.state.recent.all().map(|ended| ended.ms).collect::<Vec<_>>(), [1_000]);
 }
 
 #[test]

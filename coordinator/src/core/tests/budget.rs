@@ -5,7 +5,7 @@ use longhaul_proto::{Budget, Failure, FailureClass, Finished, ParkReason, Plan, 
 
 use super::bench::{Bench, plan};
 use crate::capsule::capsule;
-use crate::core::{Event, Input, JobPhase, Owner, Request};
+use crate::core::{Event, Input, JobPhase, Owner, Request, wall_ms};
 
 fn budgeted(nodes: &[(&str, &[u32])], budget: Budget) -> Plan {
     Plan { budget: Some(budget), ..plan(nodes) }
@@ -168,6 +168,25 @@ fn a_subtask_that_used_up_its_own_budget_is_parked() {
     bench.expect_all(&["attempt_failed", "parked"]);
     assert_eq!(bench.state.subtask(NodeId(0)).phase().park_reason(), Some(ParkReason::Budget));
     assert!(bench.state.is_stuck());
+}
+
+#[test]
+fn a_subtask_that_used_up_its_own_hours_is_parked_and_its_attempts_get_the_rest() {
+    let mut own = plan(&[("a", &[])]);
+    own.tasks[0].wall_ms_max = 10_000;
+    let mut bench = Bench::new(own);
+    let (attempt, node) = bench.assigned();
+    assert_eq!(wall_ms(&bench.state, node), 10_000);
+    bench.wait(4_000);
+    report(&mut bench, attempt, failure(FailureClass::Check), 0);
+    bench.expect("attempt_failed");
+    let (attempt, _) = bench.assigned();
+    assert_eq!(wall_ms(&bench.state, node), 6_000);
+    bench.wait(6_000);
+    report(&mut bench, attempt, failure(FailureClass::Agent), 0);
+    bench.expect_all(&["attempt_failed", "parked"]);
+    let reason = bench.state.subtask(node).phase().park_reason();
+    assert_eq!(reason, Some(ParkReason::Budget));
 }
 
 #[test]

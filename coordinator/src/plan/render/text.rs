@@ -1,7 +1,9 @@
 //! The plan as a tree for a terminal.
 
+use std::collections::BTreeSet;
+
 use longhaul_common::Oid;
-use longhaul_proto::{Node, Task};
+use longhaul_proto::{Agent, Node, Task, agent};
 
 use super::{COLLAPSE_ABOVE, PlanView};
 
@@ -154,7 +156,25 @@ impl PlanView<'_> {
         if totals.behind_pilot > 0 {
             lines.push(format!("waiting for a yes to the pilot: {}", totals.behind_pilot));
         }
+        let observed = self.observed();
+        if !observed.is_empty() {
+            let whose = if observed.len() == 1 { "it has" } else { "they have" };
+            lines.push(format!("budget: observed for {}: {whose} no provider, so no cap holds", observed.join(", ")));
+        }
         lines
+    }
+
+    /// Agents of the plan whose use is their own word, because their models are not reached through a
+    /// gateway.
+    fn observed(&self) -> Vec<&str> {
+        let used: BTreeSet<u32> = self.plan.tasks.iter().flat_map(|task| task.ladder.iter().copied()).collect();
+        let agents = used.into_iter().filter_map(|at| self.plan.agents.get(at as usize));
+        let is_observed = |agent: &&Agent| match &agent.kind {
+            Some(agent::Kind::Acp(acp)) => acp.program.as_ref().is_some_and(|program| program.provider.is_none()),
+            Some(agent::Kind::Codex(codex)) => codex.program.as_ref().is_some_and(|program| program.provider.is_none()),
+            _ => false,
+        };
+        agents.filter(is_observed).map(|agent| agent.name.as_str()).collect()
     }
 }
 

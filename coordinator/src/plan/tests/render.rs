@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use longhaul_proto::{Agent, Node, Plan, Repo, Task};
+use longhaul_proto::{Agent, AgentProgram, CodexAgent, Node, Plan, Repo, Task, agent};
 
 use crate::plan::PlanView;
 
@@ -80,6 +80,17 @@ fn large_maps_collapse() {
     golden("large.dot", &view.dot());
     golden("large.mmd", &view.mermaid());
     assert!(view.text(60).lines().all(|line| line.chars().count() <= 60));
+}
+
+#[test]
+fn agents_without_a_provider_are_named() {
+    let mut plan = plan(3);
+    let program = AgentProgram { provider: None, ..AgentProgram::default() };
+    let kind = agent::Kind::Codex(CodexAgent { program: Some(program), ..CodexAgent::default() });
+    plan.agents[0].kind = Some(kind);
+    let shown = PlanView::new(&plan, &BTreeMap::new()).text(100);
+    let words = format!("budget: observed for {}: it has no provider", plan.agents[0].name);
+    assert!(shown.contains(&words), "{shown}");
 }
 
 #[test]

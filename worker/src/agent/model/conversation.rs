@@ -41,8 +41,10 @@ pub struct Conversation {
     used: Tokens,
     /// The provider's count divided by ours.
     ratio: f64,
-    /// Tokens of the system's text and the tools, by our count.
+    /// Tokens of the system's text and the tools or their schema, by our count.
     fixed: usize,
+    /// Tokens of the task, by our count.
+    task: usize,
     summaries: u32,
 }
 
@@ -52,10 +54,15 @@ impl Conversation {
         let tools = setup.profile.specs();
         let choice = if setup.profile.by_schema { Choice::Schema(setup.profile.schema()) } else { Choice::Any };
         let window = Window::new(setup.profile.context_tokens, setup.settings.answer_tokens);
-        let told = serde_json::to_string(&tools).unwrap_or_default();
+        let told = match &choice {
+            Choice::Schema(schema) => schema.to_string(),
+            _ => serde_json::to_string(&tools).unwrap_or_default(),
+        };
         let fixed = longhaul_common::tokens::count(&setup.system) + longhaul_common::tokens::count(&told);
-        let history = history.unwrap_or_else(|| History::of(vec![Entry::User { parts: setup.task.clone() }], 0));
-        Self { client, setup, tools, choice, window, history, used: Tokens::default(), ratio: 1.0, fixed, summaries: 0 }
+        let opening = Entry::User { parts: setup.task.clone() };
+        let (task, used) = (opening.tokens(), Tokens::default());
+        let history = history.unwrap_or_else(|| History::of(vec![opening], 0));
+        Self { client, setup, tools, choice, window, history, used, ratio: 1.0, fixed, task, summaries: 0 }
     }
 
     /// What was said so far.
@@ -71,6 +78,17 @@ impl Conversation {
     /// How often a summary took the place of what was said.
     pub fn summaries(&self) -> u32 {
         self.summaries
+    }
+
+    /// What it began anew with after its last summary; empty where there was none.
+    pub fn summary(&self) -> &str {
+        match self.history.entries().first() {
+            Some(Entry::User { parts }) if self.summaries > 0 => match parts.last() {
+                Some(Part::Text { text, .. }) => text,
+                _ => "",
+            },
+            _ => "",
+        }
     }
 
     /// What the model is given.
@@ -122,7 +140,12 @@ impl Conversation {
 
     /// The tokens of the next request, as the provider will count them.
     pub fn size(&self) -> usize {
-        ((self.history.tokens() + self.fixed) as f64 * self.ratio).ceil() as usize
+        self.counted(self.history.tokens())
+    }
+
+    /// Tokens of a request with so many of ours in its messages, as the provider will count them.
+    fn counted(&self, messages: usize) -> usize {
+        ((messages + self.fixed) as f64 * self.ratio).ceil() as usize
     }
 
     /// Asks, and appends the answer.
@@ -162,6 +185,11 @@ impl Conversation {
     }
 
     async fn make_room(&mut self, cancel: &CancellationToken) -> Result<(), CallError> {
+        // Else each answer would be followed by a summary, and every result be gone before it is read.
+        let (needs, room) = (self.counted(self.task), self.window.opening);
+        if needs > room {
+            return Err(CallError::NoRoom { needs, room });
+        }
         if self.size() > self.window.fold_at
             && let Some(folded) = window::fold(&self.history, self.window.room)
         {
@@ -179,6 +207,19 @@ impl Conversation {
         };
         let summary = summary.unwrap_or_else(|| self.mechanical());
         self.setup.facts.keep(&summary.keep);
+        let mut opening = self.opening(&summary);
+        // What the model itself wanted kept goes first, the oldest of it; what people and the job said stays.
+        while self.counted(opening.tokens()) > self.window.summarise_at && self.setup.facts.forget() {
+            opening = self.opening(&summary);
+        }
+        self.history.begin(vec![opening]);
+        self.summaries += 1;
+        let (needs, room) = (self.size(), self.window.summarise_at);
+        if needs > room { Err(CallError::NoRoom { needs, room }) } else { Ok(()) }
+    }
+
+    /// What a new generation begins with: the task, the summary, and every fact that must be kept.
+    fn opening(&self, summary: &Summary) -> Entry {
         let limit = (self.window.summary as f64 / self.ratio) as usize;
         let mut text = summary.render(&self.setup.facts, limit);
         let missing = self.setup.facts.missing(&text);
@@ -190,9 +231,7 @@ impl Conversation {
             "You have worked on this before; this is what you wrote down, the rest of the conversation is gone. Files are as \
              you left them. Go on.\n\n{text}"
         )));
-        self.history.begin(vec![Entry::User { parts }]);
-        self.summaries += 1;
-        Ok(())
+        Entry::User { parts }
     }
 
     /// What the model writes; `None` if that is no summary.

@@ -138,6 +138,9 @@ pub struct CallResult {
     pub free: bool,
     /// What it said.
     pub parts: Vec<Part>,
+    /// The model knows no calls: it is told this in words.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_words: bool,
     /// Whether that is an error.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub failed: bool,
@@ -159,6 +162,15 @@ impl Part {
             Self::Image(image) => (image.width as usize).saturating_mul(image.height as usize) / 750 + 1,
         }
     }
+}
+
+/// Results for a model that knows no calls, as what it is told; `None` for those that answer calls.
+pub fn in_words(results: &[CallResult]) -> Option<Vec<Part>> {
+    let one = |result: &CallResult| {
+        let title = Part::text(format!("Result of {}:", result.name));
+        std::iter::once(title).chain(result.parts.clone()).collect::<Vec<_>>()
+    };
+    results.first().is_some_and(|result| result.in_words).then(|| results.iter().flat_map(one).collect())
 }
 
 impl Entry {

@@ -27,7 +27,7 @@ pub use profile::{Does, Profile, names};
 pub use subagent::Crew;
 pub use summary::{Facts, Summary};
 pub use tool::{Edited, Outcome, Wanted};
-pub use turns::{Ending, Hands, Limits, Turns};
+pub use turns::{Ending, Hands, Limits, Note, Turns};
 pub use wire::{
     Answer, Api, CallError, Choice, Delta, Remedy, Request, Settings, Stop, Thinking, Tokens, ToolSpec, ToolSyntax,
     Traits,

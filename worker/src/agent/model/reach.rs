@@ -9,7 +9,7 @@ use super::wire::Api;
 use crate::agent::metered::{self, Asks, Who};
 use crate::execution::Execution;
 use crate::failure::{failure, infrastructure};
-use crate::gateway::{Allowance, Gateway};
+use crate::gateway::Gateway;
 
 /// A way to a model; it ends when it is dropped.
 pub struct Reach {
@@ -24,7 +24,7 @@ impl Reach {
     pub async fn open(
         agent: &ModelAgent,
         profile: &Profile,
-        allowance: Allowance,
+        asks: Asks<'_>,
         execution: &Execution,
     ) -> Result<Self, Box<Failure>> {
         let provider = agent.provider.clone().unwrap_or_default();
@@ -33,7 +33,7 @@ impl Reach {
                 format!("the provider {} speaks {:?}, which is none of the loop's", provider.name, provider.api);
             return Err(Box::new(failure(FailureClass::Agent, message)));
         };
-        let asks = Asks { models: vec![literal(&agent.model)], prices: &agent.prices, allowance, who: Who::Worker };
+        let asks = Asks { models: vec![literal(&agent.model)], prices: &agent.prices, who: Who::Worker, ..asks };
         let gateway = metered::gateway(&provider, asks, execution).await?;
         let endpoint = Endpoint {
             api,

@@ -7,14 +7,16 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use longhaul_common::price::{Price, Tokens};
 use longhaul_common::text::{clip_head, clip_middle};
 use longhaul_proto::ModelAgent;
 use serde::Deserialize;
 
 use super::history::Call;
 use super::tool::{Outcome, Wanted};
-use super::turns::{Ending, Hands, Limits, Turns};
+use super::turns::{Ending, Hands, Limits, Note, Turns};
 use crate::agent::stuck::Watch;
+use crate::gateway::Allowance;
 
 /// Answers one sub-agent may take.
 const TURNS_MAX: u32 = 60;
@@ -25,8 +27,11 @@ const REPORT_BYTES_MAX: usize = 8 << 10;
 /// Longest beginning of a piece that is shown to people, in bytes.
 const TITLE_BYTES_MAX: usize = 120;
 
+/// Of what is left of an execution's budget one sub-agent gets this part, unless the job says otherwise.
+const SHARE: u64 = 4;
+
 /// Sub-agents of one execution, all levels together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Crew {
     /// How many more there may be.
     pub left: u32,
@@ -34,14 +39,24 @@ pub struct Crew {
     pub made: u32,
     /// How deep they may go.
     pub depth: u32,
-    /// Tokens of one, in and out; 0 is a quarter of what is left of the execution's.
+    /// Tokens of one, in and out; 0 is its share of what is left of the execution's.
     pub tokens: u64,
+    /// What the execution may use in all. The gateway holds it; here shares are cut from it.
+    pub allowance: Allowance,
+    /// What the model costs, where that is known.
+    pub price: Option<Price>,
 }
 
 impl Crew {
-    /// As the job says of an agent.
-    pub fn of(model: &ModelAgent) -> Self {
-        Self { left: model.subagents, made: 0, depth: model.subagent_depth, tokens: model.subagent_tokens }
+    /// As the job says of an agent, for an execution that may use so much at this price.
+    pub fn of(model: &ModelAgent, allowance: Allowance, price: Option<Price>) -> Self {
+        let (left, depth, tokens) = (model.subagents, model.subagent_depth, model.subagent_tokens);
+        Self { left, made: 0, depth, tokens, allowance, price }
+    }
+
+    /// What so many tokens cost, in millionths of a dollar; 0 where the price is not known.
+    pub(super) fn cost(&self, used: &Tokens) -> u64 {
+        self.price.as_ref().map_or(0, |price| price.cost(used))
     }
 }
 
@@ -80,14 +95,14 @@ impl<H: Hands + Send> Turns<'_, H> {
     pub(super) fn delegate<'b>(&'b mut self, call: &'b Call) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'b>> {
         Box::pin(async move {
             match self.admit(call) {
-                Ok((args, tokens)) => self.hand(&args, tokens).await,
+                Ok((args, limits)) => self.hand(&args, limits).await,
                 Err(why) => Outcome::error(why),
             }
         })
     }
 
-    /// Whether there may be one more, and how many tokens it may take.
-    fn admit(&mut self, call: &Call) -> Result<(Args, u64), String> {
+    /// Whether there may be one more, and how much it may take.
+    fn admit(&mut self, call: &Call) -> Result<(Args, Limits), String> {
         let args = Args::of(call)?;
         if self.level >= self.crew.depth {
             return Err("a sub-agent hands nothing on here: do it yourself".to_owned());
@@ -96,31 +111,42 @@ impl<H: Hands + Send> Turns<'_, H> {
             let made = self.crew.made;
             return Err(format!("there were {made} sub-agents, as many as there may be: do it yourself"));
         }
-        let used = self.conversation.used().total();
-        let left = (self.limits.tokens > 0).then(|| self.limits.tokens.saturating_sub(used));
-        let share = match (self.crew.tokens, left) {
-            (0, left) => left.map(|left| left / 4),
-            (own, left) => Some(left.map_or(own, |left| own.min(left))),
-        };
         let asked = args.max_tokens.filter(|asked| *asked >= 1.0).map(|asked| asked as u64);
-        let tokens = [share, asked].into_iter().flatten().min();
-        if tokens == Some(0) {
-            return Err("no tokens are left for a sub-agent".to_owned());
-        }
+        let limits = self.share(asked).ok_or("what is left of the budget is too little for a sub-agent")?;
         self.crew.left -= 1;
         self.crew.made += 1;
-        // 0 is no limit here as well.
-        Ok((args, tokens.unwrap_or(0)))
+        Ok((args, limits))
     }
 
-    async fn hand(&mut self, args: &Args, tokens: u64) -> Outcome {
+    /// What the next one may take; `None` where that is nothing.
+    fn share(&self, asked: Option<u64>) -> Option<Limits> {
+        let used = self.conversation.used();
+        let left = |limits: [u64; 2], used: u64| {
+            limits.into_iter().filter(|&limit| limit > 0).map(|limit| limit.saturating_sub(used)).min()
+        };
+        let Crew { tokens: own, allowance, .. } = &*self.crew;
+        let tokens = left([self.limits.tokens, allowance.tokens], used.total());
+        // Without a price it costs nothing that could be compared.
+        let cost = left([self.limits.usd_micros, allowance.usd_micros], self.crew.cost(&used));
+        let cost = cost.filter(|_| self.crew.price.is_some());
+        let part = if *own > 0 { 1 } else { SHARE };
+        let own = (*own > 0).then_some(*own);
+        let tokens = [tokens.map(|left| left / part), own, asked].into_iter().flatten().min();
+        let cost = cost.map(|left| left / part);
+        // 0 is no limit there.
+        let limit = |share: Option<u64>| share.map_or(Some(0), |share| (share > 0).then_some(share));
+        Some(Limits { turns: TURNS_MAX, tokens: limit(tokens)?, usd_micros: limit(cost)? })
+    }
+
+    async fn hand(&mut self, args: &Args, limits: Limits) -> Outcome {
         let number = self.crew.made;
-        self.hands.said(&format!("[sub-agent {number}] begins: {}", clip_head(args.piece.trim(), TITLE_BYTES_MAX)));
+        let title = clip_head(args.piece.trim(), TITLE_BYTES_MAX);
+        self.hands.note(Note::Said(&format!("[sub-agent {number}] begins: {title}")));
         let mut conversation = self.conversation.apart(args.capsule());
         let turns = Turns {
             conversation: &mut conversation,
             hands: &mut *self.hands,
-            limits: Limits { turns: TURNS_MAX, tokens },
+            limits,
             watch: Watch::default(),
             cancel: self.cancel,
             crew: &mut *self.crew,
@@ -130,7 +156,7 @@ impl<H: Hands + Send> Turns<'_, H> {
         let used = conversation.used();
         self.conversation.charge(used);
         let (report, done) = reported(&ending);
-        self.hands.said(&format!("[sub-agent {number}] {report} ({} tokens)", used.total()));
+        self.hands.note(Note::Said(&format!("[sub-agent {number}] {report} ({} tokens)", used.total())));
         let words = clip_middle(&format!("Sub-agent {number}: {report}"), REPORT_BYTES_MAX);
         // It ended with its question: once there is an answer, whoever handed it the piece does so again.
         let asks = if let Ending::Asked(question) = ending { Some(Wanted::Answer(question)) } else { None };

@@ -126,6 +126,13 @@ impl Facts {
         self.own.drain(..over);
     }
 
+    /// Forgets the oldest of the model's own; `false` when none is left.
+    pub fn forget(&mut self) -> bool {
+        let any = !self.own.is_empty();
+        self.own.drain(..usize::from(any));
+        any
+    }
+
     /// All of them.
     pub fn all(&self) -> impl Iterator<Item = &str> {
         self.told.iter().chain(&self.own).map(String::as_str)
@@ -174,5 +181,7 @@ mod tests {
         facts.keep(&long("fact"));
         assert_eq!(facts.all().count(), 1 + OWN_FACTS_MAX);
         assert!(facts.missing(&summary.render(&facts, 1)).is_empty());
+        assert!((0..OWN_FACTS_MAX).all(|_| facts.forget()) && !facts.forget());
+        assert_eq!(facts.all().collect::<Vec<_>>(), ["the port is 4711"], "what people said stays");
     }
 }

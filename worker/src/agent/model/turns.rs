@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::client::OnDelta;
 use super::conversation::Conversation;
-use super::history::{Call, CallResult, Entry, Input, Part};
+use super::history::{Call, CallResult, Entry, Input};
 use super::profile::Does;
 use super::subagent::Crew;
 use super::tool::{Outcome, Wanted};
@@ -30,12 +30,25 @@ pub trait Hands {
     fn diff(&mut self) -> impl Future<Output = Result<[u8; 32], Box<Failure>>> + Send;
     /// A turn ended: everything so far can be saved.
     fn turn_ended(&mut self, conversation: &Conversation);
-    /// The model said this.
-    fn said(&mut self, text: &str);
+    /// What happens beside calls and checks, for the record.
+    fn note(&mut self, note: Note<'_>);
     /// What people said since the last turn.
     fn heard(&mut self) -> Vec<String>;
     /// What people decided since the last turn, which a call was told.
     fn learned(&mut self) -> Vec<String>;
+}
+
+/// What happens in a conversation beside calls and checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Note<'a> {
+    /// The model said this.
+    Said(&'a str),
+    /// The loop tells it this: that it was not understood, or may be going in circles.
+    Told(&'a str),
+    /// Old output became pointers to files.
+    Folded,
+    /// The conversation began anew with this.
+    Summarised(&'a str),
 }
 
 /// What ends the loop at the latest; 0 is no limit.
@@ -45,6 +58,8 @@ pub struct Limits {
     pub turns: u32,
     /// Tokens, in and out.
     pub tokens: u64,
+    /// Their cost, in millionths of a dollar, where the price is known.
+    pub usd_micros: u64,
 }
 
 /// How the loop ended.
@@ -58,6 +73,8 @@ pub enum Ending {
     Turns(u32),
     /// It took as many tokens as it may.
     Tokens(u64),
+    /// It cost as much as it may, in millionths of a dollar.
+    Cost(u64),
     /// It took as long as it may.
     Time(Duration),
     /// The model would not.
@@ -72,6 +89,20 @@ pub enum Ending {
         provider: String,
         /// When it is over, in milliseconds since the epoch.
         until_ms: i64,
+    },
+    /// What it read may not be sent to the provider.
+    Barred {
+        /// The file.
+        path: String,
+        /// The provider's name.
+        provider: String,
+    },
+    /// The provider refuses the key.
+    KeyRefused {
+        /// Its name.
+        provider: String,
+        /// What it answered.
+        said: String,
     },
     /// It needs a person before it can go on.
     Asked(Box<Question>),
@@ -89,11 +120,19 @@ impl Ending {
             Self::Stuck(stuck) => format!("stuck ({}): {stuck}", stuck.name()),
             Self::Turns(turns) => format!("it was not done after {turns} turns, as many as it may take"),
             Self::Tokens(tokens) => format!("it was not done after {tokens} tokens, more than it may take"),
+            Self::Cost(usd_micros) => {
+                let usd = *usd_micros as f64 / 1e6;
+                format!("it was not done after {usd:.4} dollars, more than it may cost")
+            }
             Self::Time(limit) => format!("it was not done after {limit:.0?}, all the time it had"),
             Self::Refused(why) => format!("the model refused: {why}"),
             Self::Unanswered(error) => error.to_string(),
             Self::Budget(what) => format!("the budget of this attempt is used up: {what}"),
             Self::Limit { provider, .. } => format!("the limit of the provider {provider} is reached"),
+            Self::Barred { path, provider } => crate::failure::barred("the loop", path, provider),
+            Self::KeyRefused { provider, said } => {
+                format!("the provider {provider} refuses the key: it answered {said}")
+            }
             Self::Asked(question) => format!("a person is asked: {}", question.text),
             Self::Split(parts) => format!("it is to be split into {} parts", parts.len()),
             Self::Broken(failure) => failure.message.clone(),
@@ -154,23 +193,15 @@ impl<H: Hands + Send> Turns<'_, H> {
         let mut diff = self.hands.diff().await.map_err(Ending::Broken)?;
         let mut turn = 0;
         loop {
-            if self.limits.turns > 0 && turn == self.limits.turns {
-                return Ok(Ending::Turns(turn));
-            }
-            let used = self.conversation.used().total();
-            if self.limits.tokens > 0 && used >= self.limits.tokens {
-                return Ok(Ending::Tokens(used));
+            if let Some(ending) = self.at_limit(turn) {
+                return Ok(ending);
             }
             if self.level == 0 {
                 self.hands.learned().iter().for_each(|words| self.conversation.note(words));
                 self.hands.heard().iter().for_each(|words| self.conversation.tell(words));
             }
-            let answer = self.conversation.ask(self.cancel, &mut *on).await.map_err(Ending::Unanswered)?;
+            let answer = self.ask(&mut *on).await?;
             turn += 1;
-            let text = answer.text();
-            if !text.is_empty() {
-                self.hands.said(&text);
-            }
             if let Stop::Refused(why) = answer.stop {
                 return Ok(Ending::Refused(why));
             }
@@ -185,6 +216,7 @@ impl<H: Hands + Send> Turns<'_, H> {
                 },
                 Wants::Nonsense(words) => {
                     self.conversation.push(Entry::user(words.clone()));
+                    self.hands.note(Note::Told(&words));
                     (0, self.watch.see(Seen::Called { call: "", result: &words, failed: true }))
                 }
                 Wants::Calls(calls) => {
@@ -204,6 +236,7 @@ impl<H: Hands + Send> Turns<'_, H> {
                 Some(Verdict::End(stuck)) => return Ok(Ending::Stuck(stuck)),
                 Some(Verdict::Warn(stuck)) => {
                     let words = format!("You may be going in circles: {stuck}. Try something else, or end your turn.");
+                    self.hands.note(Note::Told(&words));
                     self.conversation.push(Entry::user(words));
                 }
                 None => {}
@@ -212,6 +245,37 @@ impl<H: Hands + Send> Turns<'_, H> {
                 self.hands.turn_ended(self.conversation);
             }
         }
+    }
+
+    /// The limit that is reached after so many turns, if one is.
+    fn at_limit(&self, turns: u32) -> Option<Ending> {
+        let Limits { turns: turns_max, tokens: tokens_max, usd_micros: cost_max } = self.limits;
+        let used = self.conversation.used();
+        let (tokens, cost) = (used.total(), self.crew.cost(&used));
+        if turns_max > 0 && turns == turns_max {
+            return Some(Ending::Turns(turns));
+        }
+        if tokens_max > 0 && tokens >= tokens_max {
+            return Some(Ending::Tokens(tokens));
+        }
+        (cost_max > 0 && cost >= cost_max).then_some(Ending::Cost(cost))
+    }
+
+    /// Asks the model, and notes what it said and what became of the window before that.
+    async fn ask(&mut self, on: OnDelta<'_>) -> Result<Answer, Ending> {
+        let (summaries, generation) = (self.conversation.summaries(), self.conversation.history().generation());
+        let answer = self.conversation.ask(self.cancel, on).await;
+        if self.conversation.summaries() > summaries {
+            self.hands.note(Note::Summarised(self.conversation.summary()));
+        } else if self.conversation.history().generation() > generation {
+            self.hands.note(Note::Folded);
+        }
+        let answer = answer.map_err(Ending::Unanswered)?;
+        let text = answer.text();
+        if !text.is_empty() {
+            self.hands.note(Note::Said(&text));
+        }
+        Ok(answer)
     }
 
     /// The loop waits: for a person, with everything so far saved and gone on with, or for parts.
@@ -266,13 +330,13 @@ impl<H: Hands + Send> Turns<'_, H> {
                 id: call.id,
                 name: call.name,
                 free: matches!(call.input, Input::Free(_)),
+                in_words: by_schema,
                 parts: outcome.parts,
                 failed: outcome.failed,
                 file: outcome.file,
             });
         }
-        let entry = if by_schema { told(results) } else { Entry::Results { results } };
-        self.conversation.push(entry);
+        self.conversation.push(Entry::Results { results });
         Done { verdict, asks }
     }
 
@@ -304,14 +368,6 @@ impl<H: Hands + Send> Turns<'_, H> {
         let seen = Seen::Called { call: &what, result: &outcome.text(), failed: outcome.wrong };
         worse(verdict, self.watch.see(seen))
     }
-}
-
-/// Results for a model that knows no calls.
-fn told(results: Vec<CallResult>) -> Entry {
-    let parts = results
-        .into_iter()
-        .flat_map(|result| std::iter::once(Part::text(format!("Result of {}:", result.name))).chain(result.parts));
-    Entry::User { parts: parts.collect() }
 }
 
 /// The action in an answer by schema, as a call.

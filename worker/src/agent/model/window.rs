@@ -20,6 +20,9 @@ pub struct Window {
     pub summarise_at: usize,
     /// What a summary may take.
     pub summary: usize,
+    /// What the tools, the system's text and the task may take, which open every generation: beside them
+    /// and a summary there has to be room to work in.
+    pub opening: usize,
 }
 
 impl Window {
@@ -29,7 +32,8 @@ impl Window {
         let answer = usize::try_from(answer_tokens).unwrap_or(usize::MAX);
         // A tenth is for what is counted differently by the provider.
         let room = (context / 10 * 9).saturating_sub(answer).max(context / 4);
-        Self { room, fold_at: room / 100 * 50, summarise_at: room / 100 * 75, summary: room / 100 * 20 }
+        let part = |percent: usize| room / 100 * percent;
+        Self { room, fold_at: part(50), summarise_at: part(75), summary: part(20), opening: part(45) }
     }
 }
 
@@ -77,6 +81,7 @@ mod tests {
             id: id.into(),
             name: "shell".into(),
             free: false,
+            in_words: false,
             parts: vec![part],
             failed: false,
             file: file.map(str::to_owned),
@@ -119,6 +124,7 @@ mod tests {
             let window = Window::new(context, answer);
             assert!(window.fold_at < window.summarise_at && window.summarise_at < window.room);
             assert!(window.room < context as usize && window.summary * 2 < window.summarise_at);
+            assert!(window.opening + window.summary < window.summarise_at);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use longhaul_proto::{Failure, FailureClass, Question};
 
 use super::turn::TurnEnd;
-use crate::failure::{asked, failure, infrastructure};
+use crate::failure::{asked, failure};
 use crate::process::talk::LineError;
 
 /// Why a session broke.
@@ -70,7 +70,16 @@ const KEY: &[&str] =
     &["401", "unauthorized", "invalid api key", "incorrect api key", "api key not valid", "authentication"];
 const MODEL: &[&str] =
     &["model_not_found", "model not found", "unknown model", "does not exist or you do not have access"];
-const LIMIT: &[&str] = &["429", "rate limit", "usage limit", "quota", "too many requests"];
+const LIMIT: &[&str] = &[
+    "status: 429",
+    "status 429",
+    "error 429",
+    "rate limit",
+    "usage limit",
+    "quota exceeded",
+    "exceeded your current quota",
+    "too many requests",
+];
 
 /// The failure that words of a program stand for. A key or a model that its provider refuses is the
 /// rung's: the next one may have another.
@@ -78,7 +87,7 @@ fn of_words(agent: &str, message: &str) -> Failure {
     let low = message.to_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| low.contains(word));
     if says(LIMIT) {
-        infrastructure(format!("a limit of the provider stopped the agent {agent}: {message}"))
+        failure(FailureClass::Provider, format!("a limit of the provider stopped the agent {agent}: {message}"))
     } else if says(KEY) {
         failure(FailureClass::Agent, format!("the provider refused the key of the agent {agent}: {message}"))
     } else if says(MODEL) {
@@ -128,7 +137,7 @@ mod tests {
                 FailureClass::Agent,
                 "know the model",
             ),
-            ("exceeded retry limit, last status: 429 Too Many Requests", FailureClass::Infrastructure, "a limit"),
+            ("exceeded retry limit, last status: 429 Too Many Requests", FailureClass::Provider, "a limit"),
             ("stream disconnected before completion", FailureClass::Agent, "failed: stream"),
         ] {
             let end = TurnEnd::Failed { message: message.to_owned() };

@@ -34,6 +34,11 @@ pub enum AgentEvent {
         /// Whether it is an earlier one.
         resumed: bool,
     },
+    /// What a loop's model is told before everything else.
+    System {
+        /// What.
+        text: String,
+    },
     /// The program was told something.
     Told {
         /// What.
@@ -125,6 +130,8 @@ pub enum AgentEvent {
     },
     /// It compacted its history.
     Compacted,
+    /// Old output became pointers to files, to make room.
+    Folded,
     /// It said that it is done, and a check of the task fails.
     CheckFailed {
         /// What it is told of that.
@@ -164,9 +171,11 @@ impl AgentEvent {
             Self::TurnEnded { end } => format!("turn ended: {}", end.text()),
             Self::Warning { message } => format!("warning: {message}"),
             Self::Compacted => "compacted its history".to_owned(),
+            Self::Folded => "folded old output".to_owned(),
             Self::Text { text } => format!("says: {}", text.trim_start()),
             Self::CheckFailed { .. } => "a check fails".to_owned(),
-            Self::Told { .. }
+            Self::System { .. }
+            | Self::Told { .. }
             | Self::Thought { .. }
             | Self::ToolUpdated { .. }
             | Self::ToolEnded { .. }

@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use longhaul_common::price::Price;
 use longhaul_proto::{Agent, AgentProgram, Failure, FailureClass, agent};
 
 use super::both::Kind;
@@ -33,6 +34,8 @@ pub(super) struct Session {
     /// The home that was written for it; `None` where it has the user's.
     pub home: Option<PathBuf>,
     pub gateway: Option<Gateway>,
+    /// What its model costs, for what no gateway meters.
+    pub price: Option<Price>,
     pub kept: Option<Kept>,
     /// Whether it goes on from work in progress, with its session or without.
     pub continues: bool,
@@ -110,6 +113,8 @@ impl Attempt {
                 prices: &program.prices,
                 allowance: self.allowance()?,
                 who: Who::Program,
+                books: self.books(),
+                barred: sending::barred(&self.execution, &provider.name).await?,
             };
             let open = metered::gateway(provider, asks, &self.execution).await?;
             let models = Models {
@@ -124,6 +129,8 @@ impl Attempt {
             env.extend(made.env);
             self.write_home(own.clone(), made.files).await?;
             (home, gateway) = (Some(own), Some(open));
+        } else {
+            self.books().close();
         }
         env.extend(program.env.iter().map(|(key, value)| (key.into(), value.into())));
         let broken = |error| Box::new(Failure::from(error));
@@ -140,6 +147,7 @@ impl Attempt {
             env,
             home,
             gateway,
+            price: metered::price_of(&program.prices, &program.model),
             kept: kept.filter(|kept| known.moves() || kept.cwd == self.execution.slot.ws()),
             continues,
             briefing: self.briefing(&program.skills, before).await?,

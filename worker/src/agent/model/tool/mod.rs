@@ -6,11 +6,14 @@ mod exec;
 mod files;
 mod image;
 mod mcp;
+mod outcome;
 mod output;
 mod patch;
 mod place;
+mod plan;
 mod search;
 mod toolbox;
 
 pub use mcp::Servers;
-pub use toolbox::{Edited, Outcome, Toolbox, Wanted};
+pub use outcome::{Edited, Outcome, Wanted};
+pub use toolbox::Toolbox;

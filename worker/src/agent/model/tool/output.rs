@@ -9,6 +9,12 @@ use crate::workspace::Folder;
 /// Output a model gets of one call, in bytes, unless it asks for less.
 pub const OUTPUT_BYTES_MAX: usize = 16 << 10;
 
+/// Of the model's window one output gets at most this part, so that a small one is not full after it.
+const WINDOW_PART: u64 = 8;
+
+/// However little it asks for, in bytes.
+const OUTPUT_BYTES_MIN: usize = 200;
+
 /// Bytes kept of one output in its file.
 pub const FILE_BYTES_MAX: u64 = 8 << 20;
 
@@ -84,11 +90,16 @@ pub fn bounded(text: &str, bytes_max: usize, file: Option<&str>) -> String {
     }
 }
 
+/// The same limit for a model with a window of this size.
+pub fn bytes_max(context_tokens: u64) -> usize {
+    bytes_of_tokens(Some(context_tokens / WINDOW_PART), OUTPUT_BYTES_MAX)
+}
+
 /// Bytes for a number of tokens a model asks for, within the limit.
-pub fn bytes_of_tokens(tokens: Option<u64>) -> usize {
-    let bytes = tokens
-        .map_or(OUTPUT_BYTES_MAX as u64, |tokens| tokens.saturating_mul(longhaul_common::tokens::BYTES_PER_TOKEN));
-    usize::try_from(bytes).unwrap_or(OUTPUT_BYTES_MAX).clamp(200, OUTPUT_BYTES_MAX)
+pub fn bytes_of_tokens(tokens: Option<u64>, bytes_max: usize) -> usize {
+    let bytes = tokens.map(|tokens| tokens.saturating_mul(longhaul_common::tokens::BYTES_PER_TOKEN));
+    let bytes = bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(bytes_max);
+    bytes.max(OUTPUT_BYTES_MIN).min(bytes_max)
 }
 
 #[cfg(test)]
@@ -131,9 +142,12 @@ mod tests {
 
     #[test]
     fn a_model_gets_no_more_than_it_asks_for() {
-        assert_eq!(bytes_of_tokens(None), OUTPUT_BYTES_MAX);
-        assert_eq!(bytes_of_tokens(Some(100)), 400);
-        assert_eq!(bytes_of_tokens(Some(0)), 200);
-        assert_eq!(bytes_of_tokens(Some(u64::MAX)), OUTPUT_BYTES_MAX);
+        let bytes = |tokens| bytes_of_tokens(tokens, OUTPUT_BYTES_MAX);
+        assert_eq!(bytes(None), OUTPUT_BYTES_MAX);
+        assert_eq!(bytes(Some(100)), 400);
+        assert_eq!(bytes(Some(0)), 200);
+        assert_eq!(bytes(Some(u64::MAX)), OUTPUT_BYTES_MAX);
+        assert_eq!((bytes_max(200_000), bytes_max(8_000)), (OUTPUT_BYTES_MAX, 4_000), "an eighth of a small window");
+        assert_eq!(bytes_of_tokens(None, bytes_max(8_000)), 4_000);
     }
 }

@@ -1,12 +1,12 @@
 //! The tools of one attempt: a call in, what came of it out.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use longhaul_common::command::{CommandPolicy, Decision as Judged, Verdict};
 use longhaul_common::question::{QUESTION_BYTES_MAX, decided, settled};
-use longhaul_proto::{Decision, Part as PartOfWork, Question, QuestionKind, Work};
+use longhaul_proto::{Decision, Question, QuestionKind, Work};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -14,13 +14,13 @@ use super::super::history::{Call, Input, Part};
 use super::super::patch::Change;
 use super::super::profile::Does;
 use super::Servers;
-use super::exec::{Command, Ran, Runs, State};
-use super::output::{OUTPUT_BYTES_MAX, Outputs, bounded, bytes_of_tokens};
+use super::exec::{Command, Runs, State};
+use super::outcome::{Edited, Outcome, Wanted, reported};
+use super::output::{Outputs, bytes_max, bytes_of_tokens};
 use super::place::Place;
-use super::{editor, files, image, patch, search};
+use super::{editor, files, image, patch, plan, search};
 use crate::agent::split;
 use crate::execution::Execution;
-use crate::failure::silent;
 use crate::process::ProcessEnd;
 
 /// Wall time of a command that is waited for.
@@ -35,76 +35,12 @@ const YIELD_MAX: Duration = Duration::from_secs(300);
 /// Runs a command and notes the folder it went to: the command, the folder, the file for the note.
 const STAYING: &str = r#"cd -- "$2" 2>/dev/null; eval "$1"; code=$?; pwd > "$3"; exit $code"#;
 
-/// What came of a call.
-#[derive(Clone, Debug, Default)]
-pub struct Outcome {
-    /// What the model gets.
-    pub parts: Vec<Part>,
-    /// The call itself was wrong.
-    pub failed: bool,
-    /// It failed, or the program it ran did.
-    pub wrong: bool,
-    /// It looked at something that runs: the same again is no repetition.
-    pub polled: bool,
-    /// The file that holds all of it.
-    pub file: Option<String>,
-    /// What it changed.
-    pub edits: Vec<Edited>,
-    /// What the work has to wait for.
-    pub asks: Option<Wanted>,
-}
-
-/// What ends the turns before the work is done.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Wanted {
-    /// A person's answer.
-    Answer(Box<Question>),
-    /// That these parts are done first.
-    Parts(Vec<PartOfWork>),
-}
-
-/// A file that a tool changed, by hashes of its content.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Edited {
-    /// The file.
-    pub path: String,
-    /// Before.
-    pub before: [u8; 32],
-    /// After.
-    pub after: [u8; 32],
-}
-
-impl Outcome {
-    /// An error for the model.
-    pub fn error(message: impl Into<String>) -> Self {
-        Self { parts: vec![Part::text(message)], failed: true, wrong: true, ..Self::default() }
-    }
-
-    /// Nothing was done yet: a person is asked.
-    pub fn asks(question: Question) -> Self {
-        let words = "Not done: a person is asked. You are told the answer before you go on.";
-        Self { asks: Some(Wanted::Answer(Box::new(question))), ..Self::said(words) }
-    }
-
-    /// Words for the model.
-    pub fn said(text: impl Into<String>) -> Self {
-        Self { parts: vec![Part::text(text)], ..Self::default() }
-    }
-
-    /// The words of it.
-    pub fn text(&self) -> String {
-        let text = |part: &Part| match part {
-            Part::Text { text, .. } => text.clone(),
-            Part::Image(image) => format!("[a picture of {} x {} pixels]", image.width, image.height),
-        };
-        self.parts.iter().map(text).collect::<Vec<_>>().join("\n")
-    }
-}
-
 /// The tools of one attempt.
 pub struct Toolbox {
     place: Place,
     outputs: Outputs,
+    /// What the model gets of one output, in bytes.
+    bytes_max: usize,
     runs: Runs,
     servers: Servers,
     ripgrep: bool,
@@ -150,32 +86,19 @@ struct ShellArgs {
 }
 
 #[derive(Deserialize)]
-struct PlanArgs {
-    plan: Vec<PlanStep>,
-}
-
-#[derive(Deserialize)]
-struct PlanStep {
-    step: String,
-    status: StepStatus,
-}
-
-#[derive(PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum StepStatus {
-    Pending,
-    InProgress,
-    Completed,
-}
-
-#[derive(Deserialize)]
 struct PathArgs {
     path: String,
 }
 
 impl Toolbox {
-    /// For an attempt, with the tools of these servers beside its own, and with what people decided for it.
-    pub fn new(execution: &Arc<Execution>, servers: Servers, work: &Work) -> std::io::Result<Self> {
+    /// For an attempt, with the tools of these servers beside its own, and with what people decided for it; its
+    /// model has a window of so many tokens.
+    pub fn new(
+        execution: &Arc<Execution>,
+        servers: Servers,
+        work: &Work,
+        context_tokens: u64,
+    ) -> std::io::Result<Self> {
         let decisions = work.decisions.as_slice();
         let (workspace, tmp) = (execution.slot.ws(), execution.slot.tmp());
         let place = Place::new(&workspace, &tmp)?;
@@ -187,7 +110,8 @@ impl Toolbox {
         let rules = (!rules.is_empty()).then(|| CommandPolicy::new(rules, Judged::Allow).with_decisions(decisions));
         let (decisions, split_max) = (decisions.to_vec(), work.split_max);
         let ripgrep = search::is_installed();
-        Ok(Self { place, outputs, runs, servers, ripgrep, folder, rules, decisions, split_max })
+        let bytes_max = bytes_max(context_tokens);
+        Ok(Self { place, outputs, bytes_max, runs, servers, ripgrep, folder, rules, decisions, split_max })
     }
 
     /// What a person decided meanwhile holds from now on.
@@ -214,7 +138,7 @@ impl Toolbox {
             Does::Shell | Does::Bash => self.shell(does, call).await,
             Does::Search => self.search(call).await,
             Does::ApplyPatch => self.apply_patch(call),
-            Does::UpdatePlan => args(call).and_then(|args| planned(&args)),
+            Does::UpdatePlan => args(call).and_then(|args| plan::noted(&args)),
             Does::TextEditor => self.text_editor(call),
             Does::Edit => self.edit(call),
             Does::ReadFile => args(call).and_then(|args| files::read(&self.place, &args)).map(|text| self.kept(text)),
@@ -229,7 +153,7 @@ impl Toolbox {
     }
 
     fn kept(&mut self, text: String) -> Outcome {
-        let kept = self.outputs.keep(text, OUTPUT_BYTES_MAX);
+        let kept = self.outputs.keep(text, self.bytes_max);
         Outcome { file: kept.file, ..Outcome::said(kept.text) }
     }
 
@@ -284,13 +208,18 @@ impl Toolbox {
             limit: None,
         };
         let ran = self.runs.start(command).await?;
-        Ok(reported(&ran, args.max_output_tokens))
+        Ok(reported(&ran, self.bytes(args.max_output_tokens)))
+    }
+
+    /// What the model gets of an output, in bytes, where it asks for so many tokens.
+    fn bytes(&self, tokens: Option<f64>) -> usize {
+        bytes_of_tokens(tokens.map(|tokens| tokens as u64), self.bytes_max)
     }
 
     async fn write_stdin(&mut self, call: &Call) -> Result<Outcome, String> {
         let args: WriteArgs = args(call)?;
         let ran = self.runs.look(args.session_id as u64, &args.chars, wait(args.yield_time_ms)).await?;
-        Ok(Outcome { polled: true, ..reported(&ran, args.max_output_tokens) })
+        Ok(Outcome { polled: true, ..reported(&ran, self.bytes(args.max_output_tokens)) })
     }
 
     async fn shell(&mut self, does: Does, call: &Call) -> Result<Outcome, String> {
@@ -320,7 +249,7 @@ impl Toolbox {
             let inside = noted.and_then(|path| self.place.to_read(&path).ok()).filter(|path| path.is_dir());
             self.folder = inside.unwrap_or_else(|| self.place.root().to_owned());
         }
-        Ok(reported(&ran, None))
+        Ok(reported(&ran, self.bytes_max))
     }
 
     async fn search(&mut self, call: &Call) -> Result<Outcome, String> {
@@ -338,7 +267,7 @@ impl Toolbox {
             if ran.state == State::Ended(ProcessEnd::Exited(1)) && ran.output.is_empty() {
                 return Ok(Outcome::said("nothing found"));
             }
-            return Ok(reported(&ran, None));
+            return Ok(reported(&ran, self.bytes_max));
         }
         let place = self.place.clone();
         let found = tokio::task::spawn_blocking(move || search::search(&place, &args)).await;
@@ -419,18 +348,6 @@ fn question(kind: QuestionKind, prefix: Vec<String>, text: &str) -> Question {
     Question { kind: kind.into(), prefix, text: text.to_owned(), agent: String::new() }
 }
 
-/// The plan is the model's own: it stays in the conversation and in the log, and is only checked.
-fn planned(args: &PlanArgs) -> Result<Outcome, String> {
-    if args.plan.iter().any(|step| step.step.trim().is_empty()) {
-        return Err("a step says nothing".to_owned());
-    }
-    if args.plan.iter().filter(|step| step.status == StepStatus::InProgress).count() > 1 {
-        return Err("at most one step is in progress".to_owned());
-    }
-    let done = args.plan.iter().filter(|step| step.status == StepStatus::Completed).count();
-    Ok(Outcome::said(format!("Plan updated: {done} of {} steps completed", args.plan.len())))
-}
-
 /// The paths a patch names; what is no patch is refused when it is applied.
 fn patched_paths(text: &str) -> Vec<String> {
     use super::super::patch::Hunk;
@@ -460,31 +377,4 @@ fn args<T: DeserializeOwned>(call: &Call) -> Result<T, String> {
 fn wait(ms: Option<f64>) -> Duration {
     let asked = ms.and_then(|ms| Duration::try_from_secs_f64(ms / 1_000.0).ok());
     asked.unwrap_or(YIELD_DEFAULT).min(YIELD_MAX)
-}
-
-/// What a command said and how it stands, as Codex says it.
-fn reported(ran: &Ran, max_tokens: Option<f64>) -> Outcome {
-    let stands = match &ran.state {
-        State::Running(number) => format!("Process running with session ID {number}"),
-        State::Ended(ProcessEnd::Exited(code)) => format!("Process exited with code {code}"),
-        State::Ended(end) => format!("Process did not end by itself: {}", words(end)),
-    };
-    let file = ran.file.display().to_string();
-    let output = bounded(ran.output.trim_end(), bytes_of_tokens(max_tokens.map(|tokens| tokens as u64)), Some(&file));
-    let wrong = !matches!(ran.state, State::Running(_) | State::Ended(ProcessEnd::Exited(0)));
-    let has_file = Path::new(&file).is_file() && ran.output.len() > 400;
-    Outcome { wrong, file: has_file.then_some(file), ..Outcome::said(format!("{stands}\nOutput:\n{output}")) }
-}
-
-fn words(end: &ProcessEnd) -> String {
-    match end {
-        ProcessEnd::Exited(code) => format!("exit code {code}"),
-        ProcessEnd::Signalled(signal) => format!("ended by signal {signal}"),
-        ProcessEnd::TimedOut => "it took too long and was ended".to_owned(),
-        ProcessEnd::Silent(limit) => silent("it", *limit),
-        ProcessEnd::Cancelled => "cancelled".to_owned(),
-        ProcessEnd::NotStarted(why) => format!("it could not be started: {why}"),
-        ProcessEnd::Lost => "it was lost".to_owned(),
-        ProcessEnd::OverLimit(what) => format!("it was ended: {what}"),
-    }
 }

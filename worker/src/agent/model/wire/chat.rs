@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::super::history::{Call, CallResult, Entry, Image, Input, Item, Part};
+use super::super::history::{Call, CallResult, Entry, Image, Input, Item, Part, in_words};
 use super::Api;
 use super::answer::{Answer, Delta, Stop};
 use super::error::CallError;
@@ -19,10 +19,11 @@ pub fn render(request: &Request<'_>) -> Value {
         "model": settings.model, "stream": true, "stream_options": { "include_usage": true },
         limit: settings.answer_tokens
     });
-    if let Some(effort) = settings.effort.as_ref().filter(|_| settings.traits.reasons) {
+    // Also to a model whose family nobody knows: the job says so, and its provider says if it cannot.
+    if let Some(effort) = &settings.effort {
         body["reasoning_effort"] = effort.as_str().into();
     }
-    if let Some(verbosity) = settings.verbosity.as_ref().filter(|_| settings.traits.verbosity) {
+    if let Some(verbosity) = &settings.verbosity {
         body["verbosity"] = verbosity.as_str().into();
     }
     if let Choice::Schema(schema) = request.choice {
@@ -48,9 +49,12 @@ fn tool(tool: &ToolSpec) -> Value {
 
 fn entry(entry: &Entry) -> Vec<Value> {
     match entry {
-        Entry::User { parts } => vec![json!({ "role": "user", "content": content(parts) })],
+        Entry::User { parts } => vec![told(parts)],
         Entry::Answer { items } => answer(items).into_iter().collect(),
         Entry::Results { results } => {
+            if let Some(parts) = in_words(results) {
+                return vec![told(&parts)];
+            }
             // A tool's message holds no pictures: they follow all of them.
             let mut messages: Vec<Value> = results.iter().map(result).collect();
             let images: Vec<Part> =
@@ -58,11 +62,15 @@ fn entry(entry: &Entry) -> Vec<Value> {
             if !images.is_empty() {
                 let parts: Vec<Part> =
                     std::iter::once(Part::text("The pictures of these results:")).chain(images).collect();
-                messages.push(json!({ "role": "user", "content": content(&parts) }));
+                messages.push(told(&parts));
             }
             messages
         }
     }
+}
+
+fn told(parts: &[Part]) -> Value {
+    json!({ "role": "user", "content": content(parts) })
 }
 
 fn is_image(part: &Part) -> bool {

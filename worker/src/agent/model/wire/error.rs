@@ -43,6 +43,18 @@ pub enum CallError {
         /// The provider's words.
         message: String,
     },
+    /// What opens the conversation leaves no room to work in.
+    #[error(
+        "the window of the model is too small for the subtask: the system's text, the tools, the task and what must be \
+         kept take about {needs} tokens, and may take {room}. Shorten `instructions`, or name a model with a larger \
+         window (`context_tokens`)"
+    )]
+    NoRoom {
+        /// Tokens of it.
+        needs: usize,
+        /// Tokens there are for it.
+        room: usize,
+    },
     /// Nobody is there.
     #[error("the model's provider cannot be reached: {cause}")]
     Unreachable {
@@ -144,7 +156,7 @@ impl CallError {
             | Self::Garbage { .. }
             | Self::Failed { .. } => Remedy::Again(Duration::ZERO),
             Self::TooLong { .. } => Remedy::Shorten,
-            Self::Status { .. } | Self::Endless(_) | Self::Cancelled => Remedy::None,
+            Self::Status { .. } | Self::NoRoom { .. } | Self::Endless(_) | Self::Cancelled => Remedy::None,
         }
     }
 }

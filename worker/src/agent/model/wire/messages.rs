@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::super::history::{Call, CallResult, Entry, Image, Input, Item, Part};
+use super::super::history::{Call, CallResult, Entry, Image, Input, Item, Part, in_words};
 use super::Api;
 use super::answer::{Answer, Delta, Stop};
 use super::error::CallError;
@@ -39,7 +39,9 @@ pub fn render(request: &Request<'_>) -> Value {
         (Thinking::Budget, Some(effort)) => {
             body["thinking"] = json!({ "type": "enabled", "budget_tokens": budget(settings, effort) });
         }
-        (Thinking::Budget, None) | (Thinking::None, _) => {}
+        // Of a family nobody knows: its server says if it cannot.
+        (Thinking::None, Some(effort)) => output["effort"] = effort.as_str().into(),
+        (Thinking::Budget | Thinking::None, None) => {}
     }
     if let Choice::Schema(schema) = request.choice {
         output["format"] = json!({ "type": "json_schema", "schema": schema });
@@ -69,7 +71,10 @@ fn entry(entry: &Entry) -> Option<Value> {
     let (role, content): (&str, Vec<Value>) = match entry {
         Entry::User { parts } => ("user", parts.iter().filter_map(part).collect()),
         Entry::Answer { items } => ("assistant", items.iter().filter_map(item).collect()),
-        Entry::Results { results } => ("user", results.iter().map(result).collect()),
+        Entry::Results { results } => match in_words(results) {
+            Some(parts) => ("user", parts.iter().filter_map(part).collect()),
+            None => ("user", results.iter().map(result).collect()),
+        },
     };
     (!content.is_empty()).then(|| json!({ "role": role, "content": content }))
 }

@@ -36,8 +36,6 @@ pub struct Traits {
     pub thinking: Thinking,
     /// Chat: the key of the largest answer is `max_completion_tokens`, not `max_tokens`.
     pub completion_tokens: bool,
-    /// It takes a verbosity.
-    pub verbosity: bool,
     /// Further headers of each request.
     pub headers: BTreeMap<String, String>,
 }

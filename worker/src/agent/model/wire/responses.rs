@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::super::history::{Call, CallResult, Entry, Input, Item, Part};
+use super::super::history::{Call, CallResult, Entry, Input, Item, Part, in_words};
 use super::Api;
 use super::answer::{Answer, Delta, Stop};
 use super::error::CallError;
@@ -19,7 +19,8 @@ pub fn render(request: &Request<'_>) -> Value {
         "model": settings.model, "stream": true, "store": false,
         "max_output_tokens": settings.answer_tokens, "prompt_cache_key": settings.cache_key
     });
-    if settings.traits.reasons {
+    // What the job says is sent whatever is known of the model: its provider says if it cannot.
+    if settings.traits.reasons || settings.effort.is_some() {
         body["include"] = json!(["reasoning.encrypted_content"]);
         body["reasoning"] = json!({ "summary": "auto" });
         if let Some(effort) = &settings.effort {
@@ -27,7 +28,7 @@ pub fn render(request: &Request<'_>) -> Value {
         }
     }
     let mut text = json!({});
-    if let Some(verbosity) = settings.verbosity.as_ref().filter(|_| settings.traits.verbosity) {
+    if let Some(verbosity) = &settings.verbosity {
         text["verbosity"] = verbosity.as_str().into();
     }
     if let Choice::Schema(schema) = request.choice {
@@ -61,13 +62,18 @@ fn tool(tool: &ToolSpec) -> Value {
 
 fn entry(entry: &Entry) -> Vec<Value> {
     match entry {
-        Entry::User { parts } => {
-            let content: Vec<Value> = parts.iter().map(part).collect();
-            vec![json!({ "type": "message", "role": "user", "content": content })]
-        }
+        Entry::User { parts } => vec![told(parts)],
         Entry::Answer { items } => items.iter().filter_map(item).collect(),
-        Entry::Results { results } => results.iter().map(result).collect(),
+        Entry::Results { results } => match in_words(results) {
+            Some(parts) => vec![told(&parts)],
+            None => results.iter().map(result).collect(),
+        },
     }
+}
+
+fn told(parts: &[Part]) -> Value {
+    let content: Vec<Value> = parts.iter().map(part).collect();
+    json!({ "type": "message", "role": "user", "content": content })
 }
 
 fn part(part: &Part) -> Value {

@@ -15,7 +15,7 @@ fn settings() -> Settings {
         verbosity: Some("low".into()),
         answer_tokens: 9_000,
         cache_key: "k".into(),
-        traits: Traits { reasons: true, thinking: Thinking::Budget, verbosity: true, ..Traits::default() },
+        traits: Traits { reasons: true, thinking: Thinking::Budget, ..Traits::default() },
     }
 }
 
@@ -187,8 +187,15 @@ fn image() -> Part {
 
 /// A conversation that grows by every kind of entry.
 fn growing(api: Api) -> Vec<Entry> {
-    let result =
-        |id: &str, free, parts| CallResult { id: id.into(), name: "t".into(), free, parts, failed: free, file: None };
+    let result = |id: &str, free, parts| CallResult {
+        id: id.into(),
+        name: "t".into(),
+        free,
+        in_words: false,
+        parts,
+        failed: free,
+        file: None,
+    };
     let answer = assembled(api, &events(api)).expect("an answer");
     vec![
         Entry::User { parts: vec![Part::Text { text: "shared".into(), anchor: true }, Part::text("own")] },
@@ -266,6 +273,28 @@ fn each_wire_says_it_its_own_way() {
     assert_eq!(body["tools"][2], json!({"type": "bash_20250124", "name": "bash"}));
     assert_eq!(body["thinking"]["budget_tokens"], 7_976, "below the largest answer");
     assert!(body["messages"].as_array().expect("a list").iter().all(|message| message["content"] != json!([])));
+}
+
+#[test]
+fn what_a_job_sets_reaches_a_model_that_nobody_knows() {
+    let traits = Traits::default();
+    let (settings, history) = (Settings { traits, ..settings() }, History::default());
+    for (api, places) in [
+        (Api::Responses, &["/reasoning/effort", "/text/verbosity"][..]),
+        (Api::Chat, &["/reasoning_effort", "/verbosity"]),
+        (Api::Messages, &["/output_config/effort"]),
+    ] {
+        let body = |settings: &Settings| -> Value {
+            let request = Request { settings, system: "s", tools: &[], choice: &Choice::Any, history: &history };
+            serde_json::from_slice(&api.render(&request)).expect("JSON")
+        };
+        let said = body(&settings);
+        for (place, wanted) in places.iter().zip(["high", "low"]) {
+            assert_eq!(said.pointer(place), Some(&wanted.into()), "{api:?}: {said}");
+        }
+        let silent = body(&Settings { effort: None, verbosity: None, ..settings.clone() });
+        assert!(places.iter().all(|place| silent.pointer(place).is_none()), "{api:?}: {silent}");
+    }
 }
 
 #[test]
