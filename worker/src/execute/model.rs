@@ -8,7 +8,7 @@ use longhaul_common::text::clip_head;
 use longhaul_proto::{Agent, Answer, Failure, FailureClass, ModelAgent, Question};
 
 use super::checking::{Bench, left};
-use super::{Attempt, policy, record, refused, told_of};
+use super::{Attempt, policy, record, told_of};
 use crate::agent::model::{
     Call, CallError, Conversation, Crew, Delta, Does, Ending, Facts, Hands, Limits, Manner, Outcome, Part, Profile,
     Reach, Remedy, Servers, SessionFile, Settings, Setup, Tokens, Toolbox, Turns, Wanted, prompt,
@@ -261,7 +261,10 @@ fn told(name: &str, ending: Ending) -> Told {
             agent: name.to_owned(),
             ..failure(FailureClass::ProviderLimit, ending.words())
         })),
-        other => refused(FailureClass::Agent, format!("{name}: {}", other.words())),
+        other => Told::Refused(Box::new(Failure {
+            sign: other.sign().to_owned(),
+            ..failure(FailureClass::Agent, format!("{name}: {}", other.words()))
+        })),
     }
 }
 

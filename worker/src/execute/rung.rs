@@ -6,8 +6,10 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use longhaul_common::command::commands;
+use longhaul_common::sign::Sign;
 use longhaul_common::text::clip_head;
-use longhaul_proto::{Agent, CodemodAgent, CommandAgent, Failure, FailureClass, agent};
+use longhaul_proto::{Agent, CodemodAgent, CommandAgent, CommandLine, Failure, FailureClass, agent};
 
 use super::checking::idle_timeout;
 use super::{Attempt, broken, refused, told_of};
@@ -16,7 +18,7 @@ use crate::agent::instructions::{Instructions, TOKENS_MAX};
 use crate::agent::{codemod, command, skills, split};
 use crate::commit::Declared;
 use crate::execution::{Program, limit_of};
-use crate::failure::infrastructure;
+use crate::failure::{infrastructure, with_sign};
 use crate::process::Purpose;
 use crate::session::Told;
 use crate::wip::{Saver, unpack_session};
@@ -39,7 +41,9 @@ impl Attempt {
         if let Err(error) = self.forget_split().await {
             return broken(error);
         }
+        let logs = self.execution.logs().len();
         let told = self.run_agent(&agent, before).await;
+        self.noticed = self.notice(logs).await;
         if !matches!(told, Told::Done) || self.work.split_max == 0 {
             return told;
         }
@@ -127,7 +131,7 @@ impl Attempt {
         if self.execution.leave.is_cancelled() && ran.is_err() {
             self.saver.last(self.rung).await;
         }
-        told_of(ran)
+        told_of(ran.map_err(|failure| not_there(run, *failure)))
     }
 
     fn subtask_file(&self) -> PathBuf {
@@ -214,6 +218,23 @@ impl Attempt {
         };
         self.execution.blocking(restore).await.and_then(|made| made)?;
         Ok(wip.map(|wip| wip.turn))
+    }
+}
+
+/// A shell that finds no program says so by its code alone. Where the line is one command, it is that
+/// one which is not there: the worker's set-up, and no attempt of the agent.
+fn not_there(run: &CommandLine, found: Failure) -> Box<Failure> {
+    let one = match commands(&run.shell).as_deref() {
+        Ok([argv]) => argv.first().cloned(),
+        _ => None,
+    };
+    match one.filter(|_| found.sign == Sign::Died.as_str() && found.message.ends_with(" exited with 127")) {
+        Some(program) => {
+            let class = FailureClass::Setup.into();
+            let message = format!("{}: the program {program} is not on this worker, or not executable", found.message);
+            Box::new(with_sign(Failure { class, message, ..found }, Sign::NotStarted))
+        }
+        None => Box::new(found),
     }
 }
 
