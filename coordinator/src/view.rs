@@ -6,7 +6,7 @@ use std::path::Path;
 use longhaul_common::git::Store;
 use longhaul_common::layout::JobLayout;
 use longhaul_common::question::sentence;
-use longhaul_common::{AttemptId, NodeId, Oid};
+use longhaul_common::{AttemptId, NodeId, Oid, sign};
 use longhaul_proto as pb;
 use longhaul_proto::{FailureClass, GatePurpose, JobOutcome, ParkReason};
 
@@ -309,6 +309,7 @@ pub fn subtask_row(state: &State, node: NodeId) -> pb::SubtaskRow {
         map: state.task(node).map.clone(),
         attempts: subtask.attempts,
         reason: reason(state, node),
+        sign: subtask.sign().to_owned(),
         spent_ms: subtask.spent_ms,
         tokens: subtask.tokens,
         usd_micros: subtask.usd_micros,
@@ -328,14 +329,13 @@ pub fn subtask_row(state: &State, node: NodeId) -> pb::SubtaskRow {
 
 fn reason(state: &State, node: NodeId) -> String {
     let subtask = state.subtask(node);
-    let failure = subtask.last_failure.as_ref().map(|failure| failure.message.as_str()).unwrap_or_default();
+    let failure = subtask.last_failure.as_ref().map(|failure| sign::named(&failure.sign, &failure.message));
+    let failure = failure.unwrap_or_default();
     match subtask.phase() {
         Phase::Parked { text, .. } => text.clone(),
         Phase::Closed { reason, .. } => reason.clone(),
-        Phase::Running { .. } => {
-            state.asks(node).map_or_else(|| failure.to_owned(), |(_, question)| sentence(question))
-        }
-        Phase::Backoff { .. } | Phase::Ready => failure.to_owned(),
+        Phase::Running { .. } => state.asks(node).map_or(failure, |(_, question)| sentence(question)),
+        Phase::Backoff { .. } | Phase::Ready => failure,
         _ => String::new(),
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use longhaul_common::{AttemptId, BatchId, NodeId, Oid};
+use longhaul_common::{AttemptId, BatchId, NodeId, Oid, ParkId};
 use longhaul_proto::{Budget, Counts, Plan, Task};
 use serde::{Deserialize, Serialize};
 
@@ -267,6 +267,11 @@ impl State {
 
     pub(super) fn next_batch(&self) -> u64 {
         self.last_batch + 1
+    }
+
+    /// Whether there ever was a park of this number.
+    pub fn had_park(&self, park: ParkId) -> bool {
+        (1..=self.last_park).contains(&park.0)
     }
 
     pub(super) fn next_park(&self) -> u64 {

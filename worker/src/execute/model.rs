@@ -9,7 +9,7 @@ use longhaul_proto::{Agent, Failure, FailureClass, ModelAgent};
 
 use self::workshop::{Workshop, meter};
 use super::checking::Bench;
-use super::{Attempt, policy, record, refused, told_of};
+use super::{Attempt, policy, record, told_of};
 use crate::agent::metered::{Asks, Who};
 use crate::agent::model::{
     CallError, Conversation, Crew, Delta, Does, Ending, Facts, Limits, Manner, Part, Profile, Reach, Remedy, Servers,
@@ -261,7 +261,10 @@ fn told(name: &str, ending: Ending) -> Told {
             agent: name.to_owned(),
             ..failure(FailureClass::ProviderLimit, ending.words())
         })),
-        other => refused(FailureClass::Agent, format!("{name}: {}", other.words())),
+        other => Told::Refused(Box::new(Failure {
+            sign: other.sign().to_owned(),
+            ..failure(FailureClass::Agent, format!("{name}: {}", other.words()))
+        })),
     }
 }
 

@@ -35,12 +35,13 @@ impl Attempt {
         if let Err(error) = self.forget_split().await {
             return broken(error);
         }
-        let traces = self.execution.traces();
+        let (traces, logs) = (self.execution.traces(), self.execution.logs().len());
         let told = self.run_agent(&agent, before).await;
         if self.execution.traces() == traces {
             // It ended before it began: its program is missing, or its provider's key.
             record::keep_failure(&self.execution, &agent.name, &told).await;
         }
+        self.noticed = self.notice(logs).await;
         if !matches!(told, Told::Done) || self.work.split_max == 0 {
             return told;
         }

@@ -217,6 +217,8 @@ fn an_answer_ends_the_park_and_reaches_the_next_attempt() {
     }
     assert_eq!(bench.name(0), "parked");
     let answer = |park| answer(park, "use the old name");
+    let empty = super::bench::answer(1, " ");
+    assert!(bench.try_feed(Input::Request(empty)).expect_err("nothing is said").0.contains("longhaul approve 1"));
     bench.request(answer(1));
     bench.expect_all(&["retried", "assigned"]);
     assert_eq!(bench.state.subtask(NodeId(0)).remarks, ["use the old name"]);
