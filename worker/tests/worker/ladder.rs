@@ -75,7 +75,7 @@ async fn an_agent_that_changed_nothing_is_believed_only_where_something_else_say
 
 #[tokio::test]
 async fn a_program_that_is_not_there_is_the_set_up_s_fault_and_named() {
-    let world = World::new(&[("a", "1\n")]);
+    let mut world = World::new(&[("a", "1\n")]);
     for program in ["no-such-program --fast", "./scripts/missing.sh"] {
         let failure = world.failure(vec![command(program)]).await;
         assert_eq!((failure.class(), failure.sign.as_str()), (FailureClass::Setup, "not-started"), "{program}");
