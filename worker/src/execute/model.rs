@@ -184,7 +184,9 @@ fn profile(model: &ModelAgent, split_max: u32) -> Result<Profile, Box<Failure>> 
             *own = set;
         }
     }
-    profile.answer_tokens = profile.answer_tokens.min(profile.context_tokens / 2);
+    // What the family answers at most would be most of a smaller window.
+    let part = if model.answer_tokens > 0 { 2 } else { 4 };
+    profile.answer_tokens = profile.answer_tokens.min(profile.context_tokens / part);
     if !profile.traits.sees {
         profile = profile.without(Does::ViewImage);
     }

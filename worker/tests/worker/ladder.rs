@@ -135,6 +135,9 @@ async fn setup_runs_once_for_its_lockfile_and_is_in_no_patch() {
     assert_eq!(runs(), 2);
     world.repo.env = Some(RepoEnv { setup: Some(sh("exit 1")), ..RepoEnv::default() });
     assert_eq!(world.failure(vec![command("true")]).await.class(), FailureClass::Setup);
+    let logs = world.sink.logs.lock().expect("no test panics with it");
+    let trace = logs.iter().rev().find(|(name, _)| name.ends_with("-setup.trace.jsonl.zst"));
+    assert!(trace.is_some_and(|(_, text)| text.contains("setup exited with 1")), "{logs:?}");
 }
 
 #[tokio::test]

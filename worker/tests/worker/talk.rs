@@ -246,6 +246,8 @@ async fn a_program_that_is_not_there_is_said_to_be_missing() {
         "{}",
         failure.message
     );
+    let ended = world.traced("turn_ended");
+    assert_eq!(ended[0]["end"]["message"], failure.message.as_str(), "what never began has a trace too");
 }
 
 #[tokio::test]
