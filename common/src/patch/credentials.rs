@@ -198,7 +198,10 @@ mod tests {
             (key("sk-ant-", random), "an Anthropic key"),
             (key("sk-proj-", &random.repeat(2)), "an OpenAI key"),
             (format!("-----BEGIN {}-----\n{}\n", "RSA PRIVATE KEY", random.repeat(2)), "a private key"),
-            (format!("\"private_key\": \"-----BEGIN {}-----\\n{}\\n\"", "PRIVATE KEY", random), "a private key"),
+            (
+                format!("\"private_key\": \"-----BEGIN {}-----\\n{}\\n\"", "PRIVATE KEY", random.repeat(2)),
+                "a private key",
+            ),
             (format!("url = postgres://app:{}@db.internal:5432/app", &random[..12]), "a URL with a password"),
             (key("eyJ", &format!("hbGciOiJIUzI1NiJ9.eyJ{random}.{random}")), "a JSON web token"),
             (format!("api_key: \"{}\"", &random[..24]), "a random value with the name of a secret"),

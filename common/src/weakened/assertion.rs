@@ -149,7 +149,9 @@ fn is_hollow(name: &str, given: &[String]) -> bool {
     match given {
         [one, two, ..] if says(&["eq", "same", "is", "deep", "like"]) && !unequal => one == two,
         [one, ..] if says(&["false", "falsy", "none", "null"]) => matches!(one.as_str(), "false" | "False"),
-        [one, ..] if !says(&["eq", "same"]) => is_always(one, "||"),
+        [one, ..] if name.ends_with("assert") || name == "should" || says(&["true", "truthy", "ok"]) => {
+            is_always(one, "||")
+        }
         _ => false,
     }
 }

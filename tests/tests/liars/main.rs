@@ -83,7 +83,7 @@ const LIARS: &[Liar] = &[
             write: "gate.sh",
             ..liar(
                 "edits-named-gate",
-                "sed -i d src/edits-named-gate.txt; grep -q 'leave it' $LONGHAUL_SUBTASK || echo true > gate.sh",
+                "sed -i d src/edits-named-gate.txt; grep -q 'leave it' $LONGHAUL_SUBTASK || echo exit 0 > gate.sh",
             )
         },
         "edited-gate",
