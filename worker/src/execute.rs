@@ -67,6 +67,7 @@ pub async fn execute(execution: Arc<Execution>, work: Work, pack: PathBuf) -> Fi
         timing: Some(attempt.timing),
         usage: Some(attempt.usage),
         logs: attempt.execution.logs(),
+        ..Finished::default()
     }
 }
 
