@@ -1,6 +1,6 @@
 //! What people see of a job, built from its state: the messages of the control plane.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use longhaul_common::git::Store;
@@ -287,10 +287,11 @@ fn open_boundaries(state: &State, now: Millis) -> Vec<String> {
             "no sandbox: policy.sandbox is danger-full-access, programs may do what the worker's user may".to_owned(),
         ];
     }
-    let open = state.fleet.present(now).filter(|(_, view)| !view.unenforced.is_empty());
-    open.map(|(worker, view)| format!("the sandbox of {worker} does not enforce {}", view.unenforced))
-        .take(WORKERS_MAX)
-        .collect()
+    let was = state.unenforced().iter().map(|(worker, what)| (worker.as_str(), what.as_str()));
+    let is = state.fleet.present(now).map(|(worker, view)| (worker, view.unenforced.as_str()));
+    let all: BTreeSet<(&str, &str)> = was.chain(is).filter(|(_, what)| !what.is_empty()).collect();
+    let lines = all.into_iter().map(|(worker, what)| format!("the sandbox of {worker} does not enforce {what}"));
+    lines.take(WORKERS_MAX).collect()
 }
 
 /// One subtask as a row.

@@ -75,7 +75,7 @@ pub async fn execute(execution: Arc<Execution>, work: Work, pack: PathBuf) -> Fi
         timing: Some(attempt.timing),
         usage: Some(attempt.usage),
         logs: attempt.execution.logs(),
-        lost: false,
+        ..Finished::default()
     }
 }
 

@@ -92,6 +92,8 @@ pub struct State {
     pub landing: Landing,
     /// What people decided, oldest first.
     pub(super) rulings: Vec<Ruling>,
+    /// Workers, each with what its sandbox did not enforce while something of this job ran.
+    pub(super) unenforced: BTreeSet<(String, String)>,
 
     #[serde(skip)]
     pub(super) graph: Graph,
@@ -116,6 +118,11 @@ impl State {
     /// Time of the last applied record.
     pub fn now_ms(&self) -> Millis {
         self.now_ms
+    }
+
+    /// Workers, each with what its sandbox did not enforce while something of this job ran.
+    pub fn unenforced(&self) -> &BTreeSet<(String, String)> {
+        &self.unenforced
     }
 
     /// Number of the open plan, from 1.

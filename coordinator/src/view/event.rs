@@ -266,6 +266,9 @@ fn describe_rest(state: &State, event: &Event, out: &mut WatchEvent) {
         Event::WorkerReleased(event) => {
             ("worker_released", format!("{} may have work again, says {}", event.worker, event.by))
         }
+        Event::Unenforced(event) => {
+            ("unenforced", format!("the sandbox of {} does not enforce {}", event.worker, event.what))
+        }
         Event::Audited(event) => {
             ("audited", format!("{} ({}): {} {}", event.who, event.role, event.what, event.detail))
         }
