@@ -49,7 +49,7 @@ impl State {
     }
 
     /// Closes a reservation and books what was used on the subtask.
-    fn settle(&mut self, attempt: AttemptId, node: NodeId, usage: &pb::Usage) {
+    pub(super) fn settle(&mut self, attempt: AttemptId, node: NodeId, usage: &pb::Usage) {
         self.spend.settle(attempt, usage, &self.limits);
         let subtask = &mut self.subtasks[node.index()];
         subtask.tokens = subtask.tokens.saturating_add(usage.tokens);

@@ -6,6 +6,7 @@ use longhaul_proto::{Next, ParkReason};
 
 use super::ApplyError;
 use super::books::Books;
+use crate::core::Millis;
 use crate::core::asked::Ruling;
 use crate::core::live::{Asks, LiveAttempt, LostAttempt};
 use crate::core::retry;
