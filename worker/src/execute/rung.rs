@@ -12,7 +12,7 @@ use longhaul_proto::{Agent, CodemodAgent, CommandAgent, Failure, FailureClass, a
 use super::checking::idle_timeout;
 use super::{Attempt, broken, refused, told_of};
 use crate::agent::briefing::Briefing;
-use crate::agent::instructions::{Instructions, TOKENS_MAX};
+use crate::agent::instructions::{Instructions, TOKENS_MAX, places};
 use crate::agent::{codemod, command, skills, split};
 use crate::commit::Declared;
 use crate::execution::{Program, limit_of};
@@ -161,6 +161,10 @@ impl Attempt {
                 "diff": self.diff_so_far().await?,
             });
         }
+        let places = places(&self.work);
+        let told = self.execution.blocking(move |slot| Instructions::gather(&slot.ws(), &places, TOKENS_MAX)).await?;
+        let told = told.all.into_iter().map(|one| serde_json::json!({"path": one.path, "text": one.text}));
+        json["agents_md"] = told.collect();
         if let Some(turn) = self.restore_session(before).await? {
             json["continues"] = serde_json::json!({ "turn": turn });
         }
@@ -189,10 +193,10 @@ impl Attempt {
 impl Attempt {
     /// What an agent that reads is told first.
     pub(super) async fn briefing(&self, skills: &[String], before: Option<&Failure>) -> Result<Briefing, Box<Failure>> {
-        let (files, folders) = (self.work.files.clone(), skills.to_vec());
+        let (places, folders) = (places(&self.work), skills.to_vec());
         let gather = move |slot: &Slot| {
             let ws = slot.ws();
-            (Instructions::gather(&ws, &files, TOKENS_MAX), skills::gather(&ws, &folders))
+            (Instructions::gather(&ws, &places, TOKENS_MAX), skills::gather(&ws, &folders))
         };
         let (found, skills) = self.execution.blocking(gather).await.map_err(|error| Box::new(Failure::from(error)))?;
         Ok(Briefing::new(&self.work, &found, &skills, before))
