@@ -10,7 +10,7 @@ use longhaul_proto::{Agent, CommandAgent, Failure, FailureClass, agent};
 
 use super::{Attempt, broken, record, refused};
 use crate::agent::briefing::{Before, Briefing, Tried};
-use crate::agent::instructions::{Instructions, TOKENS_MAX};
+use crate::agent::instructions::{Instructions, TOKENS_MAX, places};
 use crate::agent::{command, skills, split};
 use crate::commit::snapshot_aside;
 use crate::failure::infrastructure;
@@ -121,6 +121,10 @@ impl Attempt {
                 "is_kept": self.tried.as_ref().is_some_and(|tried| tried.is_kept),
             });
         }
+        let places = places(&self.work);
+        let told = self.execution.blocking(move |slot| Instructions::gather(&slot.ws(), &places, TOKENS_MAX)).await?;
+        let told = told.all.into_iter().map(|one| serde_json::json!({"path": one.path, "text": one.text}));
+        json["agents_md"] = told.collect();
         if let Some(turn) = self.restore_session(before).await? {
             json["continues"] = serde_json::json!({ "turn": turn });
         }
@@ -159,10 +163,10 @@ impl Attempt {
         skills: &[String],
         before: Option<&Failure>,
     ) -> Result<(Briefing, Vec<String>), Box<Failure>> {
-        let (files, folders) = (self.work.files.clone(), skills.to_vec());
+        let (places, folders) = (places(&self.work), skills.to_vec());
         let gather = move |slot: &Slot| {
             let ws = slot.ws();
-            (Instructions::gather(&ws, &files, tokens_max), skills::gather(&ws, &folders))
+            (Instructions::gather(&ws, &places, tokens_max), skills::gather(&ws, &folders))
         };
         let (found, skills) = self.execution.blocking(gather).await.map_err(|error| Box::new(Failure::from(error)))?;
         let before = before.map(|failure| Before { failure, tried: self.tried.as_ref() });

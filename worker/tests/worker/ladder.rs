@@ -40,6 +40,19 @@ async fn the_next_rung_gets_what_the_last_one_left() {
 }
 
 #[tokio::test]
+async fn a_command_is_told_what_the_repository_tells_agents_where_it_may_write() {
+    let files =
+        [("AGENTS.md", "Root words.\n"), ("sub/AGENTS.md", "Near words.\n"), ("other/AGENTS.md", "Not these.\n")];
+    let mut world = World::new(&files);
+    (world.task.write, world.task.whole_repository) = (vec!["sub/x.rs".into()], false);
+    let patch = world.patch(vec![command("mkdir -p sub && cp \"$LONGHAUL_SUBTASK\" sub/x.rs")]).await;
+    let told: serde_json::Value = serde_json::from_str(&world.show(&patch.commit, "sub/x.rs")).expect("JSON");
+    let root = serde_json::json!({"path": "AGENTS.md", "text": "Root words.\n"});
+    let near = serde_json::json!({"path": "sub/AGENTS.md", "text": "Near words.\n"});
+    assert_eq!(told["agents_md"], serde_json::json!([root, near]));
+}
+
+#[tokio::test]
 async fn a_failed_check_fails_and_what_checks_leave_is_in_no_patch() {
     let mut world = World::new(&[("a", "1\n")]);
     world.task.check = vec![sh("echo junk > dropped; echo 3 >> a; grep -q 2 a")];
