@@ -12,10 +12,11 @@ use crate::settings::{Settings, config_path};
 const KEY_FILES: &[&str] =
     &["server.token_file", "server.key", "nats.key", "nats.creds", "nats.nkey", "nats.token_file"];
 
-/// The worker's settings; what this process keeps on disk is hidden.
-pub fn sandbox_settings(context: &Context, settings: &Settings) -> anyhow::Result<SandboxSettings> {
+/// The settings of a worker with so many slots; what this process keeps on disk is hidden.
+pub fn sandbox_settings(context: &Context, settings: &Settings, slots: u32) -> anyhow::Result<SandboxSettings> {
     let enforcement: Enforcement = settings.parsed("worker.sandbox")?.unwrap_or_default();
-    let usual = Limits::default();
+    let memory: Option<Size> = settings.parsed("worker.memory")?;
+    let usual = Limits::of_machine(memory.map(|size| size.0), slots);
     let size = |name, otherwise| anyhow::Ok(settings.parsed::<Size>(name)?.map_or(otherwise, |size| size.0));
     let count = |name, otherwise| anyhow::Ok(settings.parsed::<u64>(name)?.unwrap_or(otherwise));
     let limits = Limits {

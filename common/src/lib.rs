@@ -19,6 +19,7 @@ pub mod price;
 pub mod question;
 pub mod room;
 pub mod server;
+pub mod sign;
 pub mod spec;
 pub mod text;
 pub mod tls;

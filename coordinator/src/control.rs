@@ -135,6 +135,10 @@ pub fn prepare(state: &State, store: &Path, control: Control) -> Result<Prepared
         Control::Approve(request) => {
             let scope = request.scope();
             let parks = select::parks(state, &request);
+            // One that was woken before is done with, which is no mistake.
+            if request.park != 0 && parks.is_empty() && !state.had_park(ParkId(request.park)) {
+                return Err(SelectError::NoPark(request.park).into());
+            }
             let asking = parks.iter().map(|&park| state.askers(park, scope).len().max(1)).sum::<usize>();
             let lines = vec![format!("{asking} subtasks may go on")];
             Prepared { request: Request::Approve { parks, scope, by: or(request.by, "request") }, lines }

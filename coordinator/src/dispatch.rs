@@ -151,6 +151,7 @@ impl Performer {
             decisions: state.decisions(node).cloned().collect(),
             about: state.node(node).about.clone(),
             split_max: state.may_split(node),
+            may_be_unchanged: state.may_be_unchanged(node),
         }));
         self.send_assignment(assignment);
     }

@@ -8,6 +8,7 @@ use longhaul_common::git::{Store, StoreError};
 use longhaul_common::patch::{
     Credential, Declared, FileChange, MODE_GITLINK, MODE_SYMLINK, PathSet, credentials, lines_changed, validate,
 };
+use longhaul_common::sign::Sign;
 use longhaul_common::weakened::{SourceChange, TestLanguage, weakened};
 use longhaul_common::{AttemptId, GateId, Oid};
 use longhaul_proto::{Failure, FailureClass, Finished, Patch, Policy, Task, finished};
@@ -100,7 +101,13 @@ fn vet_patch(
     match validate(&changes, declared, policy, store) {
         Ok(touched) => {
             patch.protected_touched = touched;
-            let looked = look(store, task, policy, &changes)?;
+            let mut looked = look(store, task, policy, &changes)?;
+            if !task.tests_may_change {
+                let judges = changes.iter().filter(|change| declared.judges(&change.path));
+                let finding = |change: &FileChange| format!("{}: the gate or a check goes by it", change.path);
+                looked.find(Sign::EditedGate, judges.map(finding));
+            }
+            patch.sign = looked.sign.map(Sign::as_str).unwrap_or_default().to_owned();
             patch.findings = looked.findings;
             (patch.lines_added, patch.lines_removed) = looked.lines;
             patch.files = changes.into_iter().map(|change| change.path).collect();
@@ -117,6 +124,18 @@ struct Looked {
     lines: (u64, u64),
     /// What a person has to look at before it lands, a line each.
     findings: Vec<String>,
+    /// What the first of them is.
+    sign: Option<Sign>,
+}
+
+impl Looked {
+    fn find(&mut self, sign: Sign, found: impl IntoIterator<Item = String>) {
+        let before = self.findings.len();
+        self.findings.extend(found);
+        if self.findings.len() > before {
+            self.sign.get_or_insert(sign);
+        }
+    }
 }
 
 /// Reads both sides of each change: for its size, for tests that say less than before, unless the
@@ -137,13 +156,14 @@ fn look(store: &Store, task: &Task, policy: &Policy, changes: &[FileChange]) -> 
         let (added, removed) = lines_changed(old, new);
         looked.lines = (looked.lines.0 + added, looked.lines.1 + removed);
         let place = |found: &Credential| format!("{}:{}: looks like {}", change.path, found.line, found.kind);
-        looked.findings.extend(credentials(old, new).iter().map(place));
+        looked.find(Sign::Credential, credentials(old, new).iter().map(place));
         if TestLanguage::of(&change.path).is_some() && !task.tests_may_change {
             sources.push(SourceChange { path: change.path.clone(), before: text(before), after: text(after) });
         }
     }
-    looked.findings.extend(weakened(&sources).iter().map(ToString::to_string));
-    looked.findings.extend(too_large(looked.lines.0 + looked.lines.1, changes.len(), policy));
+    looked.find(Sign::WeakenedTests, weakened(&sources).iter().map(ToString::to_string));
+    let lines = looked.lines.0 + looked.lines.1;
+    looked.find(Sign::LargeDiff, too_large(lines, changes.len(), policy));
     Ok(looked)
 }
 

@@ -1,12 +1,12 @@
 //! What people see of a job, built from its state: the messages of the control plane.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use longhaul_common::git::Store;
 use longhaul_common::layout::JobLayout;
 use longhaul_common::question::sentence;
-use longhaul_common::{AttemptId, NodeId, Oid};
+use longhaul_common::{AttemptId, NodeId, Oid, sign};
 use longhaul_proto as pb;
 use longhaul_proto::{FailureClass, GatePurpose, JobOutcome, ParkReason};
 
@@ -287,10 +287,11 @@ fn open_boundaries(state: &State, now: Millis) -> Vec<String> {
             "no sandbox: policy.sandbox is danger-full-access, programs may do what the worker's user may".to_owned(),
         ];
     }
-    let open = state.fleet.present(now).filter(|(_, view)| !view.unenforced.is_empty());
-    open.map(|(worker, view)| format!("the sandbox of {worker} does not enforce {}", view.unenforced))
-        .take(WORKERS_MAX)
-        .collect()
+    let was = state.unenforced().iter().map(|(worker, what)| (worker.as_str(), what.as_str()));
+    let is = state.fleet.present(now).map(|(worker, view)| (worker, view.unenforced.as_str()));
+    let all: BTreeSet<(&str, &str)> = was.chain(is).filter(|(_, what)| !what.is_empty()).collect();
+    let lines = all.into_iter().map(|(worker, what)| format!("the sandbox of {worker} does not enforce {what}"));
+    lines.take(WORKERS_MAX).collect()
 }
 
 /// One subtask as a row.
@@ -309,6 +310,7 @@ pub fn subtask_row(state: &State, node: NodeId) -> pb::SubtaskRow {
         map: state.task(node).map.clone(),
         attempts: subtask.attempts,
         reason: reason(state, node),
+        sign: subtask.sign().to_owned(),
         spent_ms: subtask.spent_ms,
         tokens: subtask.tokens,
         usd_micros: subtask.usd_micros,
@@ -328,14 +330,13 @@ pub fn subtask_row(state: &State, node: NodeId) -> pb::SubtaskRow {
 
 fn reason(state: &State, node: NodeId) -> String {
     let subtask = state.subtask(node);
-    let failure = subtask.last_failure.as_ref().map(|failure| failure.message.as_str()).unwrap_or_default();
+    let failure = subtask.last_failure.as_ref().map(|failure| sign::named(&failure.sign, &failure.message));
+    let failure = failure.unwrap_or_default();
     match subtask.phase() {
         Phase::Parked { text, .. } => text.clone(),
         Phase::Closed { reason, .. } => reason.clone(),
-        Phase::Running { .. } => {
-            state.asks(node).map_or_else(|| failure.to_owned(), |(_, question)| sentence(question))
-        }
-        Phase::Backoff { .. } | Phase::Ready => failure.to_owned(),
+        Phase::Running { .. } => state.asks(node).map_or(failure, |(_, question)| sentence(question)),
+        Phase::Backoff { .. } | Phase::Ready => failure,
         _ => String::new(),
     }
 }

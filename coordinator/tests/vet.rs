@@ -100,6 +100,37 @@ fn the_size_of_a_patch_is_counted_and_a_large_one_waits_for_a_yes() {
     }
 }
 
+/// What is found in a patch of these files, by a subtask with this task.
+fn findings(task: Task, policy: Policy, files: &[(&str, &str)]) -> Vec<String> {
+    let repo = repo();
+    let (task, policy) = (Box::new(task), Box::new(policy));
+    let measure = Measure::Patch { task, files: Vec::new(), claims: Vec::new(), policy };
+    let mut finished = patched(&repo, files, &[]);
+    vet(&repo.store, &measure, &mut finished).expect("looked at");
+    let Some(finished::Outcome::Patch(patch)) = finished.outcome else { panic!("{finished:?}") };
+    patch.findings
+}
+
+#[test]
+fn what_looks_like_a_credential_is_found_in_a_patch() {
+    let whole = Task { whole_repository: true, ..Task::default() };
+    let key = format!("first\nid = {}{}\n", "AKIA", "IOSFODNN7EXAMPLE");
+    let found = findings(whole.clone(), Policy::default(), &[("src/a.txt", &key), ("src/b.txt", "plain")]);
+    assert_eq!(found, ["src/a.txt:2: looks like an AWS access key"]);
+    let large = format!("{}{key}", "data\n".repeat(300_000));
+    assert_eq!(findings(whole, Policy::default(), &[("src/a.txt", &large)]).len(), 1);
+}
+
+#[test]
+fn what_judges_a_change_waits_for_a_yes_though_it_is_named() {
+    let policy = Policy { judging: vec!["Makefile".into(), "GNUmakefile".into()], ..Policy::default() };
+    let task = Task { write: vec!["Makefile".into(), "GNUmakefile".into()], ..Task::default() };
+    let changed = [("GNUmakefile", "test: ; true\n")];
+    assert_eq!(findings(task.clone(), policy.clone(), &changed), ["GNUmakefile: the gate or a check goes by it"]);
+    let allowed = Task { tests_may_change: true, ..task };
+    assert_eq!(findings(allowed, policy, &changed), Vec::<String>::new());
+}
+
 #[test]
 fn a_lying_gate_worker_brings_only_derived_files() {
     let repo = repo();

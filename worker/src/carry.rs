@@ -165,6 +165,7 @@ async fn attempt(
         Ok(boundary) => boundary,
         Err(why) => return (failed(infrastructure(why)), Some(slot)),
     };
+    let unenforced = boundary.unenforced();
     let subtask = match &assignment.kind {
         Some(assignment::Kind::Work(work)) => work.subtask.clone(),
         _ => String::new(),
@@ -192,7 +193,7 @@ async fn attempt(
     // A task of its own: should it panic, the assignment still has an outcome.
     let finished = tokio::spawn(execute(parts, pack)).await;
     let finished = finished.unwrap_or_else(|error| failed(infrastructure(format!("the worker failed: {error}"))));
-    let finished = without_secrets(finished, &secrets);
+    let finished = without_secrets(Finished { unenforced, ..finished }, &secrets);
     sources.judge(&finished);
     (finished, Some(slot))
 }
@@ -201,6 +202,7 @@ async fn attempt(
 /// of an error may hold one as well. Ids and hashes stay as they are.
 fn without_secrets(mut finished: Finished, secrets: &Secrets) -> Finished {
     let clean = |text: &mut String| *text = secrets.redact_text(text);
+    clean(&mut finished.unenforced);
     match &mut finished.outcome {
         Some(finished::Outcome::Failure(failure)) => {
             [&mut failure.message, &mut failure.detail].into_iter().chain(&mut failure.paths).for_each(clean);

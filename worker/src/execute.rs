@@ -3,6 +3,7 @@
 mod checking;
 mod mcp;
 mod model;
+mod noticed;
 mod policy;
 mod program;
 mod record;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use longhaul_common::Oid;
+use longhaul_common::sign::Sign;
 use longhaul_common::text::clip_head;
 use longhaul_proto::{Failure, FailureClass, Finished, Patch, Timing, Unchanged, Usage, Work, finished};
 
@@ -27,7 +29,7 @@ use crate::commit::{
     Declared, NewResult, Snapshot, StageError, commit, snapshot, validate, without_secrets, write_pack,
 };
 use crate::execution::{Execution, Program, cancelled, ms_since};
-use crate::failure::{failure, infrastructure, with_paths};
+use crate::failure::{failure, infrastructure, with_paths, with_sign};
 use crate::gateway::Used;
 use crate::process::Purpose;
 use crate::services::Services;
@@ -73,7 +75,7 @@ pub async fn execute(execution: Arc<Execution>, work: Work, pack: PathBuf) -> Fi
         timing: Some(attempt.timing),
         usage: Some(attempt.usage),
         logs: attempt.execution.logs(),
-        lost: false,
+        ..Finished::default()
     }
 }
 
@@ -93,6 +95,8 @@ struct Attempt {
     /// Saves what is not finished yet.
     saver: Saver,
     rung: u32,
+    /// What its agent did beside its work.
+    noticed: Option<Sign>,
     timing: Timing,
     /// What models cost.
     usage: Usage,
@@ -143,6 +147,7 @@ impl Attempt {
         Ok(Self {
             saver,
             rung: 0,
+            noticed: None,
             execution,
             work,
             declared,
@@ -240,7 +245,7 @@ impl Attempt {
         let exclusions = self.execution.exclusions();
         let settled = self.execution.blocking(move |slot| crate::fix::settle(slot, base, &before, &exclusions)).await;
         match settled.map_err(StageError::Broken).and_then(|settled| settled) {
-            Ok(_) => told_of(ran),
+            Ok(_) => told_of(ran.map_err(|failure| Box::new(with_sign(*failure, Sign::FixFailed)))),
             Err(error) => told_of_stage(error),
         }
     }
@@ -275,10 +280,10 @@ impl Attempt {
     async fn look_for_left(&self) -> Told {
         match checking::left(&self.execution, &self.work, self.left.as_ref()).await {
             Err(error) => broken(error),
-            Ok(found) if found.is_empty() => Told::Done,
+            Ok(found) if found.is_empty() => self.believed_unchanged(),
             Ok(found) => {
                 let message = format!("the agent {} left work in {} of the subtask's files", self.running, found.len());
-                Told::Refused(Box::new(with_paths(failure(FailureClass::Agent, message), found)))
+                self.claimed(Told::Refused(Box::new(with_paths(failure(FailureClass::Agent, message), found))))
             }
         }
     }
@@ -286,7 +291,8 @@ impl Attempt {
     async fn check(&mut self, number: usize) -> Told {
         let changed = self.good.as_ref().map(Self::changed_files).unwrap_or_default();
         let mut bench = Bench { execution: &self.execution, work: &self.work, services: &mut self.services };
-        bench.check(number, changed).await
+        let told = bench.check(number, changed).await;
+        self.claimed(told)
     }
 
     async fn restore(&mut self) -> Told {
@@ -343,6 +349,7 @@ impl Attempt {
             protected_touched: self.protected_touched.clone(),
             // The coordinator looks for itself.
             findings: Vec::new(),
+            sign: String::new(),
         }))
     }
 

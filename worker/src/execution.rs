@@ -104,6 +104,11 @@ impl Execution {
         tokio::task::spawn_blocking(move || files.is_whole()).await.unwrap_or_default()
     }
 
+    /// Whether agents see settings of their programs in the repository.
+    pub fn shows_settings(&self) -> bool {
+        self.shut.len() < PROGRAM_SETTINGS.len()
+    }
+
     /// Reads the assignment's fixed parts.
     pub fn new(parts: ExecutionParts) -> Result<Self, Box<Failure>> {
         let ExecutionParts {

@@ -2,6 +2,7 @@
 
 use longhaul_common::question;
 use longhaul_common::room::is_out_of_room;
+use longhaul_common::sign::Sign;
 use longhaul_common::text::clip_middle;
 use longhaul_proto::{Failure, FailureClass, Question};
 
@@ -17,6 +18,11 @@ pub const PATHS_MAX: usize = 200;
 /// Makes a failure.
 pub fn failure(class: FailureClass, message: impl Into<String>) -> Failure {
     Failure { class: class.into(), message: message.into(), ..Failure::default() }
+}
+
+/// Adds the name of what it shows.
+pub fn with_sign(failure: Failure, sign: Sign) -> Failure {
+    Failure { sign: sign.as_str().to_owned(), ..failure }
 }
 
 /// Adds the output that shows the cause.
@@ -88,9 +94,29 @@ pub fn of_run(what: &str, outcome: &ProcessOutcome, class: FailureClass) -> Opti
         ProcessEnd::TimedOut => failure(class, format!("{what} ran into its time limit")),
         ProcessEnd::Silent(limit) => failure(class, silent(what, *limit)),
         ProcessEnd::Cancelled => failure(FailureClass::Cancelled, format!("cancelled during {what}")),
+        // Nothing an agent does mends it, so it costs no attempt.
+        ProcessEnd::NotStarted(why) if class == FailureClass::Agent => {
+            failure(FailureClass::Setup, format!("the program of the agent {what} could not be started: {why}"))
+        }
         ProcessEnd::NotStarted(why) => failure(class, format!("{what} could not be started: {why}")),
         ProcessEnd::OverLimit(why) => failure(class, format!("{what} was ended: {why}")),
         ProcessEnd::Lost => infrastructure(format!("the process shim of {what} was killed from outside")),
     };
+    let found = match sign_of_end(&outcome.end) {
+        Some(sign) if class == FailureClass::Agent => with_sign(found, sign),
+        _ => found,
+    };
     Some(with_detail(found, tail))
+}
+
+/// What an agent's end shows.
+fn sign_of_end(end: &ProcessEnd) -> Option<Sign> {
+    match end {
+        ProcessEnd::Exited(0) | ProcessEnd::Cancelled | ProcessEnd::Lost => None,
+        ProcessEnd::Exited(_) | ProcessEnd::Signalled(_) => Some(Sign::Died),
+        ProcessEnd::TimedOut => Some(Sign::NeverEnded),
+        ProcessEnd::Silent(_) => Some(Sign::Silent),
+        ProcessEnd::NotStarted(_) => Some(Sign::NotStarted),
+        ProcessEnd::OverLimit(_) => Some(Sign::OverLimit),
+    }
 }

@@ -44,7 +44,7 @@ pub async fn gate(execution: Arc<Execution>, gate: Gate, pack: PathBuf) -> Finis
         timing: Some(timing),
         usage: Some(Usage::default()),
         logs: execution.logs(),
-        lost: false,
+        ..Finished::default()
     }
 }
 

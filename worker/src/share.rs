@@ -87,11 +87,17 @@ impl Weights {
     }
 }
 
-/// `MemTotal` of the kernel.
-fn machine_memory_bytes() -> Option<u64> {
+/// Where a container says how much of the machine's memory is its own: by version of control groups.
+const OWN_MEMORY: &[&str] = &["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
+
+/// `MemTotal` of the kernel, or what a container leaves of it.
+pub(crate) fn machine_memory_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    line.trim().trim_end_matches("kB").trim().parse::<u64>().ok().map(|kib| kib << 10)
+    let total = line.trim().trim_end_matches("kB").trim().parse::<u64>().ok().map(|kib| kib << 10)?;
+    // "max" stands for no limit.
+    let own = OWN_MEMORY.iter().filter_map(|path| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok());
+    Some(own.fold(total, u64::min))
 }
 
 /// The machine, shared by clones.

@@ -18,7 +18,7 @@ use crate::job_files::JobFiles;
 use crate::mirror::Mirrors;
 use crate::outbox::Outbox;
 use crate::report::publish;
-use crate::sandbox::{Enforcement, Found, probe};
+use crate::sandbox::{Enforcement, Found, OFF, probe};
 use crate::session::desk::{Desk, Input, Key};
 use crate::share::Share;
 use crate::workspace::{Pool, PoolLimits};
@@ -122,7 +122,7 @@ impl Worker {
     /// What its programs are not kept from, in words; empty when all is enforced, or nothing ran yet.
     fn unenforced(&self) -> String {
         match self.config.sandbox.enforcement {
-            Enforcement::Off => "everything: it runs with --sandbox off".to_owned(),
+            Enforcement::Off => format!("everything: {OFF}"),
             _ => self.found.get().map(|found| found.not_enforced()).unwrap_or_default(),
         }
     }

@@ -51,7 +51,7 @@ pub async fn rerun(context: &Context, state: &State, merges: &[Oid], receipts: &
     let (sender, mut verdicts) = mpsc::unbounded_channel();
     let stop = CancellationToken::new();
     let shim = crate::sandbox::shim()?;
-    let sandbox = crate::sandbox::sandbox_settings(context, &context.settings)?;
+    let sandbox = crate::sandbox::sandbox_settings(context, &context.settings, 1)?;
     let config = WorkerConfig {
         slot_bytes_max: 0,
         sandbox,

@@ -142,7 +142,7 @@ fn approve_all(job: &mut Job) -> anyhow::Result<()> {
 fn worker_config(context: &Context, parallel: u32) -> anyhow::Result<WorkerConfig> {
     let shim = crate::sandbox::shim()?;
     Ok(WorkerConfig {
-        sandbox: sandbox_settings(context, &context.settings)?,
+        sandbox: sandbox_settings(context, &context.settings, parallel + GATE_SLOTS)?,
         work_slots: parallel,
         gate_slots: GATE_SLOTS,
         // Who ends it does not wait for what runs.

@@ -1,12 +1,13 @@
 //! `longhaul doctor`: is this machine fit to run jobs?
 
 use longhaul_common::git::required_version;
-use longhaul_worker::sandbox::{Enforcement, probe};
+use longhaul_worker::sandbox::{Enforcement, Limits, probe};
 
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::run::json_line;
 use crate::sandbox::sandbox_settings;
+use crate::view::workers::size;
 
 /// Free space below which `doctor` warns.
 const FREE_BYTES_MIN: u64 = 2 << 30;
@@ -91,7 +92,7 @@ fn ripgrep() -> Check {
 
 /// Each layer of the sandbox, tried out. A missing one is a failure only where it is required.
 async fn sandbox(context: &Context) -> anyhow::Result<Vec<Check>> {
-    let settings = sandbox_settings(context, &context.settings)?;
+    let settings = sandbox_settings(context, &context.settings, slots())?;
     let is_required = settings.enforcement == Enforcement::Require;
     let found = probe(&crate::sandbox::shim()?).await;
     let layer = |name: &'static str, has: bool, text: String| {
@@ -117,22 +118,42 @@ async fn sandbox(context: &Context) -> anyhow::Result<Vec<Check>> {
     };
     let said = |name, text: &str| Check { name, good: true, text: text.to_owned() };
     Ok(vec![
-        said(
-            "sandbox",
-            if is_required {
-                "required"
-            } else {
-                "best effort; `--sandbox require` refuses work where a layer is missing"
-            },
-        ),
+        said("sandbox", enforcement(settings.enforcement)),
         layer("namespaces", layers.pid, user.to_owned()),
         layer("network namespace", layers.net, "granted; the only way out is the proxy's list of hosts".to_owned()),
         layer("landlock", layers.landlock, format!("version {}", found.landlock)),
         layer("seccomp", layers.seccomp, "granted".to_owned()),
         said("nested", nests),
         said("bubblewrap", bubblewrap),
+        said("limits", &limits(&settings.limits)),
         said("cgroup", cgroup()),
     ])
+}
+
+fn enforcement(set: Enforcement) -> &'static str {
+    match set {
+        Enforcement::Require => "required",
+        Enforcement::BestEffort => "best effort; `--sandbox require` refuses work where a layer is missing",
+        Enforcement::Off => "OFF: programs of jobs may do whatever this user may; what follows is what there could be",
+    }
+}
+
+/// What one command may use up here.
+fn limits(limits: &Limits) -> String {
+    let bytes = |bytes: u64| if bytes == 0 { "no limit".to_owned() } else { size(bytes) };
+    format!(
+        "each command: memory {} (worker.attempt_memory), address space {}, a file {}, {} processes, {} open files",
+        bytes(limits.memory_bytes),
+        bytes(limits.address_bytes),
+        bytes(limits.file_bytes),
+        limits.processes,
+        limits.open_files
+    )
+}
+
+/// As many as a run has subtasks at once, when nothing else is said.
+fn slots() -> u32 {
+    std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1))
 }
 
 fn on_path(program: &str) -> bool {

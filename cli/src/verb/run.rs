@@ -27,7 +27,7 @@ pub async fn run(context: &Context, args: &RunArgs) -> anyhow::Result<Exit> {
     }
     required_version()?;
     let context = &context.with_sandbox(&args.sandbox);
-    required(&sandbox_settings(context, &context.settings)?).await?;
+    required(&sandbox_settings(context, &context.settings, 1)?).await?;
     let Opened { job, note } = open_file(context, &args.file.file, args.new, &|plan| overridden(plan, args))?;
     eprintln!("{}", style::verb_line(&style::stderr(), "Opening", &note));
     if args.detach {
@@ -119,7 +119,7 @@ pub async fn resume(context: &Context, args: &ResumeArgs) -> anyhow::Result<Exit
     }
     required_version()?;
     let context = &context.with_sandbox(&args.sandbox);
-    required(&sandbox_settings(context, &context.settings)?).await?;
+    required(&sandbox_settings(context, &context.settings, 1)?).await?;
     let id = context.find_job(args.job.job.as_deref())?;
     let Opened { mut job, note } = match open_job(context, &id) {
         Err(error) if is_locked(&error) => return resume_running(context, &id, args).await,

@@ -145,7 +145,7 @@ fn config_of(
     config.recording = crate::context::recording(settings)?;
     config.server = Some(server.clone());
     config.secrets = held_secrets(settings, server)?;
-    config.sandbox = sandbox_settings(context, settings)?;
+    config.sandbox = sandbox_settings(context, settings, slots + gates)?;
     config.sandbox.limits.disk_free_bytes = config.disk.free_min_bytes / DISK_SHARE;
     Ok(config)
 }

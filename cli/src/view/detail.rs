@@ -136,7 +136,9 @@ fn attempt_lines(page: &mut Page<'_>, attempt: &AttemptRow) {
         line = line.text(Tone::Soft, " on ").foreign(Tone::Soft, &attempt.worker);
     }
     page.push(&line);
-    let why: Vec<String> = [&attempt.class, &attempt.message]
+    let sign = &attempt.sign;
+    let message = if attempt.message.contains(sign.as_str()) { String::new() } else { sign.clone() };
+    let why: Vec<String> = [&attempt.class, &message, &attempt.message]
         .into_iter()
         .filter(|text| !text.is_empty())
         .map(|text| plain::text(text))

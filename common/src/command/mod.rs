@@ -3,8 +3,8 @@
 //! A rule that denies or asks is matched loosely and one that allows strictly: options between the
 //! words of a prefix, a path before the program's name and programs that start others (`env`,
 //! `sudo`, `xargs`, `sh -c`) hide nothing from a denial and earn no permission. A shell line is
-//! split into its commands where that is certain; any other line is for a person to decide. The
-//! rules keep an honest agent within what was agreed: what a program does once it runs is for the
+//! split into its commands where that is certain; any other line is for a person to decide, and so
+//! is one with a shell that reads what it runs (`… | sh`). The rules keep an honest agent within what was agreed: what a program does once it runs is for the
 //! sandbox to hold.
 //!
 //! What a person decided about a command is for everything that the same rule asks about, or for the
@@ -108,7 +108,7 @@ impl CommandPolicy {
 
     /// What becomes of a program with its arguments.
     pub fn argv(&self, argv: &[String]) -> Verdict {
-        self.judge(argv, DEPTH_MAX)
+        self.judge_all(&[argv.to_vec()], &argv.join(" "), DEPTH_MAX)
     }
 
     /// What becomes of a shell line: the strictest verdict on any of its commands.
@@ -122,8 +122,17 @@ impl CommandPolicy {
             Ok(_) => return self.unclear(line, "shell lines within shell lines"),
             Err(unclear) => return self.unclear(line, &unclear.to_string()),
         };
-        let verdicts = commands.iter().map(|argv| self.judge(argv, depth - 1));
-        strictest(verdicts).unwrap_or_else(|| self.fallback(&[]))
+        self.judge_all(&commands, line, depth - 1)
+    }
+
+    /// The strictest verdict on the commands of a line.
+    fn judge_all(&self, commands: &[Vec<String>], line: &str, depth: usize) -> Verdict {
+        let verdicts = commands.iter().map(|argv| self.judge(argv, depth));
+        let verdict = strictest(verdicts).unwrap_or_else(|| self.fallback(&[]));
+        if commands.iter().any(|argv| reads_commands(argv)) {
+            return stricter(self.unclear(line, "a shell that reads it"), verdict);
+        }
+        verdict
     }
 
     fn judge(&self, argv: &[String], depth: usize) -> Verdict {
@@ -242,6 +251,43 @@ fn line_of_shell<'a>(program: &str, argv: &'a [String]) -> Option<&'a str> {
     argv.get(at).map(String::as_str)
 }
 
+/// Whether a shell is started that reads what it runs: no script, and no line behind `-c`.
+fn reads_commands(argv: &[String]) -> bool {
+    let at = |at: usize| is_bare_shell(&argv[at..]);
+    match program_of(argv) {
+        // They name programs and start none of them.
+        "command" if argv.get(1).is_some_and(|word| matches!(word.as_str(), "-v" | "-V")) => false,
+        "find" => {
+            let starts = |word: &String| matches!(word.as_str(), "-exec" | "-execdir" | "-ok" | "-okdir");
+            argv.iter().position(starts).is_some_and(|starts| is_bare_shell(&argv[starts + 1..]))
+        }
+        name if STARTERS.contains(&name) => (1..argv.len()).any(at),
+        _ => is_bare_shell(argv),
+    }
+}
+
+fn is_bare_shell(argv: &[String]) -> bool {
+    if !SHELLS.contains(&program_of(argv)) || line_of_shell(program_of(argv), argv).is_some() {
+        return false;
+    }
+    let mut words = argv.iter().skip(1);
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--version" | "--help" => return false,
+            "-" | "-s" | "/dev/stdin" | "/proc/self/fd/0" => return true,
+            "--rcfile" | "--init-file" => drop(words.next()),
+            // `-euo pipefail`
+            option if option.starts_with(['-', '+']) => {
+                if !option.starts_with("--") && option.ends_with(['o', 'O']) {
+                    words.next();
+                }
+            }
+            _ => return false,
+        }
+    }
+    true
+}
+
 fn strictest(verdicts: impl IntoIterator<Item = Verdict>) -> Option<Verdict> {
     verdicts.into_iter().reduce(stricter)
 }
@@ -311,6 +357,34 @@ mod tests {
         for (line, expected) in cases {
             assert_eq!(policy().shell(line).decision, expected, "{line}");
         }
+    }
+
+    #[test]
+    fn a_shell_that_reads_what_it_runs_is_unclear() {
+        for line in [
+            "echo git push | sh",
+            "printf 'git push' | sudo bash -s",
+            "bash -euo pipefail",
+            "sh < script",
+            "sh - < script",
+            "cat x | xargs -n1 /bin/sh",
+            "env A=b bash",
+            "bash -i",
+            "sh -c 'cat x | sh'",
+            "find . -exec sh ;",
+        ] {
+            let verdict = policy().shell(line);
+            assert_eq!((verdict.decision, verdict.about.len()), (Decision::Ask, 0), "{line}");
+        }
+        for line in
+            ["sh build.sh", "bash -x ./a.sh b", "command -v bash", "find . -name sh", "bash --version", "echo sh"]
+        {
+            assert_eq!(policy().shell(line).decision, Decision::Allow, "{line}");
+        }
+        assert_eq!(policy().shell("git push | sh").decision, Decision::Deny);
+        assert_eq!(policy().argv(&["sh".to_owned()]).decision, Decision::Ask);
+        let asked = CommandPolicy::new(&[], Decision::Ask).shell("echo x | sh");
+        assert_eq!(asked.about, ["echo x | sh"], "a yes is to the whole line");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What looks like a credential in what a patch adds: the forms that providers publish, and random
 //! values given to a name that says so.
 //!
-//! Values this machine knows to be secret are refused outright by the worker; these are guesses, so
+//! A file is read as it is, and where it holds zero bytes once more without them, which is how UTF-16
+//! shows its ASCII. Values this machine knows to be secret are refused outright by the worker; these are guesses, so
 //! a person looks at them. Placeholders and what the base held already are none. A value is never
 //! repeated: what is said is its place and its kind.
 
@@ -9,9 +10,6 @@ use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use regex::bytes::Regex;
-
-/// Larger files are data.
-const SCANNED_BYTES_MAX: usize = 1 << 20;
 
 /// Places named in one file.
 const PLACES_MAX: usize = 10;
@@ -30,7 +28,35 @@ const FORMS: &[(&str, &str)] = &[
     ("an Anthropic key", r"\bsk-ant-[0-9A-Za-z_-]{20,}"),
     ("an OpenAI key", r"\bsk-(?:proj-|svcacct-)?[0-9A-Za-z_-]{40,}"),
     ("an npm token", r"\bnpm_[0-9A-Za-z]{36}"),
-    ("a private key", r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----\s+[0-9A-Za-z+/=]{40,}"),
+    ("a JSON web token", r"\beyJ[0-9A-Za-z_-]{10,}\.eyJ[0-9A-Za-z_-]{10,}\.[0-9A-Za-z_-]{20,}"),
+    // The line's end may be written out, as in JSON, and the text be put together from strings.
+    ("a private key", r#"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY(?: BLOCK)?-----(?:\s|\\+[nr]|["'+,])+[0-9A-Za-z+/=]{40,}"#),
+];
+
+/// A URL with a name and a password, and its host.
+const URL: &str =
+    r#"\b[A-Za-z][0-9A-Za-z+.-]{1,30}://[^\s:/@"'`<>]{0,100}:([^\s:/@"'`<>{}$]{6,200})@([0-9A-Za-z.\[\]:-]+)"#;
+
+/// Passwords that stand for one, without what is no letter.
+const PLACEHOLDERS: &[&str] = &[
+    "admin",
+    "changeit",
+    "changeme",
+    "dummy",
+    "example",
+    "foobar",
+    "mypassword",
+    "passphrase",
+    "passwd",
+    "password",
+    "postgres",
+    "redacted",
+    "secret",
+    "test",
+    "token",
+    "user",
+    "username",
+    "yourpassword",
 ];
 
 /// A name that says secret, and a quoted or bare value of at least 20 characters.
@@ -48,6 +74,7 @@ pub struct Credential {
 struct Patterns {
     forms: Vec<(&'static str, Regex)>,
     named: Regex,
+    url: Regex,
 }
 
 fn patterns() -> &'static Patterns {
@@ -56,50 +83,78 @@ fn patterns() -> &'static Patterns {
     PATTERNS.get_or_init(|| Patterns {
         forms: FORMS.iter().map(|(kind, pattern)| (*kind, compiled(pattern))).collect(),
         named: compiled(NAMED),
+        url: compiled(URL),
     })
 }
 
-/// Each value that looks like a credential, with its kind and where it begins.
+/// Each value that looks like a credential, with its kind and where it begins, in order.
 fn values(text: &[u8]) -> Vec<(usize, &'static str, &[u8])> {
     let patterns = patterns();
     let mut found: Vec<(usize, &'static str, &[u8])> = Vec::new();
-    let is_known = |found: &[(usize, &'static str, &[u8])], place: usize| {
-        found.iter().any(|(at, _, value)| (*at..at + value.len()).contains(&place))
-    };
     for (kind, form) in &patterns.forms {
-        for value in form.find_iter(text) {
-            if !is_known(&found, value.start()) {
-                found.push((value.start(), kind, value.as_bytes()));
-            }
+        found.extend(form.find_iter(text).map(|value| (value.start(), *kind, value.as_bytes())));
+    }
+    for captured in patterns.url.captures_iter(text) {
+        if let Some(value) = captured
+            .get(1)
+            .filter(|value| is_password(value.as_bytes(), captured.get(2).map_or(&[], |host| host.as_bytes())))
+        {
+            found.push((value.start(), "a URL with a password", value.as_bytes()));
         }
     }
     for captured in patterns.named.captures_iter(text) {
-        if let Some(value) = captured.get(1).filter(|value| is_random(value.as_bytes()))
-            && !is_known(&found, value.start())
-        {
+        if let Some(value) = captured.get(1).filter(|value| is_random(value.as_bytes())) {
             found.push((value.start(), "a random value with the name of a secret", value.as_bytes()));
         }
     }
+    // The most certain comes first, and what it holds is not named again.
+    found.sort_by_key(|(at, ..)| *at);
+    let mut end = 0;
+    found.retain(|(at, _, value)| {
+        let is_new = *at >= end;
+        end = end.max(at + value.len());
+        is_new
+    });
     found
 }
 
 /// What `after` holds and `before` did not.
 pub fn credentials(before: &[u8], after: &[u8]) -> Vec<Credential> {
-    if after.len() > SCANNED_BYTES_MAX {
-        return Vec::new();
+    let mut places = new_places(before, after);
+    if after.contains(&0) {
+        let wide = |text: &[u8]| text.iter().copied().filter(|&byte| byte != 0).collect::<Vec<u8>>();
+        places.extend(new_places(&wide(before), &wide(after)));
     }
+    places.sort();
+    places.dedup();
+    places.truncate(PLACES_MAX);
+    places
+}
+
+fn new_places(before: &[u8], after: &[u8]) -> Vec<Credential> {
     let found = values(after);
     if found.is_empty() {
         return Vec::new();
     }
     let before: BTreeSet<&[u8]> = values(before).into_iter().map(|(_, _, value)| value).collect();
-    let line = |at: usize| after[..at].iter().filter(|&&byte| byte == b'\n').count() + 1;
-    let new = found.into_iter().filter(|(_, _, value)| !before.contains(value));
-    let mut places: Vec<Credential> = new.map(|(at, kind, _)| Credential { line: line(at), kind }).collect();
-    places.sort();
-    places.dedup();
-    places.truncate(PLACES_MAX);
-    places
+    let (mut line, mut counted) = (1, 0);
+    let place = |(at, kind, _): (usize, &'static str, &[u8])| {
+        line += after[counted..at].iter().filter(|&&byte| byte == b'\n').count();
+        counted = at;
+        Credential { line, kind }
+    };
+    found.into_iter().filter(|(_, _, value)| !before.contains(value)).take(PLACES_MAX).map(place).collect()
+}
+
+/// Whether a URL's password is one that somebody could use: no placeholder, and for no machine that
+/// is only an example or one's own.
+fn is_password(value: &[u8], host: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(value).to_lowercase();
+    let letters: String = text.chars().filter(|c| c.is_alphabetic()).collect();
+    let host = String::from_utf8_lossy(host).to_lowercase();
+    let own = ["localhost", "127.", "[::1]", "0.0.0.0"].iter().any(|start| host.starts_with(start));
+    let hollow = text.chars().all(|c| text.starts_with(c)) || PLACEHOLDERS.contains(&letters.as_str());
+    !own && !hollow && !host.contains("example") && !text.contains(['*', '%', '…'])
 }
 
 /// Letters and digits mixed as no word is.
@@ -143,6 +198,12 @@ mod tests {
             (key("sk-ant-", random), "an Anthropic key"),
             (key("sk-proj-", &random.repeat(2)), "an OpenAI key"),
             (format!("-----BEGIN {}-----\n{}\n", "RSA PRIVATE KEY", random.repeat(2)), "a private key"),
+            (
+                format!("\"private_key\": \"-----BEGIN {}-----\\n{}\\n\"", "PRIVATE KEY", random.repeat(2)),
+                "a private key",
+            ),
+            (format!("url = postgres://app:{}@db.internal:5432/app", &random[..12]), "a URL with a password"),
+            (key("eyJ", &format!("hbGciOiJIUzI1NiJ9.eyJ{random}.{random}")), "a JSON web token"),
             (format!("api_key: \"{}\"", &random[..24]), "a random value with the name of a secret"),
         ];
         for (text, kind) in cases {
@@ -159,6 +220,12 @@ mod tests {
             "let token_count_of_the_whole_file = count_tokens(text);",
             "checksum = \"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"",
             "-----BEGIN PUBLIC KEY-----",
+            "-----BEGIN PRIVATE KEY-----\\n…",
+            "postgres://user:password@db:5432/app",
+            "redis://:${REDIS_PASSWORD}@cache:6379",
+            "https://ada:hunter2hunter2@localhost:8080/",
+            "http://me:hunter2hunter2@example.org/",
+            "see https://docs.rs:443/a@b",
         ];
         for text in none {
             assert_eq!(kinds(text), Vec::<&str>::new(), "{text}");
@@ -172,5 +239,16 @@ mod tests {
         let (before, after) = (format!("a = {old}\n"), format!("moved\na = {old}\n\nb = {new}\n"));
         let found = credentials(before.as_bytes(), after.as_bytes());
         assert_eq!(found, [Credential { line: 4, kind: "an AWS access key" }]);
+    }
+    #[test]
+    fn wide_text_and_large_files_are_read_to_their_end() {
+        let line = format!("id = {}\n", key("AKIA", "IOSFODNN7EXAMPLE"));
+        let large = format!("{}{line}", "some words in a line\n".repeat(100_000));
+        assert_eq!(credentials(b"", large.as_bytes()), [Credential { line: 100_001, kind: "an AWS access key" }]);
+        let wide: Vec<u8> = line.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert_eq!(credentials(b"", &[&[0xff, 0xfe], &wide[..]].concat())[0].kind, "an AWS access key");
+        let binary = format!("\0{}\0more", line.trim());
+        assert_eq!(credentials(b"", binary.as_bytes())[0].kind, "an AWS access key");
+        assert_eq!(credentials(&wide, &wide), []);
     }
 }

@@ -7,6 +7,8 @@ use longhaul_proto::{Failure, FailureClass, Policy, Task};
 use super::change::{FileChange, MODE_GITLINK, MODE_SYMLINK};
 use super::paths::{BadGlob, PathSet};
 use crate::git::{Store, StoreError};
+use crate::sign::Sign;
+use crate::spec::is_glob;
 
 /// Most paths named in one failure.
 const PATHS_MAX: usize = 200;
@@ -14,25 +16,74 @@ const PATHS_MAX: usize = 200;
 /// Files above this many bytes are not searched for conflict markers.
 const MARKER_BYTES_MAX: u64 = 4 << 20;
 
-/// What a subtask said it would write.
+/// What a subtask said it would write, and what of it is kept from it all the same.
+///
+/// What is protected has to be named: written out, one of a map's files, or meant by a wildcard that
+/// stands for nothing else (`tests/**`). What judges the change is not to be had by any wildcard.
 #[derive(Clone, Debug)]
 pub struct Declared {
-    named: PathSet,
+    covered: PathSet,
     whole_repository: bool,
     protected: PathSet,
+    judging: PathSet,
+    /// Paths written out.
+    named: PathSet,
+    /// Wildcards all of whose paths are protected.
+    meant: PathSet,
 }
 
 impl Declared {
     /// From the subtask and the policy.
     pub fn new(task: &Task, files: &[String], claims: &[String], policy: &Policy) -> Result<Self, BadGlob> {
-        let named = PathSet::new(&task.write)?.with_names(files).with_names(claims);
-        Ok(Self { named, whole_repository: task.whole_repository, protected: PathSet::new(&policy.protect)? })
+        let protected = PathSet::new(&policy.protect)?;
+        let (globs, literals): (Vec<&String>, Vec<&String>) = task.write.iter().partition(|pattern| is_glob(pattern));
+        let is_meant = |glob: &&&String| {
+            // One that adds tests writes wherever tests are, whatever else is protected.
+            task.additive || policy.protect.contains(**glob) || protected.contains(&stands_for(glob))
+        };
+        Ok(Self {
+            covered: PathSet::new(&task.write)?.with_names(files).with_names(claims),
+            whole_repository: task.whole_repository,
+            judging: PathSet::new(&policy.judging)?,
+            named: PathSet::new(literals)?.with_names(files),
+            meant: PathSet::new(globs.iter().filter(is_meant))?,
+            protected,
+        })
     }
 
     /// Whether it may write a path.
     pub fn covers(&self, path: &str) -> bool {
-        self.whole_repository || self.named.contains(path)
+        self.whole_repository || self.covered.contains(path)
     }
+
+    /// Whether the gate or a check runs a path, or goes by it.
+    pub fn judges(&self, path: &str) -> bool {
+        self.judging.contains(path)
+    }
+
+    /// Whether a path or glob is protected, and the subtask does not name it.
+    pub fn withholds(&self, pattern: &str) -> bool {
+        let path = if is_glob(pattern) { stands_for(pattern) } else { pattern.to_owned() };
+        self.is_protected(&path) && !self.names(&path)
+    }
+
+    fn is_protected(&self, path: &str) -> bool {
+        self.protected.contains(path) || self.judges(path)
+    }
+
+    fn names(&self, path: &str) -> bool {
+        self.named.contains(path) || self.meant.contains(path) && !self.judges(path)
+    }
+}
+
+/// A path that a glob matches and nobody would think of: what holds for it holds for all of them.
+fn stands_for(glob: &str) -> String {
+    // Where there are choices, the folder before them has to do.
+    let plain = match glob.find(['{', '[']) {
+        Some(at) => format!("{}*", &glob[..glob[..at].rfind('/').map_or(0, |slash| slash + 1)]),
+        None => glob.to_owned(),
+    };
+    plain.replace("**", "*").replace(['*', '?'], "\u{1}")
 }
 
 /// Checks a difference; gives the protected paths it touches as declared. Blocks on objects.
@@ -52,41 +103,52 @@ fn paths<'a>(changes: impl Iterator<Item = &'a FileChange>) -> Vec<String> {
     changes.map(|change| change.path.clone()).collect()
 }
 
-fn refuse(class: FailureClass, message: impl Into<String>, found: Vec<String>) -> Result<(), Box<Failure>> {
+fn refuse(class: FailureClass, sign: Sign, message: impl Into<String>, found: Vec<String>) -> Result<(), Box<Failure>> {
     if found.is_empty() {
         return Ok(());
     }
     let paths = found.into_iter().take(PATHS_MAX).collect();
-    Err(Box::new(Failure { class: class.into(), message: message.into(), paths, ..Failure::default() }))
+    let sign = sign.as_str().to_owned();
+    Err(Box::new(Failure { class: class.into(), message: message.into(), paths, sign, ..Failure::default() }))
 }
 
 fn shape(changes: &[FileChange], policy: &Policy) -> Result<(), Box<Failure>> {
     let class = FailureClass::Result;
-    refuse(class, "paths that are not UTF-8", paths(changes.iter().filter(|change| !change.is_utf8())))?;
+    refuse(
+        class,
+        Sign::UnfitPath,
+        "paths that are not UTF-8",
+        paths(changes.iter().filter(|change| !change.is_utf8())),
+    )?;
     let submodules = changes.iter().filter(|change| change.old_mode == MODE_GITLINK);
-    refuse(class, "submodules were changed", paths(submodules))?;
+    refuse(class, Sign::UnfitPath, "submodules were changed", paths(submodules))?;
     let nested = changes.iter().filter(|change| change.new_mode == MODE_GITLINK);
-    refuse(class, "the workspace holds repositories inside the repository", paths(nested))?;
+    refuse(class, Sign::UnfitPath, "the workspace holds repositories inside the repository", paths(nested))?;
     if policy.max_files > 0 && changes.len() > policy.max_files as usize {
         let message = format!("{} files changed, the policy allows {}", changes.len(), policy.max_files);
-        return refuse(class, message, paths(changes.iter()));
+        return refuse(class, Sign::Oversized, message, paths(changes.iter()));
     }
     Ok(())
 }
 
 /// A protected path counts as declared only when it is named: "the whole repository" names nothing.
 fn allowed(changes: &[FileChange], declared: &Declared) -> Result<Vec<String>, Box<Failure>> {
-    let (protected, plain): (Vec<_>, Vec<_>) =
-        changes.iter().partition(|change| declared.protected.contains(&change.path));
+    let (protected, plain): (Vec<_>, Vec<_>) = changes.iter().partition(|change| declared.is_protected(&change.path));
     let (touched, forbidden): (Vec<&FileChange>, Vec<&FileChange>) =
-        protected.into_iter().partition(|change| declared.named.contains(&change.path));
+        protected.into_iter().partition(|change| declared.names(&change.path));
     refuse(
         FailureClass::Protected,
-        "protected paths were touched that the subtask does not name",
+        Sign::TouchedProtected,
+        "protected paths were touched that the subtask does not name (`write` has to spell out what judges it)",
         paths(forbidden.into_iter()),
     )?;
     let outside = plain.into_iter().filter(|change| !declared.covers(&change.path));
-    refuse(FailureClass::Footprint, "files outside the subtask's footprint were written", paths(outside))?;
+    refuse(
+        FailureClass::Footprint,
+        Sign::OutsideFootprint,
+        "files outside the subtask's footprint were written",
+        paths(outside),
+    )?;
     Ok(paths(touched.into_iter()))
 }
 
@@ -119,9 +181,9 @@ fn content(changes: &[FileChange], policy: &Policy, objects: &Store) -> Result<(
         }
     }
     let class = FailureClass::Result;
-    refuse(class, format!("files over the policy's {} bytes", policy.max_file_bytes), large)?;
-    refuse(class, "symbolic links that lead out of the repository", links)?;
-    refuse(class, "conflict markers were left in files", conflicts)
+    refuse(class, Sign::Oversized, format!("files over the policy's {} bytes", policy.max_file_bytes), large)?;
+    refuse(class, Sign::UnfitPath, "symbolic links that lead out of the repository", links)?;
+    refuse(class, Sign::ConflictMarkers, "conflict markers were left in files", conflicts)
 }
 
 /// Whether a link at `path` leads out of the repository, or into its git folder.
@@ -200,7 +262,11 @@ mod tests {
     fn declared(write: &[&str], whole_repository: bool) -> Declared {
         let write = write.iter().map(|&glob| glob.to_owned()).collect();
         let task = Task { write, whole_repository, ..Default::default() };
-        let policy = Policy { protect: vec!["tests/**".into()], ..Default::default() };
+        let policy = Policy {
+            protect: vec!["tests/**".into(), "**/*_test.go".into()],
+            judging: vec!["Makefile".into(), "tests/run.sh".into()],
+            ..Default::default()
+        };
         Declared::new(&task, &["app/[id].ts".into()], &[], &policy).expect("valid globs")
     }
 
@@ -211,6 +277,35 @@ mod tests {
         let class = |result: Result<Vec<String>, Box<Failure>>| result.expect_err("refused").class();
         assert_eq!(class(allowed(&all, &declared(&[], true))), FailureClass::Protected);
         assert_eq!(class(allowed(&all, &declared(&["tests/*"], false))), FailureClass::Footprint);
+        assert_eq!(class(allowed(&all, &declared(&["**"], false))), FailureClass::Protected);
+        assert_eq!(class(allowed(&all, &declared(&["{src,tests}/**"], false))), FailureClass::Protected);
         assert_eq!(allowed(&[change("app/[id].ts")], &declared(&[], false)), Ok(vec![]));
+    }
+    #[test]
+    fn a_wildcard_names_what_is_protected_only_where_it_stands_for_nothing_else() {
+        let touched = |write: &[&str], path: &str| allowed(&[change(path)], &declared(write, false)).is_ok();
+        for (write, path) in [
+            ("tests/**", "tests/a/b.rs"),
+            ("tests/*", "tests/t.rs"),
+            ("src/*_test.go", "src/a_test.go"),
+            ("**/*_test.go", "a_test.go"),
+            ("Makefile", "Makefile"),
+            ("tests/run.sh", "tests/run.sh"),
+        ] {
+            assert!(touched(&[write], path), "{write} {path}");
+        }
+        for (write, path) in [
+            ("**", "tests/a.rs"),
+            ("**/*.go", "a_test.go"),
+            ("src/**", "src/a_test.go"),
+            ("*", "Makefile"),
+            ("Make*", "Makefile"),
+            ("tests/**", "tests/run.sh"),
+        ] {
+            assert!(!touched(&[write], path), "{write} {path}");
+        }
+        let whole = declared(&["tests/t.rs"], true);
+        assert!(whole.withholds("tests/**") && whole.withholds("tests/a.rs") && whole.withholds("Makefile"));
+        assert!(!whole.withholds("tests/t.rs") && !whole.withholds("src/**") && !whole.withholds("**"));
     }
 }

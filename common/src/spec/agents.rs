@@ -8,8 +8,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::suggest::next_step;
 use super::{
-    AgentKind, AgentProgram, AgentTable, At, EFFORTS, JobFile, MODEL_PROFILES, Problem, ProviderApi, Source,
-    VERBOSITIES,
+    AgentKind, AgentProgram, AgentTable, At, EFFORTS, JobFile, MODEL_PROFILES, PROGRAM_SETTINGS, Permission, Problem,
+    ProviderApi, Source, VERBOSITIES,
 };
 
 const KINDS: [&str; 5] = ["codemod", "command", "model", "acp", "codex"];
@@ -118,6 +118,35 @@ pub(super) fn check_agent(
         report(wanted.span(), format!("unknown mcp server `{}` of the agent `{name}`", wanted.value), &help);
     }
     check_provider(name, agent, file, &mut report);
+    check_refusals(name, agent, file, &mut report);
+    check_skills(name, agent, file, &mut report);
+}
+
+/// Codex behind its adapter asks for what is beyond its sandbox alone, so that nobody could refuse the rest.
+fn check_refusals(name: &str, agent: &AgentTable, file: &JobFile, report: &mut impl FnMut(Range<usize>, String, &str)) {
+    let Some(program) = agent.program.as_ref().filter(|program| program.value == AgentProgram::CodexAcp) else {
+        return;
+    };
+    let may = agent.permissions.as_ref().map(|permissions| &permissions.value);
+    let words = may.into_iter().flat_map(|may| [may.read, may.edit, may.execute]);
+    let refuses = words.flatten().any(|word| word != Permission::Allow);
+    if refuses || !file.policy.command.is_empty() {
+        let message = format!("codex-acp does not ask before it acts within its sandbox (agent `{name}`)");
+        let help = "use kind = \"codex\", or allow `read`, `edit` and `execute` and leave [[policy.command]] out";
+        report(program.span(), message, help);
+    }
+}
+
+/// An agent is told of skills only where it can read them.
+fn check_skills(name: &str, agent: &AgentTable, file: &JobFile, report: &mut impl FnMut(Range<usize>, String, &str)) {
+    for folder in agent.skills.iter() {
+        let first = folder.trim_start_matches("./").split('/').next().unwrap_or_default();
+        let trusted = || file.repo.iter().any(|repo| repo.trust.contains_key(first));
+        if PROGRAM_SETTINGS.contains(&first) && !trusted() {
+            let message = format!("agents do not see `{first}`, and so not these skills (agent `{name}`)");
+            report(folder.span(), message, "name another folder, or what it holds in the repository's `trust`");
+        }
+    }
 }
 
 fn check_needed(name: &str, agent: &At<AgentTable>, report: &mut impl FnMut(Range<usize>, String, &str)) {

@@ -82,10 +82,19 @@ pub const MAX_OUTPUT_BYTES_DEFAULT: u64 = 1_000_000;
 /// Tokens of a capsule.
 pub const CAPSULE_TOKENS_DEFAULT: u64 = 8_000;
 
-/// What a repository configures agent programs with: hooks, permissions, servers of tools. None of it is
-/// shown to agents unless `repo.trust` names its content.
-pub const PROGRAM_SETTINGS: &[&str] =
-    &[".mcp.json", ".claude", ".codex", ".gemini", ".opencode", "opencode.json", "opencode.jsonc", ".cursor"];
+/// What a repository configures agent programs with: hooks, permissions, servers of tools, skills that they
+/// load by themselves. None of it is shown to agents unless `repo.trust` names its content.
+pub const PROGRAM_SETTINGS: &[&str] = &[
+    ".mcp.json",
+    ".claude",
+    ".codex",
+    ".gemini",
+    ".opencode",
+    "opencode.json",
+    "opencode.jsonc",
+    ".cursor",
+    ".agents",
+];
 /// Where tests are, by the habits of most languages.
 pub const TEST_PATHS: &[&str] = &[
     "**/tests/**",

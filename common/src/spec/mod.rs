@@ -39,7 +39,7 @@ pub use limits::*;
 pub use model::{
     AgentKind, AgentProgram, AgentTable, BudgetTable, CommandDecision, CommandRuleTable, DerivedTable, EnvTable,
     GateTable, JobFile, MapTable, McpTable, Permission, PermissionsTable, PolicyTable, RepoTable, Sandbox,
-    ServiceTable, SubtaskBudget, TaskTable, TestsRule,
+    ServiceTable, SubtaskBudget, TaskTable, TestsRule, UnchangedRule,
 };
 pub use models::{ModelRuleTable, PriceTable, ProviderApi, ProviderTable};
 pub use parse::{load, parse};

@@ -275,7 +275,8 @@ pub struct TaskTable {
     /// Ids, globs of ids, or names of maps that must have landed before.
     #[serde(default)]
     pub after: StringList,
-    /// Globs of the paths it may write; the whole repository when left out.
+    /// Globs of the paths it may write; the whole repository when left out. What is protected has to be named: as a path,
+    /// or by a wildcard that stands for nothing else; what the gate and the checks run as a path.
     pub write: Option<StringList>,
     /// Names of agents, cheapest first; the next one gets what the last one left.
     pub ladder: At<StringList>,
@@ -306,8 +307,12 @@ pub struct TaskTable {
     pub wip_every: Option<At<Interval>>,
     /// What all attempts of one subtask may use of models together; a share of the job's when left out.
     pub budget: Option<SubtaskBudget>,
-    /// "keep" (default): a result whose tests say less than before waits for a person; or "may-change".
+    /// "keep" (default): a result whose tests say less than before, or that changes what the gate or a check runs, waits
+    /// for a person; or "may-change".
     pub tests: Option<At<TestsRule>>,
+    /// "fails" (default): an agent that ends well and changes nothing has failed, but for codemods and where `left` finds
+    /// nothing in the subtask's files; or "may-be": it may find nothing to do.
+    pub unchanged: Option<At<UnchangedRule>>,
     /// Whether tests of today's behaviour land first, by a subtask of their own; false when left out.
     pub characterise: Option<At<bool>>,
     /// Into how many parts an agent may have a subtask split that is too much for one change, 2 to 64; it may not when left
@@ -369,8 +374,12 @@ pub struct MapTable {
     pub wip_every: Option<At<Interval>>,
     /// What all attempts of one subtask may use of models together; a share of the job's when left out.
     pub budget: Option<SubtaskBudget>,
-    /// "keep" (default): a result whose tests say less than before waits for a person; or "may-change".
+    /// "keep" (default): a result whose tests say less than before, or that changes what the gate or a check runs, waits
+    /// for a person; or "may-change".
     pub tests: Option<At<TestsRule>>,
+    /// "fails" (default): an agent that ends well and changes nothing has failed, but for codemods and where `left` finds
+    /// nothing in the subtask's files; or "may-be": it may find nothing to do.
+    pub unchanged: Option<At<UnchangedRule>>,
     /// Whether tests of today's behaviour land first, by a subtask of their own; false when left out.
     pub characterise: Option<At<bool>>,
     /// Into how many parts an agent may have a subtask split that is too much for one change, 2 to 64; it may not when left
@@ -431,6 +440,16 @@ pub enum TestsRule {
     MayChange,
 }
 
+/// What an agent's word that there was nothing to do is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnchangedRule {
+    /// Nothing: it claimed success without a change.
+    Fails,
+    /// It is believed, where the checks pass.
+    MayBe,
+}
+
 /// What all attempts of one subtask may use of models together. What is left out has no limit.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -472,7 +491,7 @@ pub struct PolicyTable {
     pub hosts: StringList,
     /// Whether `setup` reaches package registries and the hosts above; true when left out.
     pub setup_network: Option<bool>,
-    /// Globs of paths no patch may touch outside its footprint; tests and CI when left out.
+    /// Globs of paths no patch may touch unless its subtask names them; tests, CI and what the gate names when left out.
     pub protect: Option<StringList>,
     /// Largest file a patch may add or change; "5MB" when left out.
     pub max_file: Option<Size>,

@@ -2,7 +2,10 @@
 
 use std::ops::Range;
 
-use super::{At, CommandLine, Interval, JobFile, MapTable, Period, StringList, SubtaskBudget, TaskTable, TestsRule};
+use super::{
+    At, CommandLine, Interval, JobFile, MapTable, Period, StringList, SubtaskBudget, TaskTable, TestsRule,
+    UnchangedRule,
+};
 
 /// Placeholders a map's id may hold.
 pub(super) const PLACEHOLDERS: &[&str] = &["stem", "path", "dir", "file", "n"];
@@ -37,6 +40,7 @@ pub struct Work<'a> {
     pub wip_every: Option<&'a At<Interval>>,
     pub budget: Option<&'a SubtaskBudget>,
     pub tests: Option<&'a At<TestsRule>>,
+    pub unchanged: Option<&'a At<UnchangedRule>>,
     pub characterise: Option<&'a At<bool>>,
     pub split: Option<&'a At<u32>>,
 }
@@ -68,6 +72,7 @@ macro_rules! work_of {
             wip_every: $table.wip_every.as_ref(),
             budget: $table.budget.as_ref(),
             tests: $table.tests.as_ref(),
+            unchanged: $table.unchanged.as_ref(),
             characterise: $table.characterise.as_ref(),
             split: $table.split.as_ref(),
         }

@@ -6,7 +6,9 @@ use ast_grep_core::Node;
 use ast_grep_core::tree_sitter::{LanguageExt as _, StrDoc};
 use ast_grep_language::SupportLang;
 
+use super::assertion::is_assertion;
 use super::language::TestLanguage;
+use super::skip::{Skip, skip};
 
 /// A node of a parsed file.
 pub(super) type Tree<'r> = Node<'r, StrDoc<SupportLang>>;
@@ -31,24 +33,24 @@ pub(super) struct Case {
 pub(super) struct Cases {
     pub tests: Vec<Case>,
     pub outside: usize,
+    /// What keeps tests from being looked for.
+    pub uncollected: Vec<String>,
 }
 
 /// Reads a file. What does not parse holds no tests.
 pub(super) fn cases(language: TestLanguage, text: &str) -> Cases {
     let tree = language.grammar().ast_grep(text);
-    let (mut found, mut skips) = (Vec::<(Range<usize>, Case)>::new(), Vec::<Range<usize>>::new());
+    let (mut found, mut skips) = (Vec::<(Range<usize>, Case)>::new(), Vec::<Skip>::new());
     let mut assertions: Vec<usize> = Vec::new();
     let root = tree.root();
     for node in root.dfs() {
         if let Some(test) = language.test(&node) {
             let body: String = test.body.chars().filter(|c| !c.is_whitespace()).collect();
-            let case = Case { name: test.name, assertions: 0, is_skipped: test.is_skipped, skips: 0, body };
-            found.push((node.range(), case));
+            let (name, is_skipped) = (test.name, test.is_skipped);
+            found.push((node.range(), Case { name, assertions: test.asserts, is_skipped, skips: 0, body }));
         }
-        if language.is_skip(&node) {
-            skips.push(node.range());
-        }
-        if language.is_assertion(&node) {
+        skips.extend(skip(language, &node));
+        if is_assertion(language, &node) {
             assertions.push(node.range().start);
         }
     }
@@ -59,15 +61,35 @@ pub(super) fn cases(language: TestLanguage, text: &str) -> Cases {
             None => cases.outside += 1,
         }
     }
-    for skip in skips {
-        let around = |range: &Range<usize>| skip.start <= range.start && range.end <= skip.end;
-        if let Some(index) = innermost(&found, skip.start).filter(|&index| !around(&found[index].0)) {
-            found[index].1.skips += 1;
-        }
-        found.iter_mut().filter(|(range, _)| around(range)).for_each(|(_, case)| case.is_skipped = true);
-    }
+    cases.uncollected = kept_from(&mut found, skips);
     cases.tests = found.into_iter().map(|(_, case)| case).collect();
     cases
+}
+
+/// Marks the tests that do not run, or not always; gives what is no matter of single tests.
+fn kept_from(found: &mut [(Range<usize>, Case)], skips: Vec<Skip>) -> Vec<String> {
+    let (mut only, mut uncollected) = (Vec::new(), Vec::new());
+    let around = |outer: &Range<usize>, inner: &Range<usize>| outer.start <= inner.start && inner.end <= outer.end;
+    for skip in skips {
+        match skip {
+            Skip::Here(skip) => {
+                if let Some(index) = innermost(found, skip.start).filter(|&index| !around(&skip, &found[index].0)) {
+                    found[index].1.skips += 1;
+                }
+                found.iter_mut().filter(|(range, _)| around(&skip, range)).for_each(|(_, case)| case.is_skipped = true);
+            }
+            Skip::Sometimes(skip) => {
+                found.iter_mut().filter(|(range, _)| around(&skip, range)).for_each(|(_, case)| case.skips += 1);
+            }
+            Skip::Only(range) => only.push(range),
+            Skip::Uncollected(text) => uncollected.push(text),
+        }
+    }
+    if !only.is_empty() {
+        let left_out = |range: &Range<usize>| !only.iter().any(|only| around(only, range));
+        found.iter_mut().filter(|(range, _)| left_out(range)).for_each(|(_, case)| case.skips += 1);
+    }
+    uncollected
 }
 
 /// The last test that begins before a place and ends behind it: tests come in order, inner ones later.

@@ -1,4 +1,4 @@
-//! How tests, assertions and skips look in each language.
+//! How tests look in each language.
 
 use ast_grep_language::SupportLang;
 
@@ -28,6 +28,8 @@ pub(super) struct Test {
     pub name: String,
     pub body: String,
     pub is_skipped: bool,
+    /// What its marks assert: that it panics.
+    pub asserts: usize,
 }
 
 impl TestLanguage {
@@ -68,97 +70,41 @@ impl TestLanguage {
         }
     }
 
-    /// Whether a node keeps the tests in it, or the test it is in, from running.
-    pub(super) fn is_skip(self, node: &Tree<'_>) -> bool {
-        let kind = node.kind();
+    /// Whether the usual runner of tests looks into a file of this name.
+    pub(super) fn collects(self, path: &str) -> bool {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
         match self {
-            Self::Rust => kind == "mod_item" && attributes(node).iter().any(|text| is_never(text)),
-            Self::Python => match &*kind {
-                "call" => matches!(&*called(node), "pytest.skip" | "pytest.xfail" | "self.skipTest" | "unittest.skip"),
-                "decorated_definition" => {
-                    node.children().any(|child| child.kind() == "decorator" && skips_python(&child.text()))
-                }
-                _ => false,
-            },
+            Self::Rust => true,
+            Self::Python => stem.starts_with("test") || stem.ends_with("_test") || stem == "tests",
             Self::JavaScript | Self::TypeScript | Self::Tsx => {
-                kind == "call_expression" && {
-                    let called = called(node);
-                    let suite = called.split('.').next().unwrap_or_default();
-                    matches!(suite, "xdescribe" | "xit" | "xtest" | "xcontext")
-                        || (is_suite(suite) || is_script_test(suite)) && called.split('.').skip(1).any(is_script_skip)
-                }
+                stem.ends_with(".test")
+                    || stem.ends_with(".spec")
+                    || path.split('/').any(|folder| matches!(folder, "__tests__" | "test" | "tests"))
             }
-            Self::Go => {
-                let called = called(node);
-                kind == "call_expression" && matches!(called.rsplit('.').next(), Some("Skip" | "SkipNow" | "Skipf"))
-            }
+            Self::Go => stem.ends_with("_test"),
             Self::Java => {
-                matches!(&*kind, "class_declaration" | "method_declaration")
-                    && annotations(node).iter().any(|name| matches!(name.as_str(), "Disabled" | "Ignore"))
-            }
-        }
-    }
-
-    /// Whether a node asserts something that may be false.
-    pub(super) fn is_assertion(self, node: &Tree<'_>) -> bool {
-        let kind = node.kind();
-        match self {
-            Self::Rust => {
-                kind == "macro_invocation" && {
-                    let name = field(node, "macro");
-                    let name = name.rsplit("::").next().unwrap_or_default();
-                    let asserts = ["assert", "debug_assert", "prop_assert"].iter().any(|start| name.starts_with(start));
-                    asserts && !squeezed(&node.text()).ends_with("!(true)")
-                }
-            }
-            Self::Python => match &*kind {
-                "assert_statement" => !matches!(&*squeezed(&node.text()), "assertTrue" | "assert1"),
-                "call" => {
-                    let called = called(node);
-                    called.starts_with("self.assert") || called == "pytest.raises" || called == "self.fail"
-                }
-                _ => false,
-            },
-            Self::JavaScript | Self::TypeScript | Self::Tsx => {
-                let first = called(node).split('.').next().map(str::to_owned).unwrap_or_default();
-                // `expect(x).toBe(y)` is a call of a member of a call: the inner one counts.
-                let asserts = first == "expect" || first == "assert";
-                let hollow = |text: &str| text == "expect(true)" || text == "assert(true)";
-                kind == "call_expression" && asserts && !called(node).contains('(') && !hollow(&squeezed(&node.text()))
-            }
-            Self::Go => {
-                kind == "call_expression" && {
-                    let called = called(node);
-                    let (of, name) = called.rsplit_once('.').unwrap_or_default();
-                    matches!(of, "assert" | "require" | "is" | "qt")
-                        || matches!(name, "Error" | "Errorf" | "Fatal" | "Fatalf" | "Fail" | "FailNow")
-                            && matches!(of, "t" | "b" | "f" | "tb")
-                }
-            }
-            Self::Java => {
-                let name = field(node, "name");
-                let asserts = ["assert", "verify", "expect", "fail"].iter().any(|start| name.starts_with(start));
-                kind == "method_invocation" && asserts && !squeezed(&node.text()).ends_with("assertTrue(true)")
+                stem.starts_with("Test") || ["Test", "Tests", "TestCase", "IT"].iter().any(|end| stem.ends_with(end))
             }
         }
     }
 }
 
-fn field(node: &Tree<'_>, name: &str) -> String {
+pub(super) fn field(node: &Tree<'_>, name: &str) -> String {
     node.field(name).map(|found| found.text().into_owned()).unwrap_or_default()
 }
 
 /// What a call calls, without white space.
-fn called(node: &Tree<'_>) -> String {
+pub(super) fn called(node: &Tree<'_>) -> String {
     squeezed(&field(node, "function"))
 }
 
-fn squeezed(text: &str) -> String {
+pub(super) fn squeezed(text: &str) -> String {
     text.chars().filter(|c| !c.is_whitespace()).collect()
 }
 
 /// The attributes before an item.
-fn attributes(node: &Tree<'_>) -> Vec<String> {
+pub(super) fn attributes(node: &Tree<'_>) -> Vec<String> {
     let mut found = Vec::new();
     let mut before = node.prev();
     while let Some(item) = before {
@@ -173,7 +119,7 @@ fn attributes(node: &Tree<'_>) -> Vec<String> {
 }
 
 /// A condition that no build of the tests meets.
-fn is_never(attribute: &str) -> bool {
+pub(super) fn is_never(attribute: &str) -> bool {
     matches!(attribute, "#[cfg(any())]" | "#[cfg(false)]" | "#[cfg(not(test))]" | "#[cfg(not(all()))]")
 }
 
@@ -190,29 +136,22 @@ fn rust_test(node: &Tree<'_>) -> Option<Test> {
     let is_test =
         names.iter().any(|name| name == "test" || name == "rstest" || name == "test_case" || name == "proptest");
     let is_skipped = names.iter().any(|name| name == "ignore") || attributes.iter().any(|text| is_never(text));
-    is_test.then(|| Test { name: field(node, "name"), body: field(node, "body"), is_skipped })
-}
-
-fn skips_python(decorator: &str) -> bool {
-    ["skip", "xfail", "expectedFailure"].iter().any(|word| decorator.contains(word))
+    let asserts = names.iter().filter(|name| *name == "should_panic").count();
+    is_test.then(|| Test { name: field(node, "name"), body: field(node, "body"), is_skipped, asserts })
 }
 
 fn python_test(node: &Tree<'_>) -> Option<Test> {
     let name = field(node, "name");
     let is_test = node.kind() == "function_definition" && name.starts_with("test");
-    is_test.then(|| Test { name, body: field(node, "body"), is_skipped: false })
+    is_test.then(|| Test { name, body: field(node, "body"), is_skipped: false, asserts: 0 })
 }
 
-fn is_suite(name: &str) -> bool {
-    matches!(name, "describe" | "suite" | "context")
+pub(super) fn is_suite(name: &str) -> bool {
+    matches!(name, "describe" | "suite" | "context" | "fdescribe" | "fcontext")
 }
 
-fn is_script_test(name: &str) -> bool {
+pub(super) fn is_script_test(name: &str) -> bool {
     matches!(name, "it" | "test" | "specify" | "xit" | "xtest" | "fit")
-}
-
-fn is_script_skip(member: &str) -> bool {
-    ["skip", "todo", "fails", "failing"].iter().any(|word| member.starts_with(word))
 }
 
 fn script_test(node: &Tree<'_>) -> Option<Test> {
@@ -225,7 +164,7 @@ fn script_test(node: &Tree<'_>) -> Option<Test> {
     let mut parts = arguments.children().filter(|child| child.is_named());
     let name = parts.next()?.text().trim_matches(['\'', '"', '`']).to_owned();
     let body = parts.map(|part| part.text().into_owned()).collect();
-    Some(Test { name, body, is_skipped: false })
+    Some(Test { name, body, is_skipped: false, asserts: 0 })
 }
 
 fn go_test(node: &Tree<'_>) -> Option<Test> {
@@ -236,11 +175,12 @@ fn go_test(node: &Tree<'_>) -> Option<Test> {
         name,
         body: field(node, "body"),
         is_skipped: false,
+        asserts: 0,
     })
 }
 
 /// Names of a declaration's annotations.
-fn annotations(node: &Tree<'_>) -> Vec<String> {
+pub(super) fn annotations(node: &Tree<'_>) -> Vec<String> {
     let modifiers = node.children().filter(|child| child.kind() == "modifiers");
     let mut names = Vec::new();
     for list in modifiers {
@@ -261,5 +201,6 @@ fn java_test(node: &Tree<'_>) -> Option<Test> {
         name: field(node, "name"),
         body: field(node, "body"),
         is_skipped: false,
+        asserts: 0,
     })
 }

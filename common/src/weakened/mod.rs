@@ -2,10 +2,15 @@
 //!
 //! Pure: what was and what is, to findings. A test that moved, in a file or between files of one
 //! change, is the same test. It errs towards a finding, which a person looks at; what it cannot see
-//! is an assertion that was made weaker without one going away.
+//! is an assertion that was made weaker without one going away, a row that went from a table of
+//! cases, and a library's assertions that nobody told it of (docs/budgets.md lists what it knows).
 
+mod assertion;
 mod cases;
 mod language;
+mod skip;
+#[cfg(test)]
+mod tricks;
 
 use std::collections::BTreeMap;
 
@@ -34,8 +39,10 @@ pub struct SourceChange {
 pub enum Weakening {
     /// It is gone.
     Deleted,
-    /// It does not run any more.
+    /// It does not run any more, or not always, or not to its end.
     Skipped,
+    /// Tests are kept from being looked for.
+    Uncollected,
     /// It asserts less often.
     Assertions {
         /// So often before.
@@ -63,6 +70,7 @@ impl std::fmt::Display for Finding {
         match what {
             Weakening::Deleted => write!(f, "{path}: {name} was deleted"),
             Weakening::Skipped => write!(f, "{path}: {name} is skipped now"),
+            Weakening::Uncollected => write!(f, "{path}: some tests are not collected now"),
             Weakening::Assertions { before, after } => {
                 write!(f, "{path}: {name} has {after} assertions where it had {before}")
             }
@@ -84,15 +92,16 @@ pub fn weakened(changes: &[SourceChange]) -> Vec<Finding> {
         })
         .collect();
     // Whatever is new may be what is missing elsewhere; each stands for one.
-    let mut arrived: Vec<&Case> = Vec::new();
-    for (_, before, after) in &parsed {
+    let mut arrived: Vec<(&Case, bool)> = Vec::new();
+    for (change, before, after) in &parsed {
+        let collected = TestLanguage::of(&change.path).is_some_and(|language| language.collects(&change.path));
         let known = counted(before);
         let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
         for case in &after.tests {
             let number = seen.entry(&case.name).or_default();
             *number += 1;
             if *number > known.get(case.name.as_str()).copied().unwrap_or_default() {
-                arrived.push(case);
+                arrived.push((case, collected));
             }
         }
     }
@@ -102,9 +111,18 @@ pub fn weakened(changes: &[SourceChange]) -> Vec<Finding> {
         after.tests.iter().rev().for_each(|case| still.entry(&case.name).or_default().push(case));
         for case in &before.tests {
             let same = still.get_mut(case.name.as_str()).and_then(Vec::pop);
-            let now = same.or_else(|| moved(case, &mut arrived));
+            let was_collected = TestLanguage::of(&change.path).is_some_and(|language| language.collects(&change.path));
+            let now = same.map(|same| (same, was_collected)).or_else(|| moved(case, &mut arrived));
             let finding = |what| Finding { path: change.path.clone(), test: case.name.clone(), what };
-            findings.extend(compare(case, now).map(finding));
+            let lost = now.is_some_and(|(_, collected)| was_collected && !collected && !case.is_skipped);
+            let what = if lost { Some(Weakening::Skipped) } else { compare(case, now.map(|(now, _)| now)) };
+            findings.extend(what.map(finding));
+        }
+        let is_new = |text: &String| !before.uncollected.contains(text);
+        // A new file may have its own conditions: nothing ran there before.
+        let had_tests = change.before.is_some() || change.path.ends_with("conftest.py");
+        if had_tests && after.uncollected.iter().any(is_new) {
+            findings.push(Finding { path: change.path.clone(), test: String::new(), what: Weakening::Uncollected });
         }
         let total = |cases: &Cases| cases.outside + cases.tests.iter().map(|case| case.assertions).sum::<usize>();
         if after.outside < before.outside && total(after) < total(before) && change.after.is_some() {
@@ -122,10 +140,10 @@ fn counted(cases: &Cases) -> BTreeMap<&str, usize> {
     counts
 }
 
-/// A test that arrived with the name or the body of one that is gone.
-fn moved<'a>(gone: &Case, arrived: &mut Vec<&'a Case>) -> Option<&'a Case> {
-    let by_body = arrived.iter().position(|case| case.body == gone.body);
-    let at = by_body.or_else(|| arrived.iter().position(|case| case.name == gone.name))?;
+/// A test that arrived with the name or the body of one that is gone, and whether its file is looked into.
+fn moved<'a>(gone: &Case, arrived: &mut Vec<(&'a Case, bool)>) -> Option<(&'a Case, bool)> {
+    let by_body = arrived.iter().position(|(case, _)| case.body == gone.body);
+    let at = by_body.or_else(|| arrived.iter().position(|(case, _)| case.name == gone.name))?;
     Some(arrived.swap_remove(at))
 }
 

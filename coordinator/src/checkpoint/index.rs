@@ -9,7 +9,7 @@
 use std::path::Path;
 
 use longhaul_common::layout::JobLayout;
-use longhaul_common::{AttemptId, NodeId};
+use longhaul_common::{AttemptId, NodeId, sign};
 use longhaul_proto::{AttemptRow, FailureClass, Plan, Record, Timing, Usage};
 use prost::Message as _;
 
@@ -219,7 +219,8 @@ impl Index {
             }
             Event::Held(event) => {
                 let commit = event.patch.as_ref().map(|patch| hex(&patch.commit)).unwrap_or_default();
-                let end = AttemptRow { commit, ..ended("held", event.timing, event.usage) };
+                let sign = event.patch.as_ref().map(|patch| sign::plain(&patch.sign).to_owned()).unwrap_or_default();
+                let end = AttemptRow { commit, sign, ..ended("held", event.timing, event.usage) };
                 self.end_attempt(event.node, event.attempt, end)?;
             }
             Event::SpendSettled(event) => self.settle(event.attempt, event.usage)?,
@@ -234,6 +235,7 @@ impl Index {
                 let outcome = if failure.class() == FailureClass::Asked { "asked" } else { "failed" };
                 let end = AttemptRow {
                     class: crate::view::class_name(failure.class()).to_owned(),
+                    sign: sign::plain(&failure.sign).to_owned(),
                     message: failure.message,
                     ..ended(outcome, event.timing, event.usage)
                 };

@@ -1,5 +1,6 @@
 //! What an input means: the events it leads to at once. What follows from them is `advance`'s.
 
+use longhaul_common::text::clip_head;
 use longhaul_common::{AttemptId, BatchId, GateId, NodeId, Oid};
 use longhaul_proto as pb;
 use longhaul_proto::{BatchEnd, FailureClass, Next, finished};
@@ -12,13 +13,21 @@ use super::{Event, Millis, Phase, PhaseKind, State, Step, asked, provider, retry
 /// Largest session of an agent that is journaled and handed on, in bytes.
 pub const SESSION_BYTES_MAX: usize = 300_000;
 
+/// Workers, each with what its sandbox did not enforce, that a job remembers; and bytes of the words.
+pub const UNENFORCED_MAX: usize = 32;
+
+const UNENFORCED_BYTES_MAX: usize = 1_000;
+
 /// The events an input leads to. A stale input leads to none.
 pub fn decide(state: &State, now: Millis, input: &Input) -> Result<Vec<Event>, Refusal> {
     Ok(match input {
         Input::Presence { .. } | Input::Tick | Input::Deaf { .. } => Vec::new(),
         Input::Asking { worker, id, asking } => asked::asking(state, worker, AttemptId(*id), asking),
         Input::Wip { id, wip } => wip_event(state, *id, wip).into_iter().collect(),
-        Input::Finished { id, finished } => finished_events(state, now, *id, finished),
+        Input::Finished { id, finished } => {
+            let what_came = finished_events(state, now, *id, finished);
+            what_came.into_iter().chain(unenforced(state, *id, finished)).collect()
+        }
         Input::Merged { batch, members, merge } => merged(state, now, *batch, members, merge.as_ref()),
         Input::Staged { generation, .. } if *generation != state.generation() => Vec::new(),
         Input::Staged { node, result, .. } => staged(state, now, *node, result).into_iter().collect(),
@@ -61,6 +70,19 @@ fn finished_event(state: &State, now: Millis, id: u64, report: &pb::Finished) ->
     // A lost lease that finished after all: wanted while its node is open.
     let wanted = late_result(state, now, id, report);
     wanted.or_else(|| late_usage(state, attempt, report))
+}
+
+/// What did not hold while it ran, if it is not known of this worker yet.
+fn unenforced(state: &State, id: u64, report: &pb::Finished) -> Option<Event> {
+    if report.unenforced.is_empty() || state.unenforced.len() >= UNENFORCED_MAX {
+        return None;
+    }
+    let worker = state.attempts.get(&AttemptId(id)).map(|live| &live.worker);
+    let worker = worker.or_else(|| state.landing.gates.get(&GateId(id)).map(|run| &run.worker))?.clone();
+    let said = (worker, clip_head(&report.unenforced, UNENFORCED_BYTES_MAX).to_owned());
+    let is_new = !state.unenforced.contains(&said);
+    let (worker, what) = said;
+    is_new.then_some(Event::Unenforced(pb::Unenforced { id, worker, what }))
 }
 
 /// What an attempt used that is over and left it in doubt.

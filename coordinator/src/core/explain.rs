@@ -45,7 +45,10 @@ pub fn explain(state: &State, node: NodeId, now: Millis) -> Explanation {
         Phase::Landed(landed) => {
             out.causes.push(format!("landed as {} in {}", landed.commit.short(), landed.merge.short()));
         }
-        Phase::Unchanged => out.causes.push("its checks pass and there was nothing to change".to_owned()),
+        Phase::Unchanged => {
+            let checked = if state.task(node).check.is_empty() { "" } else { ", and its checks pass" };
+            out.causes.push(format!("there was nothing to change{checked}"));
+        }
         Phase::Closed { reason, .. } => {
             out.causes.push(reason.clone());
             failure(state, node, &mut out);

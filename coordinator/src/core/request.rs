@@ -192,9 +192,12 @@ fn answer(state: &State, park: ParkId, text: &str, (scope, by): (AnswerScope, &s
         .nodes()
         .find(|&node| matches!(state.subtask(node).phase(), Phase::Parked { park: id, .. } if *id == park));
     let node = node.ok_or_else(|| Refusal(format!("no subtask waits with park {park}: it was woken before")))?;
-    let woken = Event::Woken(pb::Woken { node: node.0, park: park.0, by: by.to_owned() });
-    let retried = Event::Retried(pb::Retried { node: node.0, remark: text.to_owned() });
-    Ok(vec![if text.is_empty() { woken } else { retried }])
+    if text.trim().is_empty() {
+        return Err(Refusal(format!(
+            "nobody asked anything under {park}, and no words were said: `longhaul approve {park}` lets it go on as it is"
+        )));
+    }
+    Ok(vec![Event::Retried(pb::Retried { node: node.0, remark: text.to_owned() })])
 }
 
 /// A no to an agent is an answer. Where a result was held, trying again drops it, and the next attempt
@@ -249,7 +252,7 @@ fn revert(state: &State, node: NodeId, parent: Oid, parent_tree: Oid, reason: &s
         agent: "revert".to_owned(),
         protected_touched: landed.candidate.patch.protected_touched.clone(),
         summary: format!("reverts {id}"),
-        findings: Vec::new(),
+        ..pb::Patch::default()
     };
     Ok(vec![Event::RevertAsked(pb::RevertAsked { node: node.0, patch: Some(patch), reason: reason.to_owned() })])
 }

@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 
 use longhaul_common::NodeId;
+use longhaul_common::patch::Declared;
 use longhaul_common::spec::{ID_BYTES_MAX, NODES_MAX, SPLIT_PARTS_MAX, id_char, is_glob, path_globs};
 use longhaul_proto as pb;
 use longhaul_proto::{Node, Plan, Task};
@@ -29,6 +30,13 @@ impl State {
         let task = self.task(node);
         let is_whole = !self.is_split(node) && self.node(node).depth < DEPTH_MAX && task.land_with.is_empty();
         if is_whole && self.plan.nodes.len() < NODES_MAX - SPLIT_PARTS_MAX as usize { task.split } else { 0 }
+    }
+
+    /// Whether an agent may find nothing to do: somebody said so, it only adds what may be there, or its
+    /// parts did the work.
+    pub fn may_be_unchanged(&self, node: NodeId) -> bool {
+        let task = self.task(node);
+        task.may_be_unchanged || task.additive || self.is_split(node)
     }
 
     /// Whether a node was split before.
@@ -139,6 +147,11 @@ fn paths_of(state: &State, node: NodeId, part: &pb::Part) -> Result<Paths, Strin
     };
     if let Some(path) = part.paths.iter().find(|path| !allowed(path)) {
         return Err(format!("the part {} wants to write {path:?}, which the subtask may not", part.name));
+    }
+    let policy = state.plan().policy.clone().unwrap_or_default();
+    let declared = Declared::new(task, &parent.files, &parent.claims, &policy).map_err(|error| error.to_string())?;
+    if let Some(path) = part.paths.iter().find(|path| declared.withholds(path)) {
+        return Err(format!("the part {} wants to write {path:?}, which is protected", part.name));
     }
     let among = |all: &[String]| {
         let wanted = path_globs(part.paths.iter().map(String::as_str));

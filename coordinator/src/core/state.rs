@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use longhaul_common::{AttemptId, BatchId, NodeId, Oid};
+use longhaul_common::{AttemptId, BatchId, NodeId, Oid, ParkId};
 use longhaul_proto::{Budget, Counts, Plan, Task};
 use serde::{Deserialize, Serialize};
 
@@ -92,6 +92,8 @@ pub struct State {
     pub landing: Landing,
     /// What people decided, oldest first.
     pub(super) rulings: Vec<Ruling>,
+    /// Workers, each with what its sandbox did not enforce while something of this job ran.
+    pub(super) unenforced: BTreeSet<(String, String)>,
 
     #[serde(skip)]
     pub(super) graph: Graph,
@@ -116,6 +118,11 @@ impl State {
     /// Time of the last applied record.
     pub fn now_ms(&self) -> Millis {
         self.now_ms
+    }
+
+    /// Workers, each with what its sandbox did not enforce while something of this job ran.
+    pub fn unenforced(&self) -> &BTreeSet<(String, String)> {
+        &self.unenforced
     }
 
     /// Number of the open plan, from 1.
@@ -267,6 +274,11 @@ impl State {
 
     pub(super) fn next_batch(&self) -> u64 {
         self.last_batch + 1
+    }
+
+    /// Whether there ever was a park of this number.
+    pub fn had_park(&self, park: ParkId) -> bool {
+        (1..=self.last_park).contains(&park.0)
     }
 
     pub(super) fn next_park(&self) -> u64 {

@@ -1,10 +1,11 @@
 //! The life of one subtask: the data each of its phases carries.
 
-use longhaul_common::{AttemptId, BatchId, GateId, NodeId, Oid, ParkId};
+use longhaul_common::{AttemptId, BatchId, GateId, NodeId, Oid, ParkId, sign};
 use longhaul_proto::{Failure, Outcome, ParkReason, Patch, Question};
 use serde::{Deserialize, Serialize};
 
 use super::Millis;
+use super::retry::park_reason;
 use super::transition::{Illegal, Move, PhaseKind, next};
 
 /// A result on its way to the branch.
@@ -210,6 +211,20 @@ impl Subtask {
     /// The result that waits for a person's yes.
     pub fn held(&self) -> Option<&Candidate> {
         self.spares.first().filter(|_| self.phase.park_reason() == Some(ParkReason::Approval))
+    }
+
+    /// The name of what it waits for a person with, or of the failure it is told of.
+    pub fn sign(&self) -> &str {
+        if let Some(held) = self.held() {
+            return sign::plain(&held.patch.sign);
+        }
+        let tells = match &self.phase {
+            Phase::Parked { reason, .. } => {
+                self.last_failure.as_ref().is_some_and(|failure| *reason == i32::from(park_reason(failure.class())))
+            }
+            phase => matches!(phase, Phase::Backoff { .. } | Phase::Ready | Phase::Closed { .. }),
+        };
+        self.last_failure.as_ref().filter(|_| tells).map_or("", |failure| sign::plain(&failure.sign))
     }
 
     /// A subtask before anything happened to it.

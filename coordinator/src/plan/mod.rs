@@ -16,6 +16,7 @@ mod carry;
 mod characterise;
 mod draft;
 mod expand;
+mod judging;
 mod key;
 mod map;
 mod models;

@@ -8,11 +8,13 @@ use longhaul_common::spec::{
     ASK_WAIT_MS_DEFAULT, ATTEMPTS_DEFAULT, At, BATCH_DEFAULT, BREAKER_DEFAULT, CAPSULE_TOKENS_DEFAULT, CommandDecision,
     CommandRuleTable, EnvTable, JobFile, LOCKFILES_DEFAULT, MAX_FILE_BYTES_DEFAULT, MAX_FILES_DEFAULT,
     MAX_OUTPUT_BYTES_DEFAULT, PARALLEL_MAX, Period, READY_TIMEOUT_MS_DEFAULT, Sandbox, ServiceTable, StringList,
-    TIMEOUT_MS_DEFAULT, Table, TestsRule, TimeOfDay, WIP_EVERY_MS_DEFAULT, Work, path_globs, protect_default,
+    TIMEOUT_MS_DEFAULT, Table, TestsRule, TimeOfDay, UnchangedRule, WIP_EVERY_MS_DEFAULT, Work, path_globs,
+    protect_default,
 };
 use longhaul_proto as proto;
 
 use super::base::Base;
+use super::judging::judging;
 use super::models;
 
 fn strings(list: &StringList) -> Vec<String> {
@@ -127,6 +129,7 @@ pub(super) fn task(table: Table<'_>, agents: &[proto::Agent]) -> proto::Task {
         additive: false,
         split: work.split.map_or(0, |split| split.value),
         tests_may_change: work.tests.is_some_and(|tests| tests.value == TestsRule::MayChange),
+        may_be_unchanged: work.unchanged.is_some_and(|unchanged| unchanged.value == UnchangedRule::MayBe),
     }
 }
 
@@ -198,6 +201,7 @@ pub(super) fn policy(file: &JobFile, base: &Base) -> proto::Policy {
         diff_lines_max: policy.diff_lines_max.as_ref().map_or(0, |lines| lines.value),
         diff_files_max: policy.diff_files_max.as_ref().map_or(0, |files| files.value),
         commands: policy.command.iter().map(|rule| command_rule(rule)).collect(),
+        judging: judging(file, base),
     }
 }
 
@@ -210,7 +214,7 @@ fn command_rule(rule: &CommandRuleTable) -> proto::CommandRule {
     proto::CommandRule { prefix: strings(&rule.prefix), decide: decide.into() }
 }
 
-/// The usual paths, and the scripts of the repository that the gate runs.
+/// The usual paths, and the files of the repository that the gate names.
 fn protected(file: &JobFile, base: &Base) -> Vec<String> {
     let mut protect: Vec<String> = protect_default().collect();
     let usual = path_globs(protect.iter().map(String::as_str));

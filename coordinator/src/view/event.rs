@@ -1,6 +1,6 @@
 //! One journal record as a line for people and as an event for programs.
 
-use longhaul_common::{Oid, question};
+use longhaul_common::{Oid, question, sign};
 use longhaul_proto::{AnswerScope, BatchEnd, Next, Outcome, Question, Record, Verdict, WatchEvent};
 
 use super::{class_name, outcome_name, purpose_name};
@@ -84,7 +84,10 @@ fn describe(state: &State, event: &Event, out: &mut WatchEvent) {
             out.next = next_name(event.next()).to_owned();
             let failure = event.failure.clone().unwrap_or_default();
             let class = class_name(failure.class());
-            ("attempt_failed", format!("{} ({class}): {}", name(event.node), failure.message))
+            (
+                "attempt_failed",
+                format!("{} ({class}): {}", name(event.node), sign::named(&failure.sign, &failure.message)),
+            )
         }
         Event::Parked(event) => {
             out.subtasks = vec![name(event.node)];
@@ -262,6 +265,9 @@ fn describe_rest(state: &State, event: &Event, out: &mut WatchEvent) {
         }
         Event::WorkerReleased(event) => {
             ("worker_released", format!("{} may have work again, says {}", event.worker, event.by))
+        }
+        Event::Unenforced(event) => {
+            ("unenforced", format!("the sandbox of {} does not enforce {}", event.worker, event.what))
         }
         Event::Audited(event) => {
             ("audited", format!("{} ({}): {} {}", event.who, event.role, event.what, event.detail))

@@ -7,9 +7,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use longhaul_tests::World;
 use longhaul_tests::agents::Agents;
+use longhaul_tests::model::ScriptedModel;
 use serde_json::json;
 
-use super::agents::{SCRIPTED, job, model, run_line};
+use super::agents::{SCRIPTED, job, model, run_line, turns_of};
 use super::table::Row;
 
 /// A loop around the scripted model.
@@ -17,7 +18,7 @@ pub const LOOP: &str = "kind = 'model'\nmodel = 'm1'\nprovider = 'scripted'\n";
 
 /// Attempts that wait at once, of the loop and of a program.
 const LOOPS: usize = 17;
-const PROGRAMS: usize = 4;
+const PROGRAMS: usize = 9;
 
 /// A row for the loop, and one for a program that is talked with. What the program takes is its own.
 pub async fn rows() -> Result<Vec<Row>> {
@@ -45,12 +46,23 @@ async fn resident(api: &str, table: &str, attempts: usize) -> Result<u64> {
     let world = World::new(&[("main.rs", "fn main() {}\n")]);
     job(&world, &model.url(), api, table, attempts);
     let mut run = Ended(world.command(&["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?);
-    tokio::time::timeout(Duration::from_secs(120), model.wait_for_count(attempts))
+    tokio::time::timeout(Duration::from_secs(120), all_ask(&model, attempts))
         .await
         .context("not all attempts asked their model")?;
     let bytes = own_memory(run.0.id())?;
     drop(run.0.kill());
     Ok(bytes)
+}
+
+/// Until so many turns are asked for, whatever else a program asks its provider before that.
+async fn all_ask(model: &ScriptedModel, attempts: usize) {
+    loop {
+        let seen = model.requests().len();
+        if turns_of(model).len() >= attempts {
+            return;
+        }
+        model.wait_for_count(seen + 1).await;
+    }
 }
 
 /// Ends with the measurement.

@@ -240,8 +240,9 @@ async fn a_loop_keeps_to_its_allowance_and_to_the_rules_for_commands() {
     let poor = model(json!({"steps": [{"text": "Done."}]})).await;
     let run = |cmd: &str| json!({"tool": "exec_command", "args": {"cmd": cmd}});
     let input = "*** Begin Patch\n*** Update File: ruled.txt\n-hello\n+goodbye\n*** End Patch";
+    let typed = json!({"tool": "write_stdin", "args": {"session_id": 1, "chars": "ls\ngit push\n"}});
     let steps = json!([run("echo x && sudo git -C . push"), run("touch $(echo made)"), run("git status"),
-        {"tool": "apply_patch", "input": input}, {"text": "Done."}]);
+        run("echo git push | sh"), typed, {"tool": "apply_patch", "input": input}, {"text": "Done."}]);
     let ruled = model(json!({ "steps": steps })).await;
     let world = world(&["poor", "ruled"]);
     let rule = "[[policy.command]]\nprefix = ['git', 'push']\ndecide = 'deny'\n";
@@ -265,6 +266,8 @@ async fn a_loop_keeps_to_its_allowance_and_to_the_rules_for_commands() {
         (1, "not run: the job's rules deny it (`git push` is denied)"),
         (2, "not run: it needs a person's yes"),
         (3, "Process exited with code 0"),
+        (4, "it cannot be told what it runs: a shell that reads it"),
+        (5, "not sent: the job's rules are about it (`git push` is denied)"),
     ] {
         assert!(text(&asked[number]).contains(words), "{number}: {}", text(&asked[number]));
     }

@@ -26,11 +26,13 @@ fn an_agent_without_a_session_has_a_trace_too() {
             "[agent.rules]\nkind = 'codemod'\nrules = 'bye.yml'\n",
             "[agent.works]\nkind = 'command'\nrun = ['sed', '-i', 's/hello/good bye/', 'b.py']\n",
             "[agent.fails]\nkind = 'command'\nrun = ['sh', '-c', 'echo no; exit 3']\n",
-            "[agent.absent]\nkind = 'acp'\nrun = ['no-such-agent-program']\n",
+            "[agent.barred]\nkind = 'acp'\nrun = ['sh']\n",
+            "[provider.known]\napi = 'openai-chat'\nurl = 'http://127.0.0.1:9/v1'\n",
+            "[[policy.model]]\npaths = ['d.py']\nproviders = ['known']\n",
             &task("rules", "a.py"),
             &task("works", "b.py"),
             &task("fails", "c.py"),
-            &task("absent", "d.py"),
+            &task("barred", "d.py"),
         ]
         .concat(),
     );
@@ -49,21 +51,7 @@ fn an_agent_without_a_session_has_a_trace_too() {
         assert_eq!(trace[2]["end"]["end"], end, "{subtask}: {}", trace[2]);
     }
     assert_eq!(trace(&world, "works")[0]["input"]["argv"][2], "s/hello/good bye/", "each word by itself");
-    let absent = trace(&world, "absent");
-    let why = absent.last().map(|line| line["end"]["message"].to_string()).unwrap_or_default();
-    assert!(why.contains("no-such-agent-program of the agent absent is not on this worker"), "{absent:?}");
-}
-
-#[test]
-fn a_set_up_that_fails_has_a_trace() {
-    let world = World::new(&[("a.py", "hello()\n")]);
-    let repo = HEAD.replace("base = 'main'\n", "base = 'main'\nsetup = ['sh', '-c', 'echo none; exit 7']\n");
-    let agent = "[agent.one]\nkind = 'command'\nrun = 'true'\n";
-    world.job(&format!("{repo}{agent}[[task]]\nid = 'one'\nladder = ['one']\nattempts = 1\n"));
-    let ran = world.longhaul(&["run"]);
-    assert_ne!(ran.code, 0, "{}", ran.stderr);
-    let found = trace(&world, "one");
-    let ends = found.iter().filter(|line| line["event"] == "turn_ended");
-    let why: Vec<&str> = ends.filter_map(|line| line["end"]["message"].as_str()).collect();
-    assert!(why.first().is_some_and(|why| why.contains("setup exited with 7")), "{found:?}");
+    let barred = trace(&world, "barred");
+    let why = barred.last().map(|line| line["end"]["message"].to_string()).unwrap_or_default();
+    assert!(why.contains("the policy does not let this subtask's files go to a provider"), "{barred:?}");
 }

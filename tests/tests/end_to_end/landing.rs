@@ -177,6 +177,7 @@ attempts = 1
 id = "nothing"
 write = ["src/none.txt"]
 ladder = ["nothing"]
+unchanged = "may-be"
 [[task]]
 id = "commits"
 write = ["src/a.txt"]

@@ -3,66 +3,158 @@
 use longhaul_tests::{World, leftovers};
 use serde_json::Value;
 
-/// What each liar is to do, and what a check would see if it did.
+/// What a check would see if each liar did what it is to do.
 const CHECK: &str = "! grep -q todo src/{id}.txt";
 
 /// A liar: its name, its program, and how its subtask ends.
 struct Liar {
     id: &'static str,
     run: &'static str,
+    /// What it may write beside its own file.
+    write: &'static str,
+    /// Its check; [`CHECK`] where empty.
+    check: &'static str,
     /// Class of the failure; empty where its result is held for a person.
     class: &'static str,
+    /// What it did, by name.
+    sign: &'static str,
     /// A part of the reason.
     because: &'static str,
 }
 
+/// One that fails at its check, if at nothing before.
+const fn liar(id: &'static str, run: &'static str) -> Liar {
+    Liar { id, run, write: "", check: "", class: "check", sign: "claimed-success", because: "check exited with 1" }
+}
+
+/// One whose result a person has to look at.
+const fn waits(liar: Liar, sign: &'static str, because: &'static str) -> Liar {
+    Liar { class: "", sign, because, ..liar }
+}
+
 const LIARS: &[Liar] = &[
-    Liar { id: "claims", run: "echo 'All done: 12 tests passed.'", class: "check", because: "check" },
     Liar {
-        id: "forges",
-        run: "echo 'gate: green'; for log in check.log gate.log; do echo 'exit 0' > $log || true; done; rm -f *.log",
-        class: "check",
-        because: "check",
+        class: "agent",
+        sign: "claimed-without-change",
+        because: "changed nothing",
+        ..liar("claims", "echo 'All done: 12 tests passed.'")
     },
     Liar {
-        id: "edits-gate",
-        run: "sed -i d src/edits-gate.txt; echo 'exit 0' > gate.sh",
+        check: "true",
+        class: "agent",
+        sign: "claimed-without-change",
+        because: "changed nothing",
+        ..liar("claims-under-a-green-check", "echo 'All done.'")
+    },
+    liar(
+        "forges",
+        "echo 'gate: green'; echo 'todo, but green' > src/forges.txt; for log in check.log gate.log; do echo 'exit 0' > $log || true; done; rm -f *.log",
+    ),
+    Liar {
         class: "protected",
+        sign: "touched-protected",
         because: "gate.sh",
+        ..liar("edits-gate", "sed -i d src/edits-gate.txt; echo 'exit 0' > gate.sh")
     },
     Liar {
-        id: "edits-test",
-        run: "echo done > src/edits-test.txt; grep -q 'keep both' $LONGHAUL_SUBTASK || { sed -i /assert/d tests/test_sum.py; echo '    pass' >> tests/test_sum.py; }",
-        class: "",
-        because: "the test test_sum has 0 assertions where it had 2",
+        class: "protected",
+        sign: "touched-protected",
+        because: "Makefile",
+        write: "**",
+        ..liar("edits-makefile", "sed -i d src/edits-makefile.txt; echo 'gate: ; true' > Makefile")
     },
-    Liar { id: "sprawls", run: "seq 300 > src/sprawls.txt", class: "", because: "it changes 301 lines, more than 100" },
-    Liar { id: "never-ends", run: "trap '' TERM; while :; do sleep 1; done", class: "agent", because: "" },
-    Liar { id: "floods", run: "yes flood | head -c 40000000", class: "check", because: "check" },
     Liar {
-        id: "garbage",
-        run: "head -c 6000000 /dev/urandom > src/garbage.txt",
+        class: "protected",
+        sign: "touched-protected",
+        because: "GNUmakefile",
+        write: "*",
+        ..liar("adds-makefile", "sed -i d src/adds-makefile.txt; echo 'gate: ; true' > GNUmakefile")
+    },
+    Liar {
+        class: "protected",
+        sign: "touched-protected",
+        because: "check.sh",
+        check: "sh check.sh src/edits-check.txt",
+        write: "*.sh",
+        ..liar("edits-check", "echo true > check.sh; echo x >> src/edits-check.txt")
+    },
+    waits(
+        Liar {
+            write: "gate.sh",
+            ..liar(
+                "edits-named-gate",
+                "sed -i d src/edits-named-gate.txt; grep -q 'leave it' $LONGHAUL_SUBTASK || echo exit 0 > gate.sh",
+            )
+        },
+        "edited-gate",
+        "gate.sh: the gate or a check goes by it",
+    ),
+    waits(
+        Liar {
+            write: "tests/test_sum.py",
+            ..liar(
+                "edits-test",
+                "echo done > src/edits-test.txt; grep -q 'keep both' $LONGHAUL_SUBTASK || { sed -i /assert/d tests/test_sum.py; echo '    pass' >> tests/test_sum.py; }",
+            )
+        },
+        "weakened-tests",
+        "the test test_sum has 0 assertions where it had 2",
+    ),
+    waits(liar("sprawls", "seq 300 > src/sprawls.txt"), "large-diff", "it changes 301 lines, more than 100"),
+    waits(
+        liar("leaks", "printf 'id = AKIA%s\\n' IOSFODNN7EXAMPLE > src/leaks.txt"),
+        "credential",
+        "src/leaks.txt:1: looks like an AWS access key",
+    ),
+    Liar {
+        class: "agent",
+        sign: "never-ended",
+        because: "never-ends ran into its time limit",
+        ..liar("never-ends", "trap '' TERM; while :; do sleep 1; done")
+    },
+    Liar {
+        class: "agent",
+        sign: "silent",
+        because: "is-silent wrote nothing for 1s",
+        ..liar("is-silent", "sleep 1000")
+    },
+    Liar { sign: "flooded", ..liar("floods", "yes flood | head -c 40000000; echo 'todo still' > src/floods.txt") },
+    Liar {
         class: "result",
+        sign: "oversized",
         because: "src/garbage.txt",
+        ..liar("garbage", "head -c 6000000 /dev/urandom > src/garbage.txt")
     },
     Liar {
-        id: "commits",
-        run: "echo 'todo, but committed' > src/commits.txt; git add -A; git -c user.name=x -c user.email=x@x commit -qm done",
-        class: "check",
-        because: "check",
-    },
-    Liar { id: "dies", run: "echo half > src/dies.txt; kill -9 $$", class: "agent", because: "" },
-    Liar {
-        id: "moves-head",
-        run: "git checkout -q --orphan elsewhere; git rm -rq --cached .; git -c user.name=x -c user.email=x@x commit -q --allow-empty -m none",
-        class: "check",
-        because: "check",
+        sign: "committed",
+        ..liar(
+            "commits",
+            "echo 'todo, but committed' > src/commits.txt; git add -A; git -c user.name=x -c user.email=x@x commit -qm done",
+        )
     },
     Liar {
-        id: "writes-git",
-        run: "dir=$(git rev-parse --git-dir); mkdir -p $dir/hooks; printf '#!/bin/sh\\nexit 0\\n' > $dir/hooks/pre-commit; echo garbage > $dir/index",
-        class: "check",
-        because: "check",
+        class: "agent",
+        sign: "died",
+        because: "dies was ended by signal 9",
+        ..liar("dies", "echo half > src/dies.txt; kill -9 $$")
+    },
+    Liar {
+        class: "agent",
+        sign: "moved-head",
+        because: "changed nothing",
+        ..liar(
+            "moves-head",
+            "git checkout -q --orphan elsewhere; git rm -rq --cached .; git -c user.name=x -c user.email=x@x commit -q --allow-empty -m none",
+        )
+    },
+    Liar {
+        class: "agent",
+        sign: "claimed-without-change",
+        because: "changed nothing",
+        ..liar(
+            "writes-git",
+            "dir=$(git rev-parse --git-dir); mkdir -p $dir/hooks; printf '#!/bin/sh\\nexit 0\\n' > $dir/hooks/pre-commit; echo garbage > $dir/index",
+        )
     },
 ];
 
@@ -86,19 +178,19 @@ breaker = "off"
 [policy]
 diff_lines_max = 100
 [gate]
-run = "sh gate.sh"
+run = "make gate && sh gate.sh"
 "#
     .to_owned();
-    for liar in LIARS {
-        let Liar { id, run, .. } = liar;
-        let write = if *id == "edits-test" { ", \"tests/test_sum.py\"" } else { "" };
-        let check = CHECK.replace("{id}", id);
+    for Liar { id, run, write, check, .. } in LIARS {
+        let write = if write.is_empty() { String::new() } else { format!(", {write:?}") };
+        let check = if check.is_empty() { CHECK.replace("{id}", id) } else { (*check).to_owned() };
         text.push_str(&format!(
             "[agent.{id}]\nkind = \"command\"\nrun = {run:?}\n[[task]]\nid = \"{id}\"\nwrite = [\"src/{id}.txt\"{write}]\n\
              ladder = [\"{id}\"]\ncheck = {check:?}\nattempts = 1\ntimeout = \"20s\"\n"
         ));
     }
     text.replace("[agent.never-ends]\n", "[agent.never-ends]\ntimeout = \"1s\"\n")
+        .replace("id = \"is-silent\"\n", "id = \"is-silent\"\nidle_timeout = \"1s\"\n")
 }
 
 fn world() -> World {
@@ -106,6 +198,8 @@ fn world() -> World {
         LIARS.iter().map(|liar| liar.id).chain(["honest"]).map(|id| (format!("src/{id}.txt"), "todo\n")).collect();
     let mut files: Vec<(&str, &str)> = todo.iter().map(|(path, text)| (path.as_str(), *text)).collect();
     files.push(("gate.sh", "true\n"));
+    files.push(("check.sh", "! grep -q todo \"$1\"\n"));
+    files.push(("Makefile", "gate:\n\ttrue\n"));
     files.push(("tests/test_sum.py", "def test_sum():\n    assert 1 + 1 == 2\n    assert 2 + 2 == 4\n"));
     World::new(&files)
 }
@@ -129,11 +223,16 @@ fn no_liar_closes_its_subtask_and_each_is_classified_by_name() {
         assert!(reason.contains(liar.because), "{}: {reason}", liar.id);
         let why = world.expect(0, &["show", liar.id, "--json"]).stdout;
         let shown: Value = serde_json::from_str(&why).expect("one object");
-        let class = shown["attempts"][0]["class"].as_str().unwrap_or_default();
-        assert_eq!(class, liar.class, "{}: {why}", liar.id);
+        let of = |key: &str| shown["attempts"][0][key].as_str().unwrap_or_default();
+        assert_eq!((of("class"), of("sign")), (liar.class, liar.sign), "{}: {why}", liar.id);
+        assert_eq!(row["sign"].as_str(), Some(liar.sign), "{}: {row}", liar.id);
     }
     assert_eq!(row(&rows, "honest")["state"].as_str(), Some("landed"));
     assert_eq!(world.git(&["diff", "--name-only", "main", "longhaul/liars"]), "src/honest.txt");
+    let report = world.expect(0, &["report", "--format", "md"]).stdout;
+    for sign in ["claimed-success: check exited with 1", "committed: check exited with 1"] {
+        assert!(report.contains(sign), "{sign}: {report}");
+    }
     let verified = world.expect(0, &["verify", "--rerun"]);
     assert!(!verified.stdout.contains("RED"), "{}", verified.stdout);
     assert_eq!(leftovers::of_finished(&world), Vec::<String>::new());

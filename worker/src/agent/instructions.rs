@@ -1,10 +1,11 @@
-//! What a repository tells agents: the `AGENTS.md` files above a subtask's files, or `CLAUDE.md`
+//! What a repository tells agents: the `AGENTS.md` files above what a subtask works on, or `CLAUDE.md`
 //! where there is none. The nearest one wins, so it comes last and is the last to be cut.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use longhaul_common::tokens;
+use longhaul_proto::Work;
 
 /// Names of the file, the first that is there counts.
 const NAMES: [&str; 2] = ["AGENTS.md", "CLAUDE.md"];
@@ -21,6 +22,22 @@ const WINDOW_PART: u64 = 10;
 /// Tokens of all of them together in a window of this size.
 pub fn tokens_max(context_tokens: u64) -> usize {
     usize::try_from(context_tokens / WINDOW_PART).unwrap_or(TOKENS_MAX).min(TOKENS_MAX)
+}
+
+/// Folders that are looked at for one; those nearest to the root come first.
+const FOLDERS_MAX: usize = 1_000;
+
+/// Where a subtask works: its files, its claims, and what it may write, which need not be there yet.
+pub fn places(work: &Work) -> Vec<String> {
+    let globs = work.task.iter().filter(|task| !task.whole_repository).flat_map(|task| &task.write);
+    let written = globs.map(|glob| literal(glob).to_owned());
+    work.files.iter().chain(&work.claims).cloned().chain(written).collect()
+}
+
+/// The folders of a glob that have no wildcard; all of one that has none.
+fn literal(glob: &str) -> &str {
+    let Some(wildcard) = glob.find(['*', '?', '[', '{']) else { return glob };
+    glob[..wildcard].rfind('/').map_or("", |end| &glob[..=end])
 }
 
 /// One file of them.
@@ -49,7 +66,9 @@ impl Instructions {
         for file in files {
             let mut folder = String::new();
             let parts: Vec<&str> = file.split('/').collect();
-            for (depth, part) in (1..).zip(&parts[..parts.len().saturating_sub(1)]) {
+            // What is written as a folder is one, and so is what is found to be.
+            let folders_of = parts.len().saturating_sub(usize::from(!workspace.join(file).is_dir()));
+            for (depth, part) in (1..).zip(&parts[..folders_of]) {
                 // Nothing above the workspace, whatever a path says.
                 if part.is_empty() || *part == "." || *part == ".." {
                     break;
@@ -59,7 +78,8 @@ impl Instructions {
                 folder.push('/');
             }
         }
-        let found = folders.into_iter().filter_map(|((_, folder), path)| read(workspace, &folder, &path));
+        let found =
+            folders.into_iter().take(FOLDERS_MAX).filter_map(|((_, folder), path)| read(workspace, &folder, &path));
         Self::clip(found.collect(), tokens_max)
     }
 
@@ -119,6 +139,8 @@ fn read(workspace: &Path, folder: &str, path: &Path) -> Option<Instruction> {
 
 #[cfg(test)]
 mod tests {
+    use longhaul_proto::Task;
+
     use super::*;
 
     fn repository(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -152,6 +174,13 @@ mod tests {
             gathered(&dir, &["a/b/c/x.rs", "a/y.rs"], 100),
             (vec!["AGENTS.md".into(), "a/CLAUDE.md".into(), "a/b/AGENTS.md".into()], none.clone())
         );
+        for of_b in ["a/b/**", "a/b/new.rs", "a/b/{c,d}/x.rs", "a/b/", "a/b"] {
+            let task = Task { write: vec![of_b.into(), "**/other/x.rs".into()], ..Task::default() };
+            let places = places(&Work { task: Some(task), ..Work::default() });
+            let places: Vec<&str> = places.iter().map(String::as_str).collect();
+            let found = gathered(&dir, &places, 100).0;
+            assert_eq!(found, ["AGENTS.md", "a/CLAUDE.md", "a/b/AGENTS.md"], "{of_b}");
+        }
         assert_eq!(gathered(&dir, &["x.rs"], 100), (vec!["AGENTS.md".into()], none.clone()));
         assert_eq!(gathered(&dir, &["../other/x.rs"], 100), (vec!["AGENTS.md".into()], none));
         let found = Instructions::gather(dir.path(), &["a/y.rs".into()], 100);

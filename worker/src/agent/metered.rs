@@ -57,7 +57,8 @@ pub async fn gateway(
              or leave worker.replay out",
             folder.display()
         );
-        return Err(Box::new(failure(FailureClass::Setup, message)));
+        // Waiting makes no record.
+        return Err(Box::new(failure(FailureClass::Agent, message)));
     }
     let key = match provider.key_env.as_str() {
         "" => Held::default(),

@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+/// Settings of Gemini CLI that any others of its win over, in the folder for an attempt's home.
+const GEMINI_DEFAULTS: &str = "gemini-defaults.json";
+
 /// Characters of the date in the name of a session of Gemini CLI: `2026-11-21T19-27`.
 const GEMINI_DATE: usize = 16;
 
@@ -42,6 +45,27 @@ pub struct Models {
     pub api: String,
     /// The model; empty leaves the choice to the program.
     pub model: String,
+}
+
+/// The mode that a job wants of a program, and whether a sandbox of its own can be drawn within ours.
+#[derive(Clone, Copy, Debug)]
+pub struct Mode<'a> {
+    /// As the job file writes it.
+    pub wanted: &'a str,
+    /// Whether it can.
+    pub nests: bool,
+}
+
+impl Mode<'_> {
+    /// Its own default has a model decide what is allowed.
+    fn of_codex_acp(self) -> String {
+        let mode = match self.wanted {
+            _ if !self.nests => "agent-full-access",
+            "" => "workspace-write",
+            own => own,
+        };
+        mode.to_owned()
+    }
 }
 
 /// What a program's home holds, and its variables.
@@ -130,9 +154,44 @@ impl Program {
         home.into_iter().flat_map(|home| parts.iter().map(move |part| home.join(part))).collect()
     }
 
-    /// The home of an attempt whose models are behind the gateway. `nests` says whether a sandbox of its
-    /// own can be drawn within ours.
-    pub fn home(self, home: &Path, models: &Models, mode: &str, nests: bool) -> Home {
+    /// Whether the title of a command that it asks leave for is its command line; it says that nowhere else
+    /// (Gemini CLI 0.61.0). Others may write there what they like.
+    pub fn titled(self) -> bool {
+        self == Self::Gemini
+    }
+
+    /// What holds for it with a login as with a provider: its mode, and that it does not read by itself what the
+    /// repository tells agents, which it is told within a limit, or what sets variables of its process. `configured`
+    /// says that the job trusts settings of the repository.
+    pub fn switches(self, home: &Path, mode: Mode<'_>, configured: bool) -> Home {
+        let mut made = Home::default();
+        let mut set = |name: &str, value: OsString| drop(made.env.insert(name.into(), value));
+        match self {
+            Self::CodexAcp => {
+                set("INITIAL_AGENT_MODE", mode.of_codex_acp().into());
+                set("CODEX_CONFIG", json!({"project_doc_max_bytes": 0}).to_string().into());
+            }
+            Self::ClaudeAgentAcp => set("CLAUDE_CODE_DISABLE_CLAUDE_MDS", "1".into()),
+            Self::Opencode => {
+                set("OPENCODE_DISABLE_CLAUDE_CODE", "1".into());
+                set("OPENCODE_DISABLE_EXTERNAL_SKILLS", "1".into());
+                // This one is for its settings and for AGENTS.md at once.
+                if !configured {
+                    set("OPENCODE_DISABLE_PROJECT_CONFIG", "1".into());
+                }
+            }
+            Self::Gemini => {
+                set("GEMINI_CLI_SYSTEM_DEFAULTS_PATH", home.join(GEMINI_DEFAULTS).into());
+                let defaults = json!({"advanced": {"ignoreLocalEnv": true}});
+                made.files.push((GEMINI_DEFAULTS.into(), defaults.to_string()));
+            }
+            Self::Codex | Self::Unknown => {}
+        }
+        made
+    }
+
+    /// The home of an attempt whose models are behind the gateway.
+    pub fn home(self, home: &Path, models: &Models) -> Home {
         let Models { url, key, .. } = models;
         let mut made = Home::default();
         let mut set = |name: &str, value: OsString| drop(made.env.insert(name.into(), value));
@@ -150,13 +209,6 @@ impl Program {
                 set("CODEX_HOME", home.join(".codex").into());
                 set("LONGHAUL_MODEL_KEY", key.into());
                 set("NO_BROWSER", "1".into());
-                // Its own default has a model decide what is allowed.
-                let mode = match mode {
-                    _ if !nests => "agent-full-access",
-                    "" => "workspace-write",
-                    own => own,
-                };
-                set("INITIAL_AGENT_MODE", mode.into());
                 made.files.push((".codex/config.toml".into(), codex(models)));
             }
             Self::ClaudeAgentAcp => {
@@ -294,7 +346,7 @@ mod tests {
             Program::Opencode,
             Program::Unknown,
         ] {
-            let made = program.home(home, &models(), "", true);
+            let made = program.home(home, &models());
             let env: String =
                 made.env.iter().map(|(name, value)| format!("{}={}\n", name.display(), value.display())).collect();
             let all: String = made.files.iter().map(|(_, content)| content.as_str()).collect::<String>() + &env;
@@ -307,11 +359,22 @@ mod tests {
 
     #[test]
     fn names_of_models_cannot_break_a_configuration() {
-        let made = Program::Opencode.home(Path::new("/h"), &models(), "", true);
+        let made = Program::Opencode.home(Path::new("/h"), &models());
         let config: serde_json::Value = serde_json::from_str(&made.files[0].1).expect("JSON");
         assert_eq!(config["model"], "longhaul/m\"1");
-        let made = Program::Codex.home(Path::new("/h"), &models(), "", true);
+        let made = Program::Codex.home(Path::new("/h"), &models());
         assert!(made.files[0].1.starts_with("model = \"m\\\"1\"\n"), "{}", made.files[0].1);
+    }
+
+    #[test]
+    fn a_mode_holds_with_a_login_too() {
+        let mode = |wanted, nests| {
+            let made = Program::CodexAcp.switches(Path::new("/h"), Mode { wanted, nests }, false);
+            made.env.get(std::ffi::OsStr::new("INITIAL_AGENT_MODE")).cloned().expect("set")
+        };
+        assert_eq!(mode("read-only", true), "read-only");
+        assert_eq!(mode("", true), "workspace-write");
+        assert_eq!(mode("read-only", false), "agent-full-access", "there is no sandbox in which it could ask");
     }
 
     #[test]

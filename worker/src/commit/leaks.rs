@@ -5,10 +5,11 @@
 //! be found; one that a program encodes cannot. What the base held already is nobody's new leak.
 
 use longhaul_common::patch::FileChange;
+use longhaul_common::sign::Sign;
 use longhaul_proto::FailureClass;
 
 use super::stage::StageError;
-use crate::failure::{failure, with_paths};
+use crate::failure::{failure, with_paths, with_sign};
 use crate::process::Secrets;
 use crate::workspace::Slot;
 
@@ -44,5 +45,6 @@ pub fn without_secrets(slot: &Slot, changes: &[FileChange], secrets: &Secrets) -
     if found.is_empty() {
         return Ok(());
     }
-    Err(StageError::Refused(Box::new(with_paths(failure(FailureClass::Result, MESSAGE), found))))
+    let refused = with_sign(failure(FailureClass::Result, MESSAGE), Sign::Secret);
+    Err(StageError::Refused(Box::new(with_paths(refused, found))))
 }

@@ -9,7 +9,7 @@ use longhaul_proto::{Agent, Failure, FailureClass, ModelAgent};
 
 use self::workshop::{Workshop, meter};
 use super::checking::Bench;
-use super::{Attempt, policy, record, refused, told_of};
+use super::{Attempt, policy, record, told_of};
 use crate::agent::metered::{Asks, Who};
 use crate::agent::model::{
     CallError, Conversation, Crew, Delta, Does, Ending, Facts, Limits, Manner, Part, Profile, Reach, Remedy, Servers,
@@ -58,13 +58,10 @@ impl Attempt {
         let context_tokens = profile.context_tokens;
         let (setup, cut) = self.setup(model, profile, before).await?;
         let mut session = SessionFile::new(&Saver::session_dir(&self.execution.slot), &model.model);
-        let opening = [AgentEvent::System { text: setup.system.clone() }, first(&setup.task)];
+        let opening = opening(&setup, cut.iter().chain(servers.left_out()));
         let mut conversation = self.conversation(&reach, setup, &session);
         let (log, mut witness) = record::witness(&self.execution, &agent.name, Box::new(|_, _, _| {}))?;
         opening.iter().for_each(|event| witness.tell(event));
-        for message in cut.iter().chain(servers.left_out()) {
-            witness.tell(&AgentEvent::Warning { message: message.clone() });
-        }
         let toolbox = Toolbox::new(&self.execution, servers, &self.work, context_tokens)
             .map_err(|error| Box::new(infrastructure(error.to_string())))?;
         let mut workshop = Workshop {
@@ -184,7 +181,9 @@ fn profile(model: &ModelAgent, split_max: u32) -> Result<Profile, Box<Failure>> 
             *own = set;
         }
     }
-    profile.answer_tokens = profile.answer_tokens.min(profile.context_tokens / 2);
+    // What the family answers at most would be most of a smaller window.
+    let part = if model.answer_tokens > 0 { 2 } else { 4 };
+    profile.answer_tokens = profile.answer_tokens.min(profile.context_tokens / part);
     if !profile.traits.sees {
         profile = profile.without(Does::ViewImage);
     }
@@ -226,13 +225,16 @@ fn turn_end(ending: &Ending) -> TurnEnd {
     }
 }
 
-/// The first message, for the trace.
-fn first(parts: &[Part]) -> AgentEvent {
-    let words = parts.iter().filter_map(|part| match part {
+/// What the trace begins with: what the model is told first, and what was left out of that.
+fn opening<'a>(setup: &Setup, left_out: impl Iterator<Item = &'a String>) -> Vec<AgentEvent> {
+    let words = setup.task.iter().filter_map(|part| match part {
         Part::Text { text, .. } => Some(text.as_str()),
         Part::Image(_) => None,
     });
-    AgentEvent::Told { text: words.collect(), steers: false }
+    let system = AgentEvent::System { text: setup.system.clone() };
+    let told = AgentEvent::Told { text: words.collect(), steers: false };
+    let left_out = left_out.map(|message| AgentEvent::Warning { message: message.clone() });
+    [system, told].into_iter().chain(left_out).collect()
 }
 
 fn ended_by(outcome: gateway::Outcome) -> Ending {
@@ -261,7 +263,10 @@ fn told(name: &str, ending: Ending) -> Told {
             agent: name.to_owned(),
             ..failure(FailureClass::ProviderLimit, ending.words())
         })),
-        other => refused(FailureClass::Agent, format!("{name}: {}", other.words())),
+        other => Told::Refused(Box::new(Failure {
+            sign: other.sign().to_owned(),
+            ..failure(FailureClass::Agent, format!("{name}: {}", other.words()))
+        })),
     }
 }
 

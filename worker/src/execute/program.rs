@@ -5,7 +5,9 @@ use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Instant;
 
-use longhaul_proto::{Agent, CodemodAgent, CommandAgent, Failure, FailureClass};
+use longhaul_common::command::commands;
+use longhaul_common::sign::Sign;
+use longhaul_proto::{Agent, CodemodAgent, CommandAgent, CommandLine, Failure, FailureClass};
 use serde_json::{Value, json};
 
 use super::checking::idle_timeout;
@@ -14,7 +16,7 @@ use crate::agent::talk::{AgentEvent, ToolKind};
 use crate::agent::{codemod, command};
 use crate::commit::Declared;
 use crate::execution::{Program, limit_of};
-use crate::failure::of_run;
+use crate::failure::{of_run, with_sign};
 use crate::gateway::Calls;
 use crate::process::{ProcessOutcome, Purpose, argv_of};
 use crate::session::Told;
@@ -56,7 +58,8 @@ impl Attempt {
 
     pub(super) async fn command(&mut self, agent: &Agent, command: &CommandAgent, before: Option<&Failure>) -> Told {
         let values = command::placeholders(&self.execution.assignment, &self.work.files, &self.execution.slot.ws());
-        let Some(argv) = command.run.as_ref().and_then(|run| argv_of(run, &values)) else {
+        let run = command.run.as_ref();
+        let Some((run, argv)) = run.and_then(|run| argv_of(run, &values).map(|argv| (run, argv))) else {
             return refused(FailureClass::Agent, "the agent has no command");
         };
         let env = match self.agent_env(command, before).await {
@@ -87,7 +90,7 @@ impl Attempt {
             Some(Err(error)) => (told_of(Err(Box::new(error.into()))), String::new()),
             Some(Ok(ran)) => {
                 let failure = of_run(&agent.name, &ran, FailureClass::Agent);
-                (told_of(failure.map_or(Ok(()), |failure| Err(Box::new(failure)))), said(&ran))
+                (told_of(failure.map_or(Ok(()), |failure| Err(not_there(run, failure)))), said(&ran))
             }
         };
         if self.execution.leave.is_cancelled() && !matches!(told, Told::Done) {
@@ -117,6 +120,23 @@ impl Attempt {
         trace.write(&AgentEvent::ToolEnded { id: ID.to_owned(), failed: failure.is_some(), output });
         trace.write(&AgentEvent::TurnEnded { end: record::ended(failure) });
         record::finish(&self.execution, agent, log, trace, Calls::default()).await;
+    }
+}
+
+/// A shell that finds no program says so by its code alone. Where the line is one command, it is that
+/// one which is not there: the worker's set-up, and no attempt of the agent.
+fn not_there(run: &CommandLine, found: Failure) -> Box<Failure> {
+    let one = match commands(&run.shell).as_deref() {
+        Ok([argv]) => argv.first().cloned(),
+        _ => None,
+    };
+    match one.filter(|_| found.sign == Sign::Died.as_str() && found.message.ends_with(" exited with 127")) {
+        Some(program) => {
+            let class = FailureClass::Setup.into();
+            let message = format!("{}: the program {program} is not on this worker, or not executable", found.message);
+            Box::new(with_sign(Failure { class, message, ..found }, Sign::NotStarted))
+        }
+        None => Box::new(found),
     }
 }
 

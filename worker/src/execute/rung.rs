@@ -10,7 +10,7 @@ use longhaul_proto::{Agent, CommandAgent, Failure, FailureClass, agent};
 
 use super::{Attempt, broken, record, refused};
 use crate::agent::briefing::{Before, Briefing, Tried};
-use crate::agent::instructions::{Instructions, TOKENS_MAX};
+use crate::agent::instructions::{Instructions, TOKENS_MAX, places};
 use crate::agent::{command, skills, split};
 use crate::commit::snapshot_aside;
 use crate::failure::infrastructure;
@@ -35,12 +35,13 @@ impl Attempt {
         if let Err(error) = self.forget_split().await {
             return broken(error);
         }
-        let traces = self.execution.traces();
+        let (traces, logs) = (self.execution.traces(), self.execution.logs().len());
         let told = self.run_agent(&agent, before).await;
         if self.execution.traces() == traces {
             // It ended before it began: its program is missing, or its provider's key.
             record::keep_failure(&self.execution, &agent.name, &told).await;
         }
+        self.noticed = self.notice(logs).await;
         if !matches!(told, Told::Done) || self.work.split_max == 0 {
             return told;
         }
@@ -120,6 +121,10 @@ impl Attempt {
                 "is_kept": self.tried.as_ref().is_some_and(|tried| tried.is_kept),
             });
         }
+        let places = places(&self.work);
+        let told = self.execution.blocking(move |slot| Instructions::gather(&slot.ws(), &places, TOKENS_MAX)).await?;
+        let told = told.all.into_iter().map(|one| serde_json::json!({"path": one.path, "text": one.text}));
+        json["agents_md"] = told.collect();
         if let Some(turn) = self.restore_session(before).await? {
             json["continues"] = serde_json::json!({ "turn": turn });
         }
@@ -158,10 +163,10 @@ impl Attempt {
         skills: &[String],
         before: Option<&Failure>,
     ) -> Result<(Briefing, Vec<String>), Box<Failure>> {
-        let (files, folders) = (self.work.files.clone(), skills.to_vec());
+        let (places, folders) = (places(&self.work), skills.to_vec());
         let gather = move |slot: &Slot| {
             let ws = slot.ws();
-            (Instructions::gather(&ws, &files, tokens_max), skills::gather(&ws, &folders))
+            (Instructions::gather(&ws, &places, tokens_max), skills::gather(&ws, &folders))
         };
         let (found, skills) = self.execution.blocking(gather).await.map_err(|error| Box::new(Failure::from(error)))?;
         let before = before.map(|failure| Before { failure, tried: self.tried.as_ref() });

@@ -8,7 +8,7 @@ mod prepare;
 
 use std::sync::{Arc, Mutex};
 
-use longhaul_proto::{Agent, Failure, agent};
+use longhaul_proto::{Agent, Failure, FailureClass, agent};
 use tokio_util::sync::CancellationToken;
 
 use self::both::{Ended, Talking};
@@ -71,7 +71,14 @@ impl Attempt {
         if execution.leave.is_cancelled() || asked {
             self.saver.last(self.rung).await;
         }
-        judge(&agent.name, &result?, Models { outcome, trouble })
+        let end = result?;
+        let sign = end.stuck.as_ref().map(|stuck| stuck.name());
+        judge(&agent.name, &end, Models { outcome, trouble }).map_err(|failure| match sign {
+            Some(sign) if failure.class() == FailureClass::Agent => {
+                Box::new(Failure { sign: sign.to_owned(), ..*failure })
+            }
+            _ => failure,
+        })
     }
 
     async fn run_session(

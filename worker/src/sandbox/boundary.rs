@@ -45,6 +45,9 @@ impl std::str::FromStr for Enforcement {
     }
 }
 
+/// Why a worker draws no boundary at all.
+pub const OFF: &str = "the worker runs with --sandbox off";
+
 /// A worker's settings of its sandbox.
 #[derive(Clone, Debug, Default)]
 pub struct SandboxSettings {
@@ -181,7 +184,7 @@ impl Boundary {
         if !self.is_drawn() {
             let why = match self.mode {
                 Sandbox::DangerFullAccess => "the job's policy.sandbox is danger-full-access",
-                _ => "the worker runs with --sandbox off",
+                _ => OFF,
             };
             return ("no sandbox".to_owned(), format!("everything: {why}"));
         }
@@ -191,6 +194,11 @@ impl Boundary {
         };
         let network = if self.network { "network by the list of hosts" } else { "no network" };
         (format!("{mode}, {network}: {}", self.found.in_force()), self.found.not_enforced())
+    }
+
+    /// What programs of this attempt are not kept from although the job asks for it; empty when there is nothing.
+    pub fn unenforced(&self) -> String {
+        if self.mode == Sandbox::DangerFullAccess { String::new() } else { self.sentence().1 }
     }
 
     /// Hosts that were asked for and not listed.

@@ -29,7 +29,7 @@ mod rules;
 mod sockets;
 pub(crate) mod space;
 
-pub use boundary::{Boundary, Enclosed, Enforcement, Place, SandboxSettings};
+pub use boundary::{Boundary, Enclosed, Enforcement, OFF, Place, SandboxSettings};
 pub use probe::{Found, Missing, probe};
 pub use rules::{Layers, Limits, Rules};
 pub use space::{GATEWAY_PORT, PROXY_PORT, Space};

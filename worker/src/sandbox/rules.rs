@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::share::machine_memory_bytes;
+
 /// The layers of a boundary, each of which the kernel may or may not grant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layers {
@@ -60,6 +62,21 @@ impl Default for Limits {
     }
 }
 
+/// The least a command may have in memory on any machine that has it: builds and agent programs need that much.
+const MEMORY_MIN: u64 = 2 << 30;
+
+impl Limits {
+    /// The default with a share of `memory` bytes (the machine's, when left out) for each command, where
+    /// `slots` of them work at once. Few need theirs at the same time, so no share is below a quarter of the
+    /// machine; and none is all of it, for the worker lives there too.
+    pub fn of_machine(memory: Option<u64>, slots: u32) -> Self {
+        let total = memory.or_else(machine_memory_bytes).unwrap_or_default();
+        let most = total / 5 * 4;
+        let share = (most / u64::from(slots.max(1))).max(total / 4).max(MEMORY_MIN).min(most);
+        Self { memory_bytes: share, ..Self::default() }
+    }
+}
+
 /// Namespaces of an attempt that its commands share, as paths below `/proc/<pid>/fd`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Space {
@@ -90,4 +107,23 @@ pub struct Rules {
     pub git: Option<PathBuf>,
     /// What it may use up.
     pub limits: Limits,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_of_memory_is_never_nothing_and_never_all() {
+        let gib = |share: u64| share << 30;
+        let share = |memory, slots| Limits::of_machine(Some(memory), slots).memory_bytes;
+        assert_eq!(share(gib(20), 1), gib(16));
+        assert_eq!(share(gib(20), 2), gib(8));
+        assert_eq!(share(gib(20), 50), gib(5), "not all need theirs at once");
+        assert_eq!(share(gib(5), 50), gib(2), "less is of no use");
+        assert_eq!(share(gib(1), 1), gib(1) / 5 * 4, "the worker lives there too");
+        assert_eq!(share(0, 1), 0, "a machine that does not say has no limit");
+        let here = Limits::of_machine(None, 1).memory_bytes;
+        assert!(here > 256 << 20, "{here}");
+    }
 }

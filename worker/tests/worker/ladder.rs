@@ -40,16 +40,62 @@ async fn the_next_rung_gets_what_the_last_one_left() {
 }
 
 #[tokio::test]
+async fn a_command_is_told_what_the_repository_tells_agents_where_it_may_write() {
+    let files =
+        [("AGENTS.md", "Root words.\n"), ("sub/AGENTS.md", "Near words.\n"), ("other/AGENTS.md", "Not these.\n")];
+    let mut world = World::new(&files);
+    (world.task.write, world.task.whole_repository) = (vec!["sub/x.rs".into()], false);
+    let patch = world.patch(vec![command("mkdir -p sub && cp \"$LONGHAUL_SUBTASK\" sub/x.rs")]).await;
+    let told: serde_json::Value = serde_json::from_str(&world.show(&patch.commit, "sub/x.rs")).expect("JSON");
+    let root = serde_json::json!({"path": "AGENTS.md", "text": "Root words.\n"});
+    let near = serde_json::json!({"path": "sub/AGENTS.md", "text": "Near words.\n"});
+    assert_eq!(told["agents_md"], serde_json::json!([root, near]));
+}
+
+#[tokio::test]
 async fn a_failed_check_fails_and_what_checks_leave_is_in_no_patch() {
     let mut world = World::new(&[("a", "1\n")]);
     world.task.check = vec![sh("echo junk > dropped; echo 3 >> a; grep -q 2 a")];
-    let failure = world.failure(vec![command("true")]).await;
-    assert_eq!(failure.class(), FailureClass::Check);
+    let failure = world.failure(vec![command("echo 0 > a")]).await;
+    assert_eq!((failure.class(), failure.sign.as_str()), (FailureClass::Check, "claimed-success"));
     let patch = world.patch(vec![command("echo 9 > a"), command("echo 2 >> a")]).await;
     assert_eq!(world.show(&patch.commit, "a"), "9\n2");
     assert_eq!(patch.files, ["a"]);
     world.task.check = vec![sh("test \"$(cat a)\" = 1")];
+    world.task.may_be_unchanged = true;
     assert!(matches!(world.run(vec![command("true")]).await, finished::Outcome::Unchanged(_)));
+}
+
+#[tokio::test]
+async fn an_agent_that_changed_nothing_is_believed_only_where_something_else_says_so() {
+    let mut world = World::new(&[("a.rs", "fn main() {}\n")]);
+    world.task.check = vec![sh("true")];
+    world.files = vec!["a.rs".into()];
+    let failure = world.failure(vec![command("echo All done")]).await;
+    assert_eq!((failure.class(), failure.sign.as_str()), (FailureClass::Agent, "claimed-without-change"));
+    assert!(failure.message.contains("unchanged = \"may-be\""), "{}", failure.message);
+    // The next rung is told, and its work counts.
+    let told = "grep -q 'changed nothing' \"$LONGHAUL_SUBTASK\" && echo '// done' >> a.rs";
+    let patch = world.patch(vec![command("true"), command(told)]).await;
+    assert_eq!(patch.files, ["a.rs"]);
+    assert!(matches!(world.run(vec![codemod(SWAP)]).await, finished::Outcome::Unchanged(_)), "a codemod");
+    world.task.left = "old".into();
+    assert!(matches!(world.run(vec![command("true")]).await, finished::Outcome::Unchanged(_)), "nothing is left");
+    world.files.clear();
+    let failure = world.failure(vec![command("true")]).await;
+    assert_eq!(failure.sign, "claimed-without-change", "nobody looked anywhere");
+}
+
+#[tokio::test]
+async fn a_program_that_is_not_there_is_the_set_up_s_fault_and_named() {
+    let mut world = World::new(&[("a", "1\n")]);
+    for program in ["no-such-program --fast", "./scripts/missing.sh"] {
+        let failure = world.failure(vec![command(program)]).await;
+        assert_eq!((failure.class(), failure.sign.as_str()), (FailureClass::Setup, "not-started"), "{program}");
+        assert!(failure.message.contains(program.split(' ').next().expect("a word")), "{}", failure.message);
+    }
+    let failure = world.failure(vec![command("test -f a && exit 127")]).await;
+    assert_eq!((failure.class(), failure.sign.as_str()), (FailureClass::Agent, "died"));
 }
 
 #[tokio::test]
@@ -102,6 +148,9 @@ async fn setup_runs_once_for_its_lockfile_and_is_in_no_patch() {
     assert_eq!(runs(), 2);
     world.repo.env = Some(RepoEnv { setup: Some(sh("exit 1")), ..RepoEnv::default() });
     assert_eq!(world.failure(vec![command("true")]).await.class(), FailureClass::Setup);
+    let logs = world.sink.logs.lock().expect("no test panics with it");
+    let trace = logs.iter().rev().find(|(name, _)| name.ends_with("-setup.trace.jsonl.zst"));
+    assert!(trace.is_some_and(|(_, text)| text.contains("setup exited with 1")), "{logs:?}");
 }
 
 #[tokio::test]

@@ -48,6 +48,7 @@ async fn both_protocols_make_a_patch_and_leave_a_trace() {
 #[tokio::test]
 async fn what_is_rejected_does_not_happen_and_the_turn_goes_on() {
     let mut world = World::new(&[("a", "1\n")]);
+    world.task.may_be_unchanged = true;
     match world.run(vec![talker("acp", "good", "reject")]).await {
         finished::Outcome::Unchanged(_) => {}
         other => panic!("it changed something: {other:?}"),
@@ -169,6 +170,7 @@ async fn a_no_with_words_is_told_to_the_session_that_waits() {
             (Answer::Words, "asked whether it may run `make it`, anna says: take another"),
         ] {
             let mut world = World::new(&[("a", "1\n")]);
+            world.task.may_be_unchanged = true;
             let (id, asking) = world.waits(protocol, LONG_MS).await;
             world.answer(id, &asking, answer, "take another").await;
             match world.result().await.outcome {
@@ -244,6 +246,8 @@ async fn a_program_that_is_not_there_is_said_to_be_missing() {
         "{}",
         failure.message
     );
+    let ended = world.traced("turn_ended");
+    assert_eq!(ended[0]["end"]["message"], failure.message.as_str(), "what never began has a trace too");
 }
 
 #[tokio::test]

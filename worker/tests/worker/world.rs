@@ -276,6 +276,7 @@ impl World {
         let work = Work {
             subtask: "s1".into(),
             task: Some(self.task.clone()),
+            may_be_unchanged: self.task.may_be_unchanged,
             ladder,
             files: self.files.clone(),
             attempt_number: 1,

@@ -26,7 +26,7 @@ fn unknown_keys_with_the_nearest_one() {
         &[
             "9:1: unknown key `batc` in [gate] (help: did you mean `batch`?)",
             "12:1: unknown key `laddr` in [[task]] (help: did you mean `ladder`?)",
-            "14:1: unknown key `zzzzzz` in [[task]] (help: known here: id, after, write, ladder, instructions, check, checks, timeout, attempts, land_with, constraints, left and 7 more)",
+            "14:1: unknown key `zzzzzz` in [[task]] (help: known here: id, after, write, ladder, instructions, check, checks, timeout, attempts, land_with, constraints, left and 8 more)",
             "15:2: unknown key `polisy` at the top of the file (help: did you mean `policy`?)",
         ],
     );
@@ -80,7 +80,7 @@ fn wrong_types_are_all_found() {
             "23:12: `max_file`: not a size: \"5\" (help: write a number and a unit, e.g. \"500KB\", \"5MB\" or \"1GiB\")",
             "24:11: `network`: invalid type: integer `1`, expected a boolean (help: Whether agents, checks and gates reach the hosts below; false when left out: no network at all.)",
             "25:11: `sandbox`: unknown variant `on`, expected one of `read-only`, `workspace-write`, `danger-full-access`, `off` (help: \"read-only\", \"workspace-write\" (default) or \"danger-full-access\".)",
-            "26:11: `protect`: invalid type: a table, expected a string or an array of strings (help: Globs of paths no patch may touch outside its footprint; tests and CI when left out.)",
+            "26:11: `protect`: invalid type: a table, expected a string or an array of strings (help: Globs of paths no patch may touch unless its subtask names them; tests, CI and what the gate names when left out.)",
         ],
     );
     check(

@@ -94,6 +94,35 @@ fn agents_that_talk() {
 }
 
 #[test]
+fn what_no_agent_would_keep_to_is_refused() {
+    let agent = |further: &str| format!("{HEAD}[agent.a]\nkind = 'acp'\nprogram = 'codex-acp'\n{further}{TASK}");
+    parsed(&agent("permissions = { read = 'allow', execute = 'allow', fetch = 'reject' }\n"))
+        .expect("it asks for nothing");
+    let problem = "11:11: codex-acp does not ask before it acts within its sandbox (agent `a`) (help: use kind = \"codex\", \
+        or allow `read`, `edit` and `execute` and leave [[policy.command]] out)";
+    for further in [
+        "permissions = { execute = 'reject' }\n",
+        "permissions = { edit = 'ask' }\n",
+        "[[policy.command]]\nprefix = ['rm']\ndecide = 'deny'\n",
+    ] {
+        check(&agent(further), &[problem]);
+    }
+}
+
+#[test]
+fn skills_that_agents_do_not_see_are_refused() {
+    let file = format!("{HEAD}[agent.a]\nkind = 'codex'\nskills = ['skills', '.agents/skills']\n{TASK}");
+    check(
+        &file,
+        &[
+            "11:21: agents do not see `.agents`, and so not these skills (agent `a`) (help: name another folder, or what it holds in the repository's `trust`)",
+        ],
+    );
+    let trust = "path = \".\"\ntrust = { '.agents' = '9e26dfeeb6e641a33dae4961196235bdb965b21b' }\n";
+    parsed(&file.replacen("path = \".\"\n", trust, 1)).expect("they are seen");
+}
+
+#[test]
 fn a_cap_in_dollars_needs_prices() {
     let tables = "[provider.a]\napi = 'openai-chat'\nurl = 'http://localhost/v1'\n\
         [agent.m]\nkind = 'model'\nmodel = 'gpt-5.5'\nprovider = 'a'\n";

@@ -97,6 +97,10 @@ impl State {
             Event::WipSaved(event) => self.wip_saved(event),
             Event::WorkerQuarantined(event) => self.worker_quarantined(event),
             Event::WorkerReleased(event) => self.worker_released(event),
+            Event::Unenforced(event) => {
+                self.unenforced.insert((event.worker.clone(), event.what.clone()));
+                Ok(())
+            }
             // For the record: what it led to are events of their own.
             Event::Audited(_) => Ok(()),
             Event::Recovered(event) => {

@@ -1,6 +1,6 @@
 //! Attempts in the state: assigned, lost, delivered, failed; parks, retries, closings.
 
-use longhaul_common::{AttemptId, NodeId, Oid, ParkId, question};
+use longhaul_common::{AttemptId, NodeId, Oid, ParkId, question, sign};
 use longhaul_proto as pb;
 use longhaul_proto::{Next, ParkReason};
 
@@ -18,15 +18,16 @@ use crate::core::transition::Move;
 /// How many paths a reason names.
 const PATHS_NAMED: usize = 5;
 
-/// A failure with the paths it is about, in one line.
+/// A failure by its name, with the paths it is about, in one line.
 fn in_words(failure: &pb::Failure) -> String {
+    let message = sign::named(&failure.sign, &failure.message);
     if failure.paths.is_empty() {
-        return failure.message.clone();
+        return message;
     }
     let named: Vec<&str> = failure.paths.iter().take(PATHS_NAMED).map(String::as_str).collect();
     let more = failure.paths.len().saturating_sub(PATHS_NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("{}: {}{more}", failure.message, named.join(", "))
+    format!("{message}: {}{more}", named.join(", "))
 }
 
 impl State {

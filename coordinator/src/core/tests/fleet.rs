@@ -1,10 +1,11 @@
 //! Several workers: labels, quarantine, who gates whom, work that is handed over.
 
 use longhaul_common::NodeId;
-use longhaul_proto::{FailureClass, Finished, GateSpec, Plan, Wip};
+use longhaul_proto::{FailureClass, Finished, GateSpec, Plan, Unchanged, Wip, finished};
 
 use super::bench::{Bench, answer, oid, plan};
 use crate::core::{Event, Input, Owner, Request, WorkerView, explain};
+use crate::view::{ProgressMap, job_status};
 
 fn labelled(nodes: &[(&'static str, &[u32])], labels: &[&str]) -> Plan {
     let mut plan = plan(nodes);
@@ -102,7 +103,7 @@ fn a_busy_trusted_worker_is_waited_for_rather_than_the_author_asked() {
     bench.merge(&[]);
     bench.expect("batch_merged");
     let gate = bench.gate_asked();
-    bench.finish(gate, longhaul_proto::finished::Outcome::Failure(longhaul_proto::Failure::default()));
+    bench.finish(gate, finished::Outcome::Failure(longhaul_proto::Failure::default()));
     bench.expect("gate_done");
     view.unavailable = "it is draining".into();
     bench.feed(Input::Presence { worker: "other".into(), view });
@@ -117,7 +118,7 @@ fn a_worker_that_fails_everything_is_quarantined_with_the_reason_and_can_be_rele
     let nodes: Vec<(&'static str, &[u32])> = names.iter().map(|&name| (name, &[][..])).collect();
     let mut bench = Bench::fleet(plan(&nodes), "well", &[]);
     let (first, _) = bench.assigned();
-    bench.finish(first, longhaul_proto::finished::Outcome::Unchanged(Default::default()));
+    bench.finish(first, finished::Outcome::Unchanged(Default::default()));
     bench.expect("unchanged");
     let (busy, _) = bench.assigned();
     bench.hear("sick", &[], "");
@@ -199,7 +200,7 @@ fn only_the_assigned_worker_owns_an_id_and_a_patch_on_another_base_is_refused() 
     assert_eq!(bench.state.owner_of(0), Owner::Unknown);
     let mut patch = bench.patch();
     patch.base = oid(99).to_vec();
-    bench.finish(attempt, longhaul_proto::finished::Outcome::Patch(patch));
+    bench.finish(attempt, finished::Outcome::Patch(patch));
     let Event::AttemptFailed(failed) = bench.expect("attempt_failed") else { panic!() };
     assert_eq!(failed.failure.expect("said").message, "its patch is not on the base it was given");
     assert_eq!(bench.state.owner_of(attempt), Owner::Past);
@@ -217,6 +218,8 @@ fn an_answer_ends_the_park_and_reaches_the_next_attempt() {
     }
     assert_eq!(bench.name(0), "parked");
     let answer = |park| answer(park, "use the old name");
+    let empty = super::bench::answer(1, " ");
+    assert!(bench.try_feed(Input::Request(empty)).expect_err("nothing is said").0.contains("longhaul approve 1"));
     bench.request(answer(1));
     bench.expect_all(&["retried", "assigned"]);
     assert_eq!(bench.state.subtask(NodeId(0)).remarks, ["use the old name"]);
@@ -248,7 +251,7 @@ fn a_worker_that_falls_silent_is_not_sick() {
     big.budget = Some(longhaul_proto::Budget { parallel: 20, ..Default::default() });
     let mut bench = Bench::fleet(big, "well", &[]);
     let (first, _) = bench.assigned();
-    bench.finish(first, longhaul_proto::finished::Outcome::Unchanged(Default::default()));
+    bench.finish(first, finished::Outcome::Unchanged(Default::default()));
     bench.expect_all(&["unchanged", "assigned"]);
     let view = WorkerView { work_slots: 5, ..Default::default() };
     bench.feed(Input::Presence { worker: "cut".into(), view });
@@ -270,17 +273,41 @@ fn a_gate_is_tried_elsewhere_after_a_worker_that_cannot_and_a_hand_back_counts_f
     for _ in 0..8 {
         bench.finish(
             bench.state.landing.gates.keys().next().map_or(first, |gate| gate.0),
-            longhaul_proto::finished::Outcome::Failure(handed.clone()),
+            finished::Outcome::Failure(handed.clone()),
         );
         bench.expect_all(&["gate_lost", "gate_asked"]);
     }
     let (gate, worker) =
         bench.state.landing.gates.iter().next().map(|(id, run)| (id.0, run.worker.clone())).expect("asked");
-    bench.finish(gate, longhaul_proto::finished::Outcome::Failure(longhaul_proto::Failure::default()));
+    bench.finish(gate, finished::Outcome::Failure(longhaul_proto::Failure::default()));
     bench.expect("gate_done");
     bench.now += 20_000;
     bench.hear("able", &[], "");
     bench.hear("broken", &[], "");
     let (tried, next) = (worker, worker_of(bench.expect("gate_asked")));
     assert_ne!(next, tried, "the other one");
+}
+
+#[test]
+fn what_a_sandbox_does_not_enforce_is_recorded_once_and_said_when_its_worker_is_gone() {
+    let mut bench = Bench::fleet(plan(&[("a", &[]), ("b", &[])]), "w1", &[]);
+    let open = |bench: &mut Bench, id, what: &str| {
+        let outcome = Some(finished::Outcome::Unchanged(Unchanged::default()));
+        let finished = Finished { outcome, unenforced: what.to_owned(), ..Finished::default() };
+        bench.feed(Input::Finished { id, finished: Box::new(finished) });
+    };
+    let one = bench.assigned().0;
+    open(&mut bench, one, "landlock (none): files");
+    bench.expect("unchanged");
+    bench.expect("unenforced");
+    let two = bench.assigned().0;
+    open(&mut bench, two, "landlock (none): files");
+    bench.expect("unchanged");
+    bench.expect("job_closed");
+    bench.nothing_more();
+    assert_eq!(bench.state.unenforced().len(), 1);
+    let long_after = bench.now + 3_600_000;
+    let warnings = job_status(&bench.state, long_after, &ProgressMap::new(), true).warnings;
+    let said = "the sandbox of w1 does not enforce landlock (none): files";
+    assert!(warnings.iter().any(|line| line == said), "{warnings:?}");
 }

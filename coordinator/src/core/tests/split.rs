@@ -1,7 +1,7 @@
 //! Subtasks that are done in parts.
 
 use longhaul_common::NodeId;
-use longhaul_proto::{Budget, Failure, FailureClass, Finished, Part, Plan, Unchanged, Usage, finished};
+use longhaul_proto::{Budget, Failure, FailureClass, Finished, Part, Plan, Policy, Unchanged, Usage, finished};
 
 use super::bench::{Bench, plan};
 use crate::capsule::{capsule, instructions};
@@ -78,12 +78,14 @@ fn parts_get_nothing_that_the_whole_has_not() {
         ("\"src/../x\"", vec![part("x", &["src/../x"]), part("y", &[])]),
         ("\"**\"", vec![part("x", &["**"]), part("y", &[])]),
         ("\"*/a.md\"", vec![part("x", &["*/a.md"]), part("y", &[])]),
+        ("\"src/gate.sh\", which is protected", vec![part("x", &["src/gate.sh"]), part("y", &[])]),
         ("cannot be part of an id", vec![part("x y", &[]), part("y", &[])]),
         ("another subtask a-x", vec![part("x", &[]), part("x", &[])]),
         ("needs instructions", vec![Part { instructions: " ".into(), ..part("x", &[]) }, part("y", &[])]),
     ];
     for (words, parts) in cases {
-        let mut bench = Bench::new(splittable());
+        let policy = Policy { judging: vec!["src/gate.sh".to_owned()], ..Policy::default() };
+        let mut bench = Bench::new(Plan { policy: Some(policy), ..splittable() });
         let (attempt, _) = bench.assigned();
         ask(&mut bench, attempt, parts.clone(), 0);
         let Event::AttemptFailed(event) = bench.expect("attempt_failed") else { panic!("it was split: {words}") };

@@ -147,6 +147,7 @@ fn defaults_and_settings() {
     assert_eq!((policy.sandbox(), policy.network, policy.setup_offline), (Sandbox::WorkspaceWrite, false, false));
     let protect = policy.protect;
     assert!(protect.contains(&"scripts/gate.sh".to_owned()) && protect.contains(&"**/tests/**".to_owned()));
+    assert_eq!(policy.judging, ["scripts/gate.sh"]);
     assert!(plan.job_dir.ends_with("/repo") && plan.source_path.ends_with("/repo/longhaul.toml"));
     assert_eq!(plan.repo.expect("a repository").base_name, "HEAD");
     let text = job(&task("t", ""))

@@ -30,7 +30,7 @@ fn another_content_is_a_problem_with_its_place() {
         [
             "5:25: .mcp.json is not what the job trusts: it is 9e26dfeeb6e641a33dae4961196235bdb965b21b (help: read it (`git show HEAD:.mcp.json`), and name what it is now)",
             "5:80: there is no .codex in HEAD (help: remove it)",
-            "5:93: `src` needs no trust: agents see it (help: remove it; what is hidden unless trusted is .mcp.json, .claude, .codex, .gemini, .opencode, opencode.json, opencode.jsonc, .cursor)",
+            "5:93: `src` needs no trust: agents see it (help: remove it; what is hidden unless trusted is .mcp.json, .claude, .codex, .gemini, .opencode, opencode.json, opencode.jsonc, .cursor, .agents)",
         ]
     );
 }

@@ -34,6 +34,8 @@ const REJECTED: &str = "The action you asked for is not allowed here, and will n
 pub struct Acp {
     /// Id of the mode to set; empty leaves it.
     pub mode: String,
+    /// Whether the title of a command that it asks for is its command line.
+    pub titled: bool,
 }
 
 /// Talks until the last turn ended; the program's input ends with it.
@@ -41,6 +43,7 @@ pub async fn converse(talk: Talk, mut setting: Setting, acp: Acp, witness: &mut 
     let connection = Connection::open(talk).await?;
     let mut client = Client {
         connection,
+        titled: acp.titled,
         policy: setting.policy.clone(),
         asks: setting.asks.clone(),
         open: VecDeque::new(),
@@ -69,6 +72,7 @@ fn mcp_server(server: &McpServer) -> Value {
 
 struct Client<'a> {
     connection: Connection,
+    titled: bool,
     policy: Policy,
     asks: Asks,
     /// What it waits with for a person's answer; the first of it is asked.
@@ -287,7 +291,7 @@ impl Client<'_> {
 
     /// Answers by the policy, unless that leaves it to a person who can be waited for.
     fn answer(&mut self, params: Value, reply: Reply) {
-        let (id, asked, title) = read::question(&params);
+        let (id, asked, title) = read::question(&params, self.titled);
         self.tell(&AgentEvent::PermissionAsked { id: id.clone(), kind: asked.kind, title: title.clone() });
         let ruled = self.policy.answer(&asked, &title);
         let open = Open { params, reply, id, asked, title };

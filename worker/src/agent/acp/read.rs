@@ -92,16 +92,19 @@ fn kind(kind: &Value) -> ToolKind {
     }
 }
 
-/// What a request for permission asks, with the tool's use and its title.
-pub fn question(params: &Value) -> (String, Asked, String) {
+/// What a request for permission asks, with the tool's use and its title. `titled` says that the title of a
+/// command is its command line.
+pub fn question(params: &Value, titled: bool) -> (String, Asked, String) {
     let call = &params["toolCall"];
+    let (kind, title) = (kind(&call["kind"]), text(&call["title"]));
     let command = call["rawInput"]["command"].as_str().or(call["rawInput"]["cmd"].as_str());
     let command = command.map(str::to_owned).or_else(|| {
         let words = call["rawInput"]["command"].as_array()?.iter().filter_map(Value::as_str);
         Some(shell_words::join(words))
     });
-    let asked = Asked { kind: kind(&call["kind"]), command };
-    (text(&call["toolCallId"]), asked, text(&call["title"]))
+    let own = || (titled && kind == ToolKind::Execute && !title.is_empty()).then(|| title.clone());
+    let asked = Asked { kind, command: command.or_else(own) };
+    (text(&call["toolCallId"]), asked, title)
 }
 
 /// The outcome to send: the option of the right kind, whatever it is called. A use is allowed once
@@ -133,9 +136,13 @@ pub fn end(answer: &Value) -> TurnEnd {
 }
 
 /// What a turn used, where the answer to its prompt tells it: seen to be of the turn, not of the
-/// session (codex-acp 2.6.0).
+/// session (codex-acp 2.6.0). Gemini CLI (0.61.0) has a place of its own for it.
 pub fn usage(answer: &Value) -> Option<Tokens> {
-    let usage = answer["usage"].as_object()?;
+    let Some(usage) = answer["usage"].as_object() else {
+        let own = answer["_meta"]["quota"]["token_count"].as_object()?;
+        let number = |key: &str| own.get(key).and_then(Value::as_u64).unwrap_or_default();
+        return Some(Tokens { input: number("input_tokens"), output: number("output_tokens"), ..Tokens::default() });
+    };
     let number = |key: &str| usage.get(key).and_then(Value::as_u64).unwrap_or_default();
     let (cached, cache_write) = (number("cachedReadTokens"), number("cachedWriteTokens"));
     // Cached input is counted beside the other input here.
@@ -201,10 +208,15 @@ mod tests {
     fn questions_name_their_command() {
         for input in [json!({"command": "rm -r x"}), json!({"cmd": "rm -r x"}), json!({"command": ["rm", "-r", "x"]})] {
             let params = json!({"toolCall": {"toolCallId": "c", "title": "t", "kind": "execute", "rawInput": input}});
-            let (id, asked, _) = question(&params);
+            let (id, asked, _) = question(&params, true);
             assert_eq!((id.as_str(), asked.kind, asked.command.as_deref()), ("c", ToolKind::Execute, Some("rm -r x")));
         }
-        assert_eq!(question(&json!({"toolCall": {"kind": "of the future"}})).1.kind, ToolKind::Other);
+        assert_eq!(question(&json!({"toolCall": {"kind": "of the future"}}), true).1.kind, ToolKind::Other);
+        // Gemini CLI 0.61 sends no input; other programs write there what they like.
+        let bare = |kind: &str| json!({"toolCall": {"toolCallId": "c", "title": "rm -r x", "kind": kind}});
+        assert_eq!(question(&bare("execute"), true).1.command.as_deref(), Some("rm -r x"));
+        assert_eq!(question(&bare("execute"), false).1.command, None);
+        assert_eq!(question(&bare("edit"), true).1.command, None);
     }
 
     #[test]
@@ -219,5 +231,7 @@ mod tests {
         let wanted = Tokens { input: 100, cached: 90, cache_write: 3, output: 7, reasoning: 2 };
         assert_eq!(usage(&answer), Some(wanted));
         assert_eq!(usage(&json!({"stopReason": "end_turn"})), None);
+        let gemini = json!({"_meta": {"quota": {"token_count": {"input_tokens": 70, "output_tokens": 5}}}});
+        assert_eq!(usage(&gemini), Some(Tokens { input: 70, output: 5, ..Tokens::default() }));
     }
 }

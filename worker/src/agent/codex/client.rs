@@ -80,6 +80,8 @@ pub async fn converse(
 struct Open {
     /// Of the request.
     request: Value,
+    /// It came as a server's question, which is answered in another form.
+    elicited: bool,
     /// The tool's use.
     id: String,
     asked: Asked,
@@ -145,8 +147,10 @@ impl Client<'_> {
         if !setting.model.is_empty() {
             params["model"] = setting.model.clone().into();
         }
+        // What the repository tells agents is in the prompt, within its limit.
+        params["config"] = json!({"project_doc_max_bytes": 0});
         if !setting.mcp.is_empty() {
-            params["config"] = json!({"mcp_servers": mcp_servers(&setting.mcp)});
+            params["config"]["mcp_servers"] = mcp_servers(&setting.mcp);
         }
         let mut resumed = false;
         let mut answer = Value::Null;

@@ -137,18 +137,22 @@ fn completed(item: &Value) -> Option<AgentEvent> {
     }
 }
 
+/// The request by which a server of tools asks something, and Codex whether such a tool may be used.
+pub const ELICITATION: &str = "mcpServer/elicitation/request";
+
 /// What a request of the server asks, with the tool's use and its title; `None` for one that is no
 /// question of permission.
 pub fn approval(method: &str, params: &Value) -> Option<(String, Asked, String)> {
     let id = text(&params["itemId"]);
     match method {
         "item/commandExecution/requestApproval" => {
-            let command = text(&params["command"]);
+            let command = params["command"].as_str().filter(|line| !line.trim().is_empty()).map(str::to_owned);
             let actions = params["commandActions"].as_array().map(Vec::as_slice).unwrap_or_default();
             let reads = |action: &Value| matches!(action["type"].as_str(), Some("read" | "listFiles" | "search"));
             let kind =
                 if !actions.is_empty() && actions.iter().all(reads) { ToolKind::Read } else { ToolKind::Execute };
-            Some((id, Asked { kind, command: Some(command.clone()) }, command))
+            let title = command.clone().unwrap_or_else(|| text(&params["reason"]));
+            Some((id, Asked { kind, command }, title))
         }
         "item/fileChange/requestApproval" => {
             let why = text(&params["reason"]);
@@ -157,6 +161,10 @@ pub fn approval(method: &str, params: &Value) -> Option<(String, Asked, String)>
                 Asked { kind: ToolKind::Edit, command: None },
                 if why.is_empty() { "change files".into() } else { why },
             ))
+        }
+        ELICITATION if params["_meta"]["codex_approval_kind"] == "mcp_tool_call" => {
+            let asked = Asked { kind: ToolKind::Other, command: None };
+            Some((text(&params["_meta"]["tool_name"]), asked, text(&params["message"])))
         }
         _ => None,
     }
@@ -242,5 +250,12 @@ mod tests {
             ToolKind::Edit
         );
         assert_eq!(approval("item/tool/requestUserInput", &json!({})), None);
+        let unnamed = json!({"itemId": "c", "command": null, "commandActions": []});
+        let asked = approval("item/commandExecution/requestApproval", &unnamed).expect("a question").1;
+        assert_eq!(asked, Asked { kind: ToolKind::Execute, command: None });
+        let tool =
+            json!({"serverName": "docs", "message": "Allow it?", "_meta": {"codex_approval_kind": "mcp_tool_call"}});
+        assert_eq!(approval(ELICITATION, &tool).expect("a question").1.kind, ToolKind::Other);
+        assert_eq!(approval(ELICITATION, &json!({"serverName": "docs", "message": "Your name?"})), None);
     }
 }

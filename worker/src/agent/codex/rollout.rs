@@ -74,9 +74,12 @@ fn kind(name: &str) -> ToolKind {
     }
 }
 
+/// How the output of a call begins that was not carried out.
+const NOT_DONE: [&str; 3] = ["unsupported call", "exec_command failed", "apply_patch verification failed"];
+
 fn failed(output: &str) -> bool {
     let code = output.split("Process exited with code ").nth(1).and_then(|rest| rest.split_whitespace().next());
-    code.is_some_and(|code| code != "0") || output.starts_with("unsupported call")
+    code.is_some_and(|code| code != "0") || NOT_DONE.iter().any(|begin| output.starts_with(begin))
 }
 
 #[cfg(test)]
@@ -113,6 +116,16 @@ mod tests {
         let linked = dir.path().join("linked");
         std::os::unix::fs::symlink(&home, &linked).expect("linked");
         assert_eq!(read(&home.join("sessions/good"), &[linked]).expect("the user's own link"), "good");
+    }
+
+    #[test]
+    fn a_call_that_was_not_carried_out_failed() {
+        for output in
+            ["exec_command failed for `rm x`: Rejected(\"no\")", "Process exited with code 2\n", "unsupported call"]
+        {
+            assert!(failed(output), "{output}");
+        }
+        assert!(!failed("Process exited with code 0\nOutput:\nexec_command failed"));
     }
 
     #[test]

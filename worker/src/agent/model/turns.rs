@@ -8,6 +8,8 @@ use longhaul_proto::{Failure, Question};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use longhaul_common::sign::Sign;
+
 use super::client::OnDelta;
 use super::conversation::Conversation;
 use super::history::{Call, CallResult, Entry, Input};
@@ -113,6 +115,19 @@ pub enum Ending {
 }
 
 impl Ending {
+    /// What it shows, by name; empty where it shows nothing of the agent.
+    pub fn sign(&self) -> &'static str {
+        let sign = match self {
+            Self::Stuck(stuck) => return stuck.name(),
+            Self::Turns(_) | Self::Tokens(_) | Self::Budget(_) => Sign::UsedUp,
+            Self::Time(_) => Sign::NeverEnded,
+            Self::Refused(_) => Sign::Refused,
+            Self::KeyRefused { .. } => Sign::RefusedKey,
+            _ => return "",
+        };
+        sign.as_str()
+    }
+
     /// It in words.
     pub fn words(&self) -> String {
         match self {

@@ -115,6 +115,10 @@ impl Policy {
             Some(command) if self.ruled || executes && Answer::of(&self.may.execute) == Answer::Ask => {
                 self.command(command)
             }
+            // Rules that nothing can be held against would be no rules; a person sees what it is called.
+            None if self.ruled && asked.kind == ToolKind::Execute && Answer::of(&self.may.execute) != Answer::Ask => {
+                Ruled::new(Answer::Reject, "the request does not say which command, and the job has rules".to_owned())
+            }
             _ => self.action(asked.kind, title),
         }
     }
@@ -211,6 +215,9 @@ mod tests {
         let unclear = policy.answer(&asked(ToolKind::Execute, Some("ls $(pwd)")), "");
         assert!(unclear.answer == Answer::Reject && unclear.why.contains("plain, short commands"), "{unclear:?}");
         assert!(!policy.allows_work(), "with rules every command is asked for");
+        let unnamed = policy.answer(&asked(ToolKind::Execute, None), "make all");
+        assert!(unnamed.answer == Answer::Reject && unnamed.why.contains("which command"), "{unnamed:?}");
+        assert_eq!(policy.answer(&asked(ToolKind::Other, None), "motto motto").answer, Answer::Allow, "no command");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::agent::briefing::Briefing;
 use crate::agent::codex::Codex;
 use crate::agent::command;
 use crate::agent::metered::{self, Asks, Who};
-use crate::agent::programs::{Models, Program as Known};
+use crate::agent::programs::{Home, Mode, Models, Program as Known};
 use crate::agent::talk::{Kept, McpServer, Policy, restore};
 use crate::execute::{Attempt, policy as sending};
 use crate::execution::limit_of;
@@ -55,7 +55,7 @@ fn client_of(kind: &agent::Kind) -> Option<(AgentProgram, Known, &str, Kind)> {
             let known = Known::of(&acp.preset);
             // This one's mode is set by a variable, before its first word.
             let mode = if known == Known::CodexAcp { String::new() } else { acp.mode.clone() };
-            Some((acp.program.clone()?, known, &acp.mode, Kind::Acp(Acp { mode })))
+            Some((acp.program.clone()?, known, &acp.mode, Kind::Acp(Acp { mode, titled: known.titled() })))
         }
         agent::Kind::Codex(codex) => {
             let own = Codex { effort: codex.effort.clone(), sandbox: codex.sandbox.clone(), ..Codex::default() };
@@ -65,18 +65,23 @@ fn client_of(kind: &agent::Kind) -> Option<(AgentProgram, Known, &str, Kind)> {
     }
 }
 
-/// In a boundary in which no other can be drawn, Codex runs with its own off: ours holds instead. Behind
-/// its adapter it then asks for nothing, so that there is nobody to refuse.
-fn without_own_sandbox(known: Known, kind: Kind, policy: &Policy) -> Result<Kind, Box<Failure>> {
+/// In a boundary in which no other can be drawn, Codex runs with its own off: ours holds instead.
+fn without_own_sandbox(kind: Kind) -> Kind {
     match kind {
-        Kind::Codex(codex) => Ok(Kind::Codex(Codex { sandbox: "danger-full-access".to_owned(), ..codex })),
-        _ if known == Known::CodexAcp && !policy.allows_work() => Err(setup(
-            "codex-acp asks for no permission without a sandbox of its own, which does not work within the worker's; \
-             use kind = \"codex\", or allow edits and commands and leave [[policy.command]] out"
-                .to_owned(),
-        )),
-        other => Ok(other),
+        Kind::Codex(codex) => Kind::Codex(Codex { sandbox: "danger-full-access".to_owned(), ..codex }),
+        other => other,
     }
+}
+
+/// Behind its adapter Codex asks for what is beyond its sandbox alone: nobody is there to refuse the rest. The
+/// plan says so first; here it is the rung's failure, since no worker can do better.
+fn can_be_refused(known: Known, policy: &Policy) -> Result<(), Box<Failure>> {
+    if known != Known::CodexAcp || policy.allows_work() {
+        return Ok(());
+    }
+    let message = "codex-acp does not ask before it acts within its sandbox; use kind = \"codex\", or allow \
+        reading, edits and commands and leave [[policy.command]] out";
+    Err(Box::new(failure(FailureClass::Agent, message)))
 }
 
 fn setup(message: String) -> Box<Failure> {
@@ -97,7 +102,8 @@ impl Attempt {
         let may = program.permissions.clone().unwrap_or_default();
         let rules = self.execution.assignment.policy.as_ref().map_or(&[][..], |policy| &policy.commands);
         let policy = Policy::new(may, rules, &self.work.decisions);
-        let kind = if nests { kind } else { without_own_sandbox(known, kind, &policy)? };
+        can_be_refused(known, &policy)?;
+        let kind = if nests { kind } else { without_own_sandbox(kind) };
         let provider = program.provider.as_ref();
         sending::may_be_sent(&self.execution, &self.work, provider.map(|provider| provider.name.as_str()))?;
         let values = command::placeholders(&self.execution.assignment, &self.work.files, &self.execution.slot.ws());
@@ -105,7 +111,9 @@ impl Attempt {
         let argv = argv.unwrap_or_else(|| known.command(&program.model));
         self.program_is_there(&agent.name, &argv, &program)?;
         let mcp = self.mcp_servers(&program.mcp, &values)?;
-        let mut env = BTreeMap::new();
+        let own = self.execution.slot.home();
+        let mode = Mode { wanted: mode, nests };
+        let Home { mut files, mut env } = known.switches(&own, mode, self.execution.shows_settings());
         let (mut home, mut gateway) = (None, None);
         if let Some(provider) = provider {
             let asks = Asks {
@@ -123,15 +131,15 @@ impl Attempt {
                 api: provider.api.clone(),
                 model: program.model.clone(),
             };
-            let own = self.execution.slot.home();
-            let made = known.home(&own, &models, mode, nests);
+            let made = known.home(&own, &models);
             env.extend(tool_homes());
             env.extend(made.env);
-            self.write_home(own.clone(), made.files).await?;
-            (home, gateway) = (Some(own), Some(open));
+            files.extend(made.files);
+            (home, gateway) = (Some(own.clone()), Some(open));
         } else {
             self.books().close();
         }
+        self.write_home(own, files).await?;
         env.extend(program.env.iter().map(|(key, value)| (key.into(), value.into())));
         let broken = |error| Box::new(Failure::from(error));
         let continues = self.restore_session(before).await.map_err(broken)?.is_some();
@@ -209,4 +217,28 @@ fn tool_homes() -> BTreeMap<OsString, OsString> {
     let found = tools.into_iter().map(|(name, folder)| (name, home.join(folder)));
     let found = found.filter(|(name, path)| std::env::var_os(name).is_none() && path.is_dir());
     found.map(|(name, path)| (name.into(), path.into())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use longhaul_proto::Permissions;
+
+    use super::*;
+
+    #[test]
+    fn what_asks_for_nothing_is_not_run_where_something_is_refused() {
+        let may = |execute: &str| Permissions {
+            read: "allow".into(),
+            edit: "allow".into(),
+            execute: execute.into(),
+            fetch: "reject".into(),
+        };
+        let policy = |execute| Policy::new(may(execute), &[], &[]);
+        assert_eq!(can_be_refused(Known::CodexAcp, &policy("allow")), Ok(()));
+        let refused = can_be_refused(Known::CodexAcp, &policy("reject")).expect_err("nobody would refuse it");
+        assert_eq!(refused.class(), FailureClass::Agent, "no worker can do better: the next rung goes on");
+        for known in [Known::Codex, Known::Gemini, Known::Unknown] {
+            assert_eq!(can_be_refused(known, &policy("reject")), Ok(()), "{known:?} asks");
+        }
+    }
 }

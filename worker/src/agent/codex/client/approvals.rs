@@ -4,7 +4,7 @@ use longhaul_common::question::decided;
 use longhaul_proto::{Answer as Said, Decision};
 use serde_json::{Value, json};
 
-use super::super::read::approval;
+use super::super::read::{ELICITATION, approval};
 use super::{Client, Open};
 use crate::agent::talk::{AgentEvent, Answer, Ruled, Setting, TalkError, Waiting};
 use crate::asking::Waited;
@@ -12,14 +12,19 @@ use crate::asking::Waited;
 impl Client<'_> {
     /// Answers a request of the server: a question of permission by the policy, all else with no.
     pub(super) async fn answer(&mut self, method: &str, request: &Value) -> Result<(), TalkError> {
+        let elicited = method == ELICITATION;
         let Some((id, asked, title)) = approval(method, &request["params"]) else {
             let message = format!("longhaul does not answer {method}");
             self.witness.tell(&AgentEvent::Warning { message: message.clone() });
+            if elicited {
+                // A server of tools wants a form filled in, for which nobody is there.
+                return self.write(&json!({"id": request["id"], "result": {"action": "decline"}})).await;
+            }
             return self.write(&json!({"id": request["id"], "error": {"code": -32601, "message": message}})).await;
         };
         self.witness.tell(&AgentEvent::PermissionAsked { id: id.clone(), kind: asked.kind, title: title.clone() });
         let ruled = self.policy.answer(&asked, &title);
-        let open = Open { request: request["id"].clone(), id, asked, title };
+        let open = Open { request: request["id"].clone(), elicited, id, asked, title };
         if ruled.question.is_some() && self.asks.patience().is_some() {
             self.open.push_back(open);
             return Ok(());
@@ -40,7 +45,8 @@ impl Client<'_> {
             self.asked = question;
         }
         self.witness.tell(&AgentEvent::PermissionAnswered { id: open.id, answer, why });
-        self.write(&json!({"id": open.request, "result": {"decision": decision}})).await
+        let result = if open.elicited { json!({"action": decision}) } else { json!({"decision": decision}) };
+        self.write(&json!({"id": open.request, "result": result})).await
     }
 
     /// Asks a person what is open first; what was decided meanwhile is answered.

@@ -173,6 +173,20 @@ impl Toolbox {
         }
     }
 
+    /// Why a program may not be sent a text: some line of it is a command that may not be run either, whatever
+    /// the program would do with it. Shells that read what they run are not started where there are rules.
+    fn may_be_typed(&self, text: &str) -> Result<(), String> {
+        let Some(rules) = &self.rules else { return Ok(()) };
+        let refused = |line: &str| {
+            let Verdict { decision, because, about } = rules.shell(line.trim());
+            (decision == Judged::Deny || decision == Judged::Ask && !about.is_empty()).then_some(because)
+        };
+        match text.split(['\n', '\r']).find_map(refused) {
+            Some(because) => Err(format!("not sent: the job's rules are about it ({because}). Run it as a command")),
+            None => Ok(()),
+        }
+    }
+
     /// A question in words: the answer, where a person gave one.
     fn ask(&self, call: &Call) -> Result<Outcome, String> {
         let AskArgs { question: text } = args(call)?;
@@ -218,6 +232,7 @@ impl Toolbox {
 
     async fn write_stdin(&mut self, call: &Call) -> Result<Outcome, String> {
         let args: WriteArgs = args(call)?;
+        self.may_be_typed(&args.chars)?;
         let ran = self.runs.look(args.session_id as u64, &args.chars, wait(args.yield_time_ms)).await?;
         Ok(Outcome { polled: true, ..reported(&ran, self.bytes(args.max_output_tokens)) })
     }
