@@ -8,8 +8,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use futures::StreamExt as _;
+use futures::stream::{self, BoxStream};
+use longhaul_common::JobId;
 use longhaul_common::text::clip_head;
 use longhaul_proto::{Decision, Presence, RunningWork, TraceLine};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::session::desk::Key;
@@ -128,10 +132,26 @@ impl Live {
     }
 
     /// The last lines of an assignment and those to come; `None` when it is not executed here.
-    pub fn attach(&self, key: &Key) -> Option<(Vec<TraceLine>, broadcast::Receiver<TraceLine>)> {
+    fn attach(&self, key: &Key) -> Option<(Vec<TraceLine>, broadcast::Receiver<TraceLine>)> {
         let state = self.state();
         let running = state.running.get(key)?;
         Some((running.lines.iter().cloned().collect(), running.new.subscribe()))
+    }
+
+    /// The same as a stream, until the assignment ends.
+    pub fn output(&self, job: &JobId, id: u64) -> Option<BoxStream<'static, TraceLine>> {
+        let (last, new) = self.attach(&Key { job: job.clone(), id })?;
+        let new = stream::unfold(new, |mut new| async move {
+            loop {
+                match new.recv().await {
+                    Ok(line) => return Some((line, new)),
+                    // A reader that is too slow misses lines.
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return None,
+                }
+            }
+        });
+        Some(stream::iter(last).chain(new).boxed())
     }
 
     /// Words of a person for the agent at work.

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use longhaul_common::JobId;
 use longhaul_proto::worker_server::{Worker, WorkerServer};
 use longhaul_proto::{
@@ -15,10 +16,9 @@ use longhaul_proto::{
     WorkReply,
 };
 use tokio::net::TcpListener;
-use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinHandle;
+use tokio_stream::Stream;
 use tokio_stream::wrappers::TcpListenerStream;
-use tokio_stream::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Interceptor;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
@@ -183,20 +183,10 @@ impl Worker for Door {
 
     async fn attach(&self, request: Request<AttachWork>) -> Result<Response<Self::AttachStream>, Status> {
         let AttachWork { job, id } = request.into_inner();
-        let attached = self.live.attach(&key_of(&job, id)?);
-        let (last, new) = attached.ok_or_else(|| Status::not_found(format!("{job} {id} is not executed here now")))?;
-        let new = futures::stream::unfold(new, |mut new| async move {
-            loop {
-                match new.recv().await {
-                    Ok(line) => return Some((Ok(line), new)),
-                    // A reader that is too slow misses lines.
-                    Err(RecvError::Lagged(_)) => {}
-                    Err(RecvError::Closed) => return None,
-                }
-            }
-        });
-        let lines: Self::AttachStream = Box::pin(tokio_stream::iter(last.into_iter().map(Ok)).chain(new));
-        Ok(Response::new(lines))
+        let key = key_of(&job, id)?;
+        let output = self.live.output(&key.job, key.id);
+        let output = output.ok_or_else(|| Status::not_found(format!("{job} {id} is not executed here now")))?;
+        Ok(Response::new(output.map(Ok).boxed()))
     }
 
     async fn steer(&self, request: Request<SteerWork>) -> Result<Response<WorkReply>, Status> {

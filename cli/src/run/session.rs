@@ -11,7 +11,7 @@ use longhaul_coordinator::coordinator::{Coordinator, Job};
 use longhaul_coordinator::core::{JobPhase, State};
 use longhaul_coordinator::landing::{Refs, export};
 use longhaul_coordinator::upkeep::{self, UpkeepSettings};
-use longhaul_coordinator::{jobs, view};
+use longhaul_coordinator::{hub, jobs, view};
 use longhaul_proto::{ApproveRequest, JobOutcome, ResumeRequest, SubtasksRequest};
 use longhaul_worker::{Scope, Shutdown, WorkerConfig};
 use tokio::signal::unix::{SignalKind, signal};
@@ -70,9 +70,12 @@ pub async fn run(context: &Context, mut job: Job, options: Options) -> anyhow::R
     let bus: Arc<dyn Bus> = Arc::new(MemoryBus::default());
     let mut coordinator = job.start(&context.layout, Arc::clone(&bus))?;
     let (stop, drain) = (CancellationToken::new(), CancellationToken::new());
-    let server = jobs::serve(&coordinator, context.layout.socket(&id), stop.clone()).await?;
+    let config = worker_config(context, parallel)?;
+    let live = config.live.clone();
+    let beside: hub::Output = Arc::new(move |job, id| live.output(job, id));
+    let server = jobs::serve(&coordinator, beside, context.layout.socket(&id), stop.clone()).await?;
     let mut worker = tokio::spawn(longhaul_worker::run(
-        worker_config(context, parallel)?,
+        config,
         Scope::Job(id.clone()),
         bus,
         Arc::new(LocalSink(coordinator.results.clone())),

@@ -11,6 +11,7 @@ mod job_access;
 mod link;
 mod opening;
 mod server;
+mod settings;
 mod submit;
 
 pub use access::{Identity, Role};
@@ -22,6 +23,7 @@ pub use incoming::IncomingPack;
 pub use job_access::{AccessError, FileJob, JobAccess, control_files};
 pub(crate) use job_access::{control_job, off_runtime};
 pub use opening::{Opening, note, open_plan, opening, standing};
+pub use server::Hub;
 pub(crate) use server::PACKS_MAX;
-pub use server::{Hub, HubSettings};
+pub use settings::{HubSettings, Output};
 pub use submit::{Submission, SubmitError};

@@ -17,18 +17,18 @@ use longhaul_proto::JobBytes;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::JobCard;
 use super::held::Held;
 use super::incoming::clear_incoming;
 use super::job_access::{AccessError, FileJob, JobAccess, off_runtime};
+use super::{HubSettings, JobCard, Output};
 use crate::clock::SystemClock;
 use crate::coordinator::{Coordinator, Job, OpenError, Running, Site};
-use crate::core::{JobPhase, LEASE_MS, LEASE_MS_MIN, Millis};
+use crate::core::{JobPhase, LEASE_MS_MIN};
 use crate::driver::{Clock as _, Gone};
 use crate::fleet::FleetTable;
 use crate::introductions::Introductions;
 use crate::room::Room;
-use crate::upkeep::{UpkeepSettings, measure};
+use crate::upkeep::measure;
 
 /// Age at which what a job takes on the disk is measured again: folders are walked for it.
 const BYTES_AGE_MAX: Duration = Duration::from_secs(30);
@@ -36,23 +36,6 @@ const BYTES_AGE_MAX: Duration = Duration::from_secs(30);
 /// Packs of submissions that come in at the same time: with [`super::PACK_BYTES_MAX`] the bound of
 /// what they take on the disk.
 pub(crate) const PACKS_MAX: usize = 8;
-
-/// Settings of a hub.
-#[derive(Clone, Debug)]
-pub struct HubSettings {
-    /// Closed jobs kept in memory for reading.
-    pub closed_cached_max: usize,
-    /// Silence after which a worker has lost its leases.
-    pub lease_ms: Millis,
-    /// How the disk is kept bounded.
-    pub upkeep: UpkeepSettings,
-}
-
-impl Default for HubSettings {
-    fn default() -> Self {
-        Self { closed_cached_max: 8, lease_ms: LEASE_MS, upkeep: UpkeepSettings::default() }
-    }
-}
 
 /// The jobs of one process; clones are the same hub.
 #[derive(Clone)]
@@ -67,6 +50,8 @@ pub(crate) struct Inner {
     pub introductions: Introductions,
     /// Set in a process that runs one job for a person: it takes no others.
     pub only: Option<JobId>,
+    /// Of the worker in such a process, which serves nothing.
+    pub beside: Option<Output>,
     jobs: Mutex<BTreeMap<JobId, Entry>>,
     closed: Mutex<Vec<Arc<FileJob>>>,
     /// Open jobs that another process has locked: they run here once it lets go.
@@ -142,12 +127,12 @@ impl Hub {
     }
 
     /// A hub of one job that somebody else runs and ends, for a process of one job.
-    pub fn of_one(coordinator: &Coordinator, stop: CancellationToken) -> Self {
+    pub fn of_one(coordinator: &Coordinator, beside: Output, stop: CancellationToken) -> Self {
         let running = coordinator.running().clone();
         let id = running.id.clone();
         let mut hub = Self::new(running.site.clone(), HubSettings::default(), Some(id.clone()));
         let inner = Arc::get_mut(&mut hub.inner).expect("nobody else has it yet");
-        inner.stop = stop;
+        (inner.stop, inner.beside) = (stop, Some(beside));
         lock(&inner.jobs).insert(id, Entry { running, coordinator: None });
         hub
     }
@@ -158,6 +143,7 @@ impl Hub {
             settings,
             introductions: Introductions::default(),
             only,
+            beside: None,
             jobs: Mutex::default(),
             closed: Mutex::default(),
             held: Held::default(),

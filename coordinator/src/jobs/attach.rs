@@ -1,9 +1,9 @@
-//! The live output of what runs for a subtask: from its worker's own service, or, where that
-//! cannot be reached, the last words that come over the bus.
+//! The live output of what runs for a subtask: from the worker beside, or a worker's own service, or, where
+//! that cannot be reached, the last words that come over the bus.
 
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use longhaul_common::bus::Subject;
 use longhaul_proto as pb;
 use longhaul_proto::{AttachWork, FromWorker, TraceLine, from_worker, report};
@@ -54,7 +54,7 @@ impl JobsService {
         Ok(ReceiverStream::new(stream))
     }
 
-    /// The worker's own stream; an error says why there is none.
+    /// What the worker itself says; an error says why there is none.
     async fn proxy(
         &self,
         running: &Running,
@@ -62,24 +62,17 @@ impl JobsService {
         worker: &str,
         lines: &mpsc::Sender<Result<TraceLine, Status>>,
     ) -> Result<(), String> {
+        if let Some(beside) = &self.hub.inner.beside {
+            let output = beside(&running.id, id).ok_or("it does not run yet, or any longer")?;
+            return forward(output.map(Ok), lines).await;
+        }
         let seen = running.site.fleet.worker(worker).ok_or_else(|| format!("{worker} has not been heard yet"))?;
         let mut client = self.worker_client(&seen.presence).await?;
         let asked = client.attach(AttachWork { job: running.id.to_string(), id });
         let unreached = |why: String| format!("{worker} cannot be reached: {why}");
         let answer = tokio::time::timeout(REACH_MAX, asked).await.map_err(|_| unreached("no answer".to_owned()))?;
-        let mut stream = answer.map_err(|status| unreached(status.message().to_owned()))?.into_inner();
-        loop {
-            tokio::select! {
-                next = stream.message() => match next {
-                    Ok(Some(line)) => if lines.send(Ok(line)).await.is_err() {
-                        return Ok(());
-                    },
-                    Ok(None) => return Ok(()),
-                    Err(status) => return Err(unreached(status.message().to_owned())),
-                },
-                () = lines.closed() => return Ok(()),
-            }
-        }
+        let stream = answer.map_err(|status| unreached(status.message().to_owned()))?.into_inner();
+        forward(stream.map_err(|status| unreached(status.message().to_owned())), lines).await
     }
 
     /// Progress until the assignment ends, as the worker that has it tells it: nobody else's words
@@ -112,6 +105,24 @@ impl JobsService {
                 () = lines.closed() => return,
                 () = stop.cancelled() => return,
             }
+        }
+    }
+}
+
+/// Passes lines on until there are no more, or nobody reads them.
+async fn forward(
+    mut from: impl Stream<Item = Result<TraceLine, String>> + Unpin + Send,
+    lines: &mpsc::Sender<Result<TraceLine, Status>>,
+) -> Result<(), String> {
+    loop {
+        tokio::select! {
+            next = from.next() => match next.transpose()? {
+                Some(line) => if lines.send(Ok(line)).await.is_err() {
+                    return Ok(());
+                },
+                None => return Ok(()),
+            },
+            () = lines.closed() => return Ok(()),
         }
     }
 }

@@ -10,15 +10,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::JobsService;
 use crate::coordinator::Coordinator;
-use crate::hub::Hub;
+use crate::hub::{Hub, Output};
 
-/// Serves the control plane of a coordinator on a unix socket until `stop` is cancelled.
+/// Serves the control plane of a coordinator, with a worker beside it, on a unix socket until `stop` is
+/// cancelled.
 pub async fn serve(
     coordinator: &Coordinator,
+    beside: Output,
     socket: PathBuf,
     stop: CancellationToken,
 ) -> std::io::Result<tokio::task::JoinHandle<()>> {
-    let service = JobsService::new(Hub::of_one(coordinator, stop.clone()));
+    let service = JobsService::new(Hub::of_one(coordinator, beside, stop.clone()));
     let listener = listen(&socket)?;
     Ok(tokio::spawn(async move {
         let server = tonic::transport::Server::builder().add_service(service.server());
