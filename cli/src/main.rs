@@ -9,6 +9,7 @@ mod init;
 mod logging;
 mod remote;
 mod report;
+mod rg;
 mod run;
 mod sandbox;
 mod settings;
@@ -21,7 +22,10 @@ use clap::Parser as _;
 
 fn main() -> ExitCode {
     // Before anything else: the shim must have one thread and no runtime.
-    let mut arguments = std::env::args_os().skip(1);
+    let mut arguments = std::env::args_os();
+    if rg::is_meant(arguments.next().as_deref()) {
+        return rg::main(std::env::args_os());
+    }
     if arguments.next().is_some_and(|first| first == "__shim") {
         return longhaul_worker::shim_main(arguments);
     }

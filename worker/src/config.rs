@@ -121,6 +121,8 @@ pub struct WorkerConfig {
     /// The argv prefix that re-executes this binary as the process shim, for example
     /// `[current_exe, "__shim"]`; it must end in [`crate::shim_main`].
     pub shim: Vec<OsString>,
+    /// A program that stands in for ripgrep where agents find none, started as [`crate::RIPGREP`].
+    pub ripgrep: Option<PathBuf>,
 }
 
 impl WorkerConfig {
@@ -146,6 +148,7 @@ impl WorkerConfig {
             recording: Recording::Off,
             telemetry: None,
             shim,
+            ripgrep: None,
         }
     }
 

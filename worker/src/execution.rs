@@ -4,7 +4,7 @@
 mod logs;
 mod program;
 
-pub use program::Program;
+pub use program::{Program, RIPGREP};
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -153,6 +153,7 @@ fn worker_config(context: &Context, parallel: u32) -> anyhow::Result<WorkerConfi
         slot_bytes_max: SLOT_BYTES_MAX,
         recording: crate::context::recording(&context.settings)?,
         telemetry: crate::context::telemetry()?,
+        ripgrep: crate::rg::stand_in(),
         ..WorkerConfig::new("local", context.layout.worker(), shim)
     })
 }

@@ -80,12 +80,12 @@ fn shim() -> Check {
     }
 }
 
-/// Models were trained to search with it; without it they search all the same.
+/// Models were trained to search with it; without it they get the stand-in.
 fn ripgrep() -> Check {
     let text = if on_path("rg") {
         "rg is on PATH, for agents too"
     } else {
-        "not installed: the loop's tool `rg` searches in process, agents in a shell use grep; better install it"
+        "not installed: agents get longhaul's own, which searches like it and knows its usual flags"
     };
     Check { name: "ripgrep", good: true, text: text.to_owned() }
 }

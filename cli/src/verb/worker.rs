@@ -141,6 +141,7 @@ fn config_of(
     config.disk.free_min_bytes = size("worker.disk_free", config.disk.free_min_bytes)?;
     config.disk.mirrors_bytes_max = size("worker.mirrors_max", config.disk.mirrors_bytes_max)?;
     config.slot_bytes_max = size("worker.slots_max", config.slot_bytes_max)?;
+    config.ripgrep = crate::rg::stand_in();
     config.telemetry = crate::context::telemetry()?;
     config.recording = crate::context::recording(settings)?;
     config.server = Some(server.clone());

@@ -221,3 +221,17 @@ fn every_program_lands_a_change_says_what_it_used_and_leaves_nothing_behind() {
         assert_eq!(leftovers::wait_for_none(&rig.world), Vec::<String>::new(), "{}", coder.install);
     }
 }
+
+/// It looks for ripgrep, and would fetch one from the network.
+#[test]
+fn opencode_searches_without_a_network() {
+    let grep = json!({"tool": "grep", "args": {"pattern": "fn mai[n]"}});
+    let glob = json!({"tool": "glob", "args": {"pattern": "**/*.rs"}});
+    let script = json!({"turns": [[grep, glob, (OPENCODE.call)("echo one > one.txt"), {"text": "done"}]]});
+    let Some(rig) = Rig::new(&OPENCODE, &script.to_string()) else { return };
+    rig.run();
+    let events = rig.events();
+    let ended: Vec<&str> = of(&events, "tool_ended").iter().filter_map(|ended| ended["output"].as_str()).collect();
+    assert!(ended[0].contains("main.rs") && ended[0].contains("fn main() {}"), "{events:?}");
+    assert!(ended[1].contains("main.rs"), "{events:?}");
+}

@@ -7,6 +7,7 @@ mod job;
 mod kill;
 mod landing;
 mod plan_edits;
+mod ripgrep;
 mod split;
 mod tidy;
 mod verbs;

@@ -1,7 +1,7 @@
 //! How programs of an assignment are run: within its boundary, its limits and its time.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -38,6 +38,9 @@ pub struct Program {
     /// It puts in order what others left, so the execution's own deadline does not hold for it.
     pub closes: bool,
 }
+
+/// The name that agents know ripgrep by.
+pub const RIPGREP: &str = "rg";
 
 impl Execution {
     /// Runs a program in the workspace; its log becomes part of the result.
@@ -79,6 +82,11 @@ impl Execution {
     ) -> Result<ProcessOutcome, ProcessError> {
         let mut env = variables(purpose, &self.repo_env, &self.slot.tmp());
         env.insert("LONGHAUL_JOB".into(), self.assignment.job.clone().into());
+        if let Some(program) = self.config.ripgrep.as_ref().filter(|_| purpose == Purpose::Agent) {
+            self.slot.offer(RIPGREP, program).map_err(ProcessError::Workspace)?;
+            let path = env.entry("PATH".into()).or_default();
+            *path = with_last(path, self.slot.tools());
+        }
         env.extend(program.env);
         let left = self.time_left().filter(|_| !program.closes);
         let timeout = [left, program.timeout].into_iter().flatten().min();
@@ -149,4 +157,11 @@ impl Execution {
         let place = Place { logins, shut, ..Place::new(&self.slot, &self.store, self.assignment.job_dir.as_ref()) };
         self.boundary.enclose(purpose, &place).await.map_err(ProcessError::Boundary)
     }
+}
+
+/// A list of folders with one more at its end.
+fn with_last(path: &OsStr, folder: PathBuf) -> OsString {
+    let folders = std::env::split_paths(path).filter(|folder| !folder.as_os_str().is_empty());
+    // Only a name with a colon cannot be in such a list; then it goes on as it was.
+    std::env::join_paths(folders.chain([folder])).unwrap_or_else(|_| path.to_owned())
 }

@@ -96,7 +96,7 @@ impl Place {
 
     /// Of a slot that reads the objects of `store` and the job's folder.
     pub fn new(slot: &Slot, store: &Path, job_dir: &Path) -> Self {
-        Self { reads: vec![store.join("objects"), job_dir.to_owned()], ..Self::at(slot.root()) }
+        Self { reads: vec![store.join("objects"), job_dir.to_owned(), slot.tools()], ..Self::at(slot.root()) }
     }
 }
 

@@ -83,6 +83,29 @@ impl Slot {
         self.root.join("cache")
     }
 
+    /// Programs that its agents find beside those of the machine; they cannot write there.
+    pub fn tools(&self) -> PathBuf {
+        self.root.join("tools")
+    }
+
+    /// Offers a program there by a name. Several commands may do so at once.
+    pub fn offer(&self, name: &str, program: &Path) -> Result<(), WorkspaceError> {
+        let (folder, link) = (self.tools(), self.tools().join(name));
+        let is_there = || fs::read_link(&link).is_ok_and(|to| to == program);
+        if is_there() {
+            return Ok(());
+        }
+        fs::create_dir_all(&folder).at("create", &folder)?;
+        match fs::remove_file(&link) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).at("remove", &link),
+            _ => {}
+        }
+        match std::os::unix::fs::symlink(program, &link) {
+            Err(error) if !is_there() => Err(error).at("link", &link),
+            _ => Ok(()),
+        }
+    }
+
     /// The worker's own git directory.
     pub fn git_dir(&self) -> PathBuf {
         self.root.join("git")
