@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
+use crate::books::Books;
 use crate::execution::{Execution, ExecutionParts, cancelled, limit_of};
 use crate::failure::{failure, infrastructure};
 use crate::inbox::Carried;
@@ -192,7 +193,10 @@ async fn attempt(
     let pack = staging.pack();
     // A task of its own: should it panic, the assignment still has an outcome.
     let finished = tokio::spawn(execute(parts, pack)).await;
-    let finished = finished.unwrap_or_else(|error| failed(infrastructure(format!("the worker failed: {error}"))));
+    let finished = finished.unwrap_or_else(|error| {
+        let usage = Books::read(staging.folder());
+        Finished { usage, ..failed(infrastructure(format!("the worker failed: {error}"))) }
+    });
     let finished = without_secrets(Finished { unenforced, ..finished }, &secrets);
     sources.judge(&finished);
     (finished, Some(slot))

@@ -97,6 +97,8 @@ struct Attempt {
     rung: u32,
     /// What its agent did beside its work.
     noticed: Option<Sign>,
+    /// Whether the codemod that ran last passed over files.
+    partial: bool,
     timing: Timing,
     /// What models cost.
     usage: Usage,
@@ -148,6 +150,7 @@ impl Attempt {
             saver,
             rung: 0,
             noticed: None,
+            partial: false,
             execution,
             work,
             declared,

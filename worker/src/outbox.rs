@@ -47,7 +47,10 @@ impl Outbox {
             if let Some(key) = name.strip_prefix(STAGING).and_then(|entry| parse_name(entry, scope))
                 && let Some(usage) = Books::read(&outbox.root.join(&name))
             {
-                outbox.hand_back(&key, worker, usage)?;
+                // Left as it is for the next start: what it had used is not lost, and nothing else waits for it.
+                if let Err(error) = outbox.hand_back(&key, worker, usage) {
+                    tracing::warn!(%error, name, "what an attempt had used cannot be handed back yet");
+                }
                 continue;
             }
             let unfinished = name.strip_prefix(STAGING).or_else(|| name.strip_prefix(DONE));
@@ -71,17 +74,11 @@ impl Outbox {
     fn hand_back(&self, key: &Key, worker: &str, usage: Usage) -> io::Result<()> {
         let name = format!("{}-{}", key.job, key.id);
         let mut staging = Staging { path: self.root.join(format!("{STAGING}{name}")), name, sealed: false };
-        fs::remove_file(staging.pack()).or_else(absent)?;
-        let words = "its worker was ended before it was done; what it had used of models is counted";
-        let outcome = finished::Outcome::Failure(failure(FailureClass::HandedBack, words));
-        let logs = logs_in(&staging.logs())?;
-        let finished = Finished { outcome: Some(outcome), usage: Some(usage), logs, lost: true, ..Finished::default() };
-        staging.seal(&Report {
-            job: key.job.to_string(),
-            id: key.id,
-            worker: worker.to_owned(),
-            body: Some(report::Body::Finished(finished)),
-        })
+        let handed = staging.hand_back(key, worker, usage);
+        if handed.is_err() {
+            staging.sealed = true;
+        }
+        handed
     }
 
     /// The sealed entries of the scope, in order.
@@ -139,6 +136,25 @@ impl Outbox {
 }
 
 impl Staging {
+    /// Seals it with what was used. Its logs are given up where there is no room for them.
+    fn hand_back(&mut self, key: &Key, worker: &str, usage: Usage) -> io::Result<()> {
+        fs::remove_file(self.pack()).or_else(absent)?;
+        fs::create_dir_all(self.logs())?;
+        let report = |logs: Vec<LogFile>| {
+            let words = "its worker was ended before it was done; what it had used of models is counted";
+            let outcome = finished::Outcome::Failure(failure(FailureClass::HandedBack, words));
+            let finished =
+                Finished { outcome: Some(outcome), usage: Some(usage), logs, lost: true, ..Finished::default() };
+            let body = Some(report::Body::Finished(finished));
+            Report { job: key.job.to_string(), id: key.id, worker: worker.to_owned(), body }
+        };
+        let sealed = logs_in(&self.logs()).and_then(|logs| self.seal(&report(logs)));
+        sealed.or_else(|_| {
+            self.drop_logs()?;
+            self.seal(&report(Vec::new()))
+        })
+    }
+
     /// Where logs go.
     pub fn logs(&self) -> PathBuf {
         self.path.join("logs")

@@ -48,7 +48,9 @@ impl Where {
     /// The files in the order of their paths.
     pub fn walk(&self, flags: &Flags) -> Result<Walk, String> {
         let mut walk = WalkBuilder::new(&self.paths[0]);
-        self.paths[1..].iter().for_each(|path| drop(walk.add(path)));
+        for path in &self.paths[1..] {
+            walk.add(path);
+        }
         let ignores = !(flags.no_ignore || flags.unrestricted >= 1);
         let vcs = ignores && !flags.no_ignore_vcs;
         walk.hidden(!(flags.hidden || flags.unrestricted >= 2) || flags.no_hidden);
@@ -97,7 +99,11 @@ fn globs(flags: &Flags) -> Result<Override, String> {
 pub fn types(flags: &Flags) -> Result<Types, String> {
     let mut types = TypesBuilder::new();
     types.add_defaults();
-    flags.types.iter().for_each(|name| drop(types.select(name)));
-    flags.types_not.iter().for_each(|name| drop(types.negate(name)));
+    for name in &flags.types {
+        types.select(name);
+    }
+    for name in &flags.types_not {
+        types.negate(name);
+    }
     types.build().map_err(|error| format!("{error}; `rg --type-list` names them"))
 }

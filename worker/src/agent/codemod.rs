@@ -11,6 +11,9 @@ use crate::workspace::Folder;
 /// Files above this many bytes are generated or data; parsing them would take minutes.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
+/// Why a file is passed over in which nothing can be left.
+const GONE: &str = "does not exist";
+
 /// What a codemod did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CodemodDone {
@@ -18,6 +21,8 @@ pub struct CodemodDone {
     pub changed: Vec<String>,
     /// Files that rules cover and that were passed over, with the reason.
     pub skipped: Vec<String>,
+    /// Whether one of those is there: what it holds is not known.
+    pub is_partial: bool,
 }
 
 impl CodemodDone {
@@ -67,7 +72,10 @@ pub fn apply(agent: &CodemodAgent, workspace: &Path, files: &[String]) -> Result
                     done.changed.push(file.clone());
                 }
             }
-            Content::Skipped(why) => done.skipped.push(format!("{file}: {why}")),
+            Content::Skipped(why) => {
+                done.is_partial |= why != GONE;
+                done.skipped.push(format!("{file}: {why}"));
+            }
         }
     }
     Ok(done)
@@ -82,7 +90,7 @@ fn read(root: &Folder, path: &Path) -> Result<Content, CodemodError> {
     let bytes = match root.read(path, FILE_BYTES_MAX) {
         Ok(bytes) => bytes,
         Err(error) => match error.kind() {
-            ErrorKind::NotFound => return Ok(Content::Skipped("does not exist")),
+            ErrorKind::NotFound => return Ok(Content::Skipped(GONE)),
             ErrorKind::InvalidInput | ErrorKind::NotADirectory => return Ok(Content::Skipped("not a regular file")),
             ErrorKind::FileTooLarge => return Ok(Content::Skipped("too large")),
             _ => return Err(CodemodError::Io { action: "read", path: path.to_owned(), source: error }),

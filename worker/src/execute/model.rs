@@ -160,11 +160,11 @@ impl Attempt {
         let mut facts = Facts::default();
         task.constraints.iter().for_each(|constraint| facts.tell(constraint.as_str()));
         let system = prompt::system(profile.system, Manner { preambles: model.preambles });
-        let mut task = prompt::task(briefing);
-        if profile.by_schema {
-            task.push(Part::text(self.files_shown(profile.context_tokens).await));
+        let mut setup = Setup { settings, system, task: prompt::task(briefing), profile, facts };
+        if setup.profile.by_schema {
+            setup.task.push(Part::text(self.files_shown(&setup).await));
         }
-        Ok((Setup { settings, system, profile, task, facts }, cut))
+        Ok((setup, cut))
     }
 }
 

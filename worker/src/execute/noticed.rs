@@ -55,12 +55,13 @@ impl Attempt {
     pub(super) fn believed_unchanged(&self) -> Told {
         let changed = self.good.as_ref().is_some_and(|good| !good.changes.is_empty());
         let looked_for = self.left.is_some() && !self.work.files.is_empty();
-        if changed || looked_for || self.work.may_be_unchanged || self.is_codemod() {
+        if changed || looked_for || self.work.may_be_unchanged || (self.is_codemod() && !self.partial) {
             return Told::Done;
         }
+        let why = if self.is_codemod() { " and passed over files (its trace names them)" } else { "" };
         let message = format!(
-            "the agent {} ended well and changed nothing; where that may be right, give the files and what to look for \
-             in them (`left`), or say unchanged = \"may-be\"",
+            "the agent {} ended well{why} and changed nothing; where that may be right, give the files and what to \
+             look for in them (`left`), or say unchanged = \"may-be\"",
             self.running
         );
         let sign = self.noticed.unwrap_or(Sign::ClaimedWithoutChange);

@@ -1,7 +1,7 @@
 //! A rung whose agent has no session: rules that are applied in process, or a program of any kind. Its
 //! trace says what was run and how that ended.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -34,7 +34,7 @@ struct Doing {
 }
 
 impl Attempt {
-    pub(super) async fn codemod(&self, name: &str, agent: CodemodAgent) -> Told {
+    pub(super) async fn codemod(&mut self, name: &str, agent: CodemodAgent) -> Told {
         let doing = match self.begin(name, ToolKind::Edit, &agent.rules_path, json!({ "rules": agent.rules_path })) {
             Ok(doing) => doing,
             Err(failure) => return told_of(Err(failure)),
@@ -46,7 +46,10 @@ impl Attempt {
         });
         let (told, words) = match done.await.and_then(|done| done) {
             Err(error) => (broken(error), String::new()),
-            Ok(Ok(done)) => (Told::Done, done.words()),
+            Ok(Ok(done)) => {
+                self.partial = done.is_partial;
+                (Told::Done, done.words())
+            }
             Ok(Err(codemod::CodemodError::Io { action, path, source })) => {
                 (broken(WorkspaceError::Io { action, path, source }), String::new())
             }
@@ -90,7 +93,8 @@ impl Attempt {
             Some(Err(error)) => (told_of(Err(Box::new(error.into()))), String::new()),
             Some(Ok(ran)) => {
                 let failure = of_run(&agent.name, &ran, FailureClass::Agent);
-                (told_of(failure.map_or(Ok(()), |failure| Err(not_there(run, failure)))), said(&ran))
+                let failure = failure.map(|failure| not_there(run, failure, |program| self.found(program, None).is_some()));
+                (told_of(failure.map_or(Ok(()), Err)), said(&ran))
             }
         };
         if self.execution.leave.is_cancelled() && !matches!(told, Told::Done) {
@@ -123,13 +127,14 @@ impl Attempt {
     }
 }
 
-/// A shell that finds no program says so by its code alone. Where the line is one command, it is that
-/// one which is not there: the worker's set-up, and no attempt of the agent.
-fn not_there(run: &CommandLine, found: Failure) -> Box<Failure> {
+/// A shell that finds no program says so by its code alone, and so does a script for what it calls. Where the
+/// line is one command whose program is not there, that is the worker's set-up, and no attempt of the agent.
+fn not_there(run: &CommandLine, found: Failure, is_there: impl Fn(&OsStr) -> bool) -> Box<Failure> {
     let one = match commands(&run.shell).as_deref() {
         Ok([argv]) => argv.first().cloned(),
         _ => None,
     };
+    let one = one.filter(|program| !is_there(OsStr::new(program)));
     match one.filter(|_| found.sign == Sign::Died.as_str() && found.message.ends_with(" exited with 127")) {
         Some(program) => {
             let class = FailureClass::Setup.into();

@@ -84,7 +84,7 @@ impl Api {
             Self::OpenaiResponses => number(&body["max_output_tokens"]),
             Self::OpenaiChat => number(&body["max_completion_tokens"]).or_else(|| number(&body["max_tokens"])),
             Self::AnthropicMessages => number(&body["max_tokens"]),
-            Self::Gemini => number(&body["generationConfig"]["maxOutputTokens"]),
+            Self::Gemini => number(gemini(body, ["maxOutputTokens", "max_output_tokens"])),
         }
     }
 
@@ -95,10 +95,16 @@ impl Api {
             Self::OpenaiChat => body["max_completion_tokens"] = tokens.into(),
             Self::AnthropicMessages => body["max_tokens"] = tokens.into(),
             Self::Gemini => {
-                if !body["generationConfig"].is_object() {
-                    body["generationConfig"] = Value::Object(serde_json::Map::new());
+                // Both spellings at once would be a request for two things.
+                let [known, other] = GENERATION;
+                let key = if body[known].is_object() || !body[other].is_object() { known } else { other };
+                if !body[key].is_object() {
+                    body[key] = Value::Object(serde_json::Map::new());
                 }
-                body["generationConfig"]["maxOutputTokens"] = tokens.into();
+                if let Some(fields) = body[key].as_object_mut() {
+                    fields.remove("max_output_tokens");
+                    fields.insert("maxOutputTokens".to_owned(), tokens.into());
+                }
             }
         }
     }
@@ -107,11 +113,20 @@ impl Api {
     pub(super) fn answers(self, body: &Value) -> u64 {
         let count = match self {
             Self::OpenaiChat => &body["n"],
-            Self::Gemini => &body["generationConfig"]["candidateCount"],
+            Self::Gemini => gemini(body, ["candidateCount", "candidate_count"]),
             Self::OpenaiResponses | Self::AnthropicMessages => &Value::Null,
         };
         count.as_u64().unwrap_or(1).max(1)
     }
+}
+
+/// The two spellings of what bounds an answer of Gemini.
+const GENERATION: [&str; 2] = ["generationConfig", "generation_config"];
+
+/// A value of that, in whichever spelling it is.
+fn gemini<'v>(body: &'v Value, names: [&str; 2]) -> &'v Value {
+    let found = GENERATION.iter().flat_map(|place| names.map(|name| &body[*place][name]));
+    found.into_iter().find(|value| !value.is_null()).unwrap_or(&Value::Null)
 }
 
 #[cfg(test)]
@@ -149,5 +164,10 @@ mod tests {
         }
         assert_eq!(Api::OpenaiChat.answers(&json!({"n": 3})), 3);
         assert_eq!(Api::Gemini.answers(&json!({"generationConfig": {"candidateCount": 0}})), 1);
+        assert_eq!(Api::Gemini.answers(&json!({"generation_config": {"candidate_count": 8}})), 8);
+        let mut other = json!({"generation_config": {"max_output_tokens": 9}});
+        assert_eq!(Api::Gemini.output_max(&other), Some(9));
+        Api::Gemini.set_output_max(&mut other, 5);
+        assert_eq!(other, json!({"generation_config": {"maxOutputTokens": 5}}));
     }
 }

@@ -14,6 +14,10 @@ const LINES_MIN: usize = 3;
 /// A shorter line says nothing, in bytes without spaces.
 const LINE_BYTES_MIN: usize = 8;
 
+/// The longest beginning of a line that is looked through for numbers, in bytes, and how many of them.
+const PREFIX_BYTES_MAX: usize = 400;
+const NUMBERS_MAX: usize = 16;
+
 /// The lines of files that a provider may not get.
 #[derive(Clone, Debug, Default)]
 pub struct Barred {
@@ -87,12 +91,22 @@ impl Barred {
     }
 }
 
-/// A line as it may stand in output: as it is, after the sign of a diff, after `12:`, after `path:12:`.
+/// A line as it may stand in output: as it is, after the sign of a diff, after `12:`, after `path:12:`, after
+/// `path-12-` (around what was searched for), after `abc (name 2026-01-02 12)` (who wrote it).
 fn shapes(line: &str) -> impl Iterator<Item = &str> {
     let first = line.split_once([':', '|', '\t', '→']).map(|(_, rest)| rest);
     let second = first.and_then(|rest| rest.split_once([':', '|', '\t', '→'])).map(|(_, rest)| rest);
     let signed = line.strip_prefix(['+', '-', '>', '<']);
-    [Some(line), signed, first, second].into_iter().flatten()
+    [Some(line), signed, first, second].into_iter().flatten().chain(after_numbers(line))
+}
+
+/// What follows a number and the sign behind it, for the first few of them.
+fn after_numbers(line: &str) -> impl Iterator<Item = &str> {
+    let bytes = line.as_bytes();
+    let ends = (1..bytes.len().min(PREFIX_BYTES_MAX)).filter(|&at| {
+        bytes[at - 1].is_ascii_digit() && matches!(bytes[at], b'-' | b')' | b' ' | b':' | b'|' | b'=' | b'\t')
+    });
+    ends.take(NUMBERS_MAX).filter_map(|at| line.get(at + 1..))
 }
 
 /// The hash of a line without its spaces and the signs of quoting; `None` for one that says nothing.
@@ -125,9 +139,17 @@ mod tests {
         let numbered: String = SECRET.lines().enumerate().map(|(n, line)| format!("{}\t{line}\n", n + 1)).collect();
         let grepped: String =
             SECRET.lines().enumerate().map(|(n, line)| format!("secret/price.rs:{}:{line}\n", n + 1)).collect();
+        let around: String =
+            SECRET.lines().enumerate().map(|(n, line)| format!("secret/price-2.rs-{}-{line}\n", n + 1)).collect();
+        let alone: String = SECRET.lines().enumerate().map(|(n, line)| format!("{}-{line}\n", n + 1)).collect();
+        let blamed: String = SECRET
+            .lines()
+            .enumerate()
+            .map(|(n, line)| format!("1a2b3c4d (Ada L 2026-01-02 10:11:12 +0100 {}) {line}\n", n + 1))
+            .collect();
         let diff: String = SECRET.lines().map(|line| format!("+{line}\n")).collect();
         let quoted = json!({"output": SECRET, "metadata": {}}).to_string();
-        for text in [SECRET, &numbered, &grepped, &diff, &quoted] {
+        for text in [SECRET, &numbered, &grepped, &around, &alone, &blamed, &diff, &quoted] {
             let body = json!({"input": [{"role": "user", "content": [{"text": text}]}]});
             assert_eq!(barred.found(&body), Some("secret/price.rs"), "{text}");
         }

@@ -272,10 +272,12 @@ impl Shared {
                     self.end(Outcome::KeyRefused { provider: provider.to_owned(), said });
                 }
             }
+            // Whether it comes to a good end is not known yet.
             200..=299 => self.refused.store(0, Ordering::Relaxed),
             500.. => self
                 .troubled(Some(format!("{provider} answered {status}: {}", clip_head(error.trim(), SAID_BYTES_MAX)))),
-            _ => {}
+            // It is there, and says what is wrong with the request.
+            _ => self.troubled(None),
         }
     }
 

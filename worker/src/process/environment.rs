@@ -116,7 +116,7 @@ fn select(
             }
             let allowed = ALLOWED.iter().any(|name| *name == key) || key.as_encoded_bytes().starts_with(b"LC_");
             // Only the set-up asks a registry or a proxy for anything in the user's name.
-            let told = if purpose == Purpose::Setup { value } else { without_logins(value) };
+            let told = if purpose == Purpose::Setup { value } else { without_logins(&key, value) };
             allowed.then_some((key, told))
         })
         .collect();
@@ -133,13 +133,18 @@ fn select(
     env
 }
 
-/// A value without users and passwords in the addresses it holds: a mirror of packages, a proxy.
-fn without_logins(value: OsString) -> OsString {
+/// A value without users and passwords in the addresses it holds: a mirror of packages, a proxy, which needs no
+/// scheme.
+fn without_logins(key: &OsStr, value: OsString) -> OsString {
     let Some(text) = value.to_str().filter(|text| text.contains('@')) else { return value };
+    let is_proxy = key.to_str().is_some_and(|key| key.to_ascii_lowercase().ends_with("_proxy"));
     let mut parts = text.split("://");
-    let mut out = parts.next().unwrap_or_default().to_owned();
+    let first = parts.next().unwrap_or_default();
+    let bare = is_proxy && first.len() == text.len();
+    let mut out = if bare { first.rsplit('@').next().unwrap_or_default() } else { first }.to_owned();
     for part in parts {
-        let end = part.find(['/', '?', '#', ',', '|', ' ']).unwrap_or(part.len());
+        // A password may hold the signs that part addresses of a list.
+        let end = part.find(['/', '?', '#']).unwrap_or(part.len());
         let (authority, rest) = part.split_at(end);
         out.push_str("://");
         out.push_str(authority.rsplit('@').next().unwrap_or_default());
@@ -183,6 +188,9 @@ mod tests {
                 ("PIP_INDEX_URL", "https://ada:s3cret@mirror.corp:8443/simple"),
                 ("GOPROXY", "https://ada:p%40ss@one.corp,https://two.corp/a@b|direct"),
                 ("HTTPS_PROXY", "http://ada@proxy.corp:3128"),
+                ("HTTP_PROXY", "ada:s3cret@proxy.corp:3128"),
+                ("UV_CACHE_DIR", "/home/ada/a:b@c"),
+                ("NPM_CONFIG_REGISTRY", "https://ada:p,s|s@mirror.corp/npm"),
                 ("NAMED", "https://ada:s3cret@named.corp"),
             ]
             .map(|(key, value)| (OsString::from(key), OsString::from(value)))
@@ -197,6 +205,9 @@ mod tests {
             assert_eq!(told(purpose, "PIP_INDEX_URL"), "https://mirror.corp:8443/simple");
             assert_eq!(told(purpose, "GOPROXY"), "https://one.corp,https://two.corp/a@b|direct");
             assert_eq!(told(purpose, "HTTPS_PROXY"), "http://proxy.corp:3128");
+            assert_eq!(told(purpose, "HTTP_PROXY"), "proxy.corp:3128");
+            assert_eq!(told(purpose, "UV_CACHE_DIR"), "/home/ada/a:b@c");
+            assert_eq!(told(purpose, "NPM_CONFIG_REGISTRY"), "https://mirror.corp/npm");
             assert_eq!(told(purpose, "NAMED"), "https://ada:s3cret@named.corp", "the job asked for it");
         }
         assert_eq!(told(Purpose::Setup, "PIP_INDEX_URL"), "https://ada:s3cret@mirror.corp:8443/simple");

@@ -2,8 +2,8 @@
 //!
 //! Neither a read-only mount nor most versions of Landlock keep anybody from a socket that has a path, and
 //! what listens there takes whoever its mode lets in: a browser, an agent of keys, a database. So those that
-//! are there when a command starts are covered by its mounts; folders where they appear later are covered
-//! as a whole. From Landlock's version 9 on all of them are closed at any time. Where there are no
+//! are there when a command starts are covered by its mounts, but one that was bound by a relative path, which
+//! the kernel's table gives without its folder; folders where they appear later are covered as a whole. From Landlock's version 9 on all of them are closed at any time. Where there are no
 //! mounts, no unix socket can be made at all (see [`super::calls`]).
 
 use std::ffi::OsString;
@@ -27,7 +27,7 @@ pub fn of_machine(known: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
     found.dedup();
     if found.len() > SOCKETS_MAX {
         return Err(format!(
-            "{} unix sockets of this machine lie outside of /run and /tmp, at most {SOCKETS_MAX} can be closed",
+            "{} unix sockets of this machine lie outside of /run, at most {SOCKETS_MAX} can be closed",
             found.len()
         ));
     }

@@ -1,5 +1,6 @@
 //! A conversation with one model: asks, appends the answer, and keeps the window below its limit.
 
+use longhaul_common::tokens;
 use tokio_util::sync::CancellationToken;
 
 use super::client::{Client, OnDelta};
@@ -30,6 +31,29 @@ pub struct Setup {
     pub facts: Facts,
 }
 
+impl Setup {
+    /// Tokens by our count that are left to the task, of what may open a generation.
+    pub fn room(&self) -> usize {
+        let task = Entry::User { parts: self.task.clone() }.tokens();
+        self.window().opening.saturating_sub(self.told().2 + task)
+    }
+
+    fn window(&self) -> Window {
+        Window::new(self.profile.context_tokens, self.settings.answer_tokens)
+    }
+
+    /// The tools, how they are called, and the tokens of that and of the system's text.
+    fn told(&self) -> (Vec<ToolSpec>, Choice, usize) {
+        let tools = self.profile.specs();
+        let choice = if self.profile.by_schema { Choice::Schema(self.profile.schema()) } else { Choice::Any };
+        let told = match &choice {
+            Choice::Schema(schema) => schema.to_string(),
+            _ => serde_json::to_string(&tools).unwrap_or_default(),
+        };
+        (tools, choice, tokens::count(&self.system) + tokens::count(&told))
+    }
+}
+
 /// A conversation.
 pub struct Conversation {
     client: Client,
@@ -51,14 +75,8 @@ pub struct Conversation {
 impl Conversation {
     /// A new one, or one that goes on from `history`.
     pub fn new(client: Client, setup: Setup, history: Option<History>) -> Self {
-        let tools = setup.profile.specs();
-        let choice = if setup.profile.by_schema { Choice::Schema(setup.profile.schema()) } else { Choice::Any };
-        let window = Window::new(setup.profile.context_tokens, setup.settings.answer_tokens);
-        let told = match &choice {
-            Choice::Schema(schema) => schema.to_string(),
-            _ => serde_json::to_string(&tools).unwrap_or_default(),
-        };
-        let fixed = longhaul_common::tokens::count(&setup.system) + longhaul_common::tokens::count(&told);
+        let (tools, choice, fixed) = setup.told();
+        let window = setup.window();
         let opening = Entry::User { parts: setup.task.clone() };
         let (task, used) = (opening.tokens(), Tokens::default());
         let history = history.unwrap_or_else(|| History::of(vec![opening], 0));
