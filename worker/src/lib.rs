@@ -47,8 +47,8 @@ pub mod workspace;
 
 pub use agent::{model, stuck};
 pub use config::{Delivery, DiskLimits, Held, ResultSink, Scope, Shutdown, SinkError, WorkerConfig, WorkerError};
-pub use inbox::run;
 pub use execution::RIPGREP;
+pub use inbox::run;
 pub use live::{Live, Request, Told};
 pub use otel::{Telemetry, TelemetryError};
 pub use process::shim_main;

@@ -76,13 +76,15 @@ fn run(flags: &Flags) -> Result<End, String> {
 fn words(flags: &Flags) -> Result<(Vec<String>, Vec<PathBuf>), String> {
     let mut patterns = flags.patterns.clone();
     for path in &flags.pattern_files {
-        let more = if path == Path::new("-") { grep_cli::patterns_from_stdin() } else { grep_cli::patterns_from_path(path) };
+        let more =
+            if path == Path::new("-") { grep_cli::patterns_from_stdin() } else { grep_cli::patterns_from_path(path) };
         patterns.extend(more.map_err(|error| error.to_string())?);
     }
     if flags.files || !flags.patterns.is_empty() || !flags.pattern_files.is_empty() {
         return Ok((patterns, flags.words.clone()));
     }
-    let (first, paths) = flags.words.split_first().ok_or("a pattern is missing: `rg PATTERN [PATH...]`, `rg --help`")?;
+    let (first, paths) =
+        flags.words.split_first().ok_or("a pattern is missing: `rg PATTERN [PATH...]`, `rg --help`")?;
     let pattern = grep_cli::pattern_from_os(first.as_os_str()).map_err(|error| error.to_string())?;
     Ok((vec![pattern.to_owned()], paths.to_vec()))
 }

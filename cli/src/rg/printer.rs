@@ -61,7 +61,12 @@ impl<W: io::Write> Printer<W> {
     }
 
     /// Searches a file; whether it is one that was looked for.
-    pub fn search(&mut self, by: (&RegexMatcher, &mut Searcher), found: &Found, real: &std::path::Path) -> io::Result<bool> {
+    pub fn search(
+        &mut self,
+        by: (&RegexMatcher, &mut Searcher),
+        found: &Found,
+        real: &std::path::Path,
+    ) -> io::Result<bool> {
         let (matcher, searcher) = by;
         match self {
             Self::Lines(lines) => {

@@ -66,7 +66,10 @@ fn events_are_those_of_ripgrep() {
     let kinds: Vec<&str> = events.iter().filter_map(|event| event["type"].as_str()).collect();
     assert_eq!(kinds, ["begin", "match", "end", "summary"]);
     let found = &events[1]["data"];
-    assert_eq!((&found["path"]["text"], &found["line_number"], &found["absolute_offset"]), (&"src/a.rs".into(), &2.into(), &12.into()));
+    assert_eq!(
+        (&found["path"]["text"], &found["line_number"], &found["absolute_offset"]),
+        (&"src/a.rs".into(), &2.into(), &12.into())
+    );
     assert_eq!(events[3]["data"]["stats"]["matches"], 1);
 }
 

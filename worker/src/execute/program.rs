@@ -93,7 +93,8 @@ impl Attempt {
             Some(Err(error)) => (told_of(Err(Box::new(error.into()))), String::new()),
             Some(Ok(ran)) => {
                 let failure = of_run(&agent.name, &ran, FailureClass::Agent);
-                let failure = failure.map(|failure| not_there(run, failure, |program| self.found(program, None).is_some()));
+                let failure =
+                    failure.map(|failure| not_there(run, failure, |program| self.found(program, None).is_some()));
                 (told_of(failure.map_or(Ok(()), Err)), said(&ran))
             }
         };
