@@ -289,8 +289,10 @@ fn open_boundaries(state: &State, now: Millis) -> Vec<String> {
     }
     let was = state.unenforced().iter().map(|(worker, what)| (worker.as_str(), what.as_str()));
     let is = state.fleet.present(now).map(|(worker, view)| (worker, view.unenforced.as_str()));
-    let all: BTreeSet<(&str, &str)> = was.chain(is).filter(|(_, what)| !what.is_empty()).collect();
-    let lines = all.into_iter().map(|(worker, what)| format!("the sandbox of {worker} does not enforce {what}"));
+    let is: BTreeSet<(&str, &str)> = is.filter(|(_, what)| !what.is_empty()).collect();
+    let was = was.filter(|said| !is.contains(said)).map(|(worker, what)| (worker, "did", what));
+    let lines = is.iter().map(|(worker, what)| (*worker, "does", *what)).chain(was);
+    let lines = lines.map(|(worker, when, what)| format!("the sandbox of {worker} {when} not enforce {what}"));
     lines.take(WORKERS_MAX).collect()
 }
 

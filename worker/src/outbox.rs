@@ -246,6 +246,7 @@ fn parse_name(name: &str, scope: &Scope) -> Option<Key> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::Used;
 
     #[test]
     fn an_entry_exists_whole_or_not_at_all() {
@@ -293,5 +294,32 @@ mod tests {
         outbox.remove("a", 7).expect("removing what is gone is fine");
         drop(staging);
         assert_eq!(fs::read_dir(dir.path().join("outbox")).expect("listed").count(), 0);
+    }
+
+    #[test]
+    fn what_a_killed_attempt_used_is_handed_back_and_stops_no_start() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let outbox = Outbox::open(dir.path(), &Scope::All, "w").expect("opened");
+        for id in [1, 2] {
+            let staging = outbox.stage("a", id).expect("staged");
+            fs::write(staging.logs().join("01-agent"), "log").expect("written");
+            Books::new(staging.folder(), Usage { tokens: id, ..Usage::default() }).write(&Used::default());
+            std::mem::forget(staging);
+        }
+        // Killed while its logs were dropped, and something where the report has to be.
+        fs::remove_dir_all(dir.path().join("outbox/.staging-a-1/logs")).expect("removed");
+        let in_the_way = dir.path().join("outbox/.staging-a-2/report.pb");
+        fs::create_dir(&in_the_way).expect("made");
+        let outbox = Outbox::open(dir.path(), &Scope::All, "w").expect("opened all the same");
+        let keys = |outbox: &Outbox| outbox.sealed(&Scope::All).expect("listed").into_iter().map(|key| key.id).collect::<Vec<_>>();
+        assert_eq!(keys(&outbox), [1]);
+        fs::remove_dir(&in_the_way).expect("removed");
+        let outbox = Outbox::open(dir.path(), &Scope::All, "w").expect("opened again");
+        assert_eq!(keys(&outbox), [1, 2]);
+        let used = [1, 2].map(|id| match outbox.read("a", id).expect("read").report.body {
+            Some(report::Body::Finished(finished)) => finished.usage.map(|usage| usage.tokens),
+            _ => None,
+        });
+        assert_eq!(used, [Some(1), Some(2)]);
     }
 }

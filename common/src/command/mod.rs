@@ -10,10 +10,12 @@
 //! What a person decided about a command is for everything that the same rule asks about, or for the
 //! very same command where no rule does. It changes what is asked and nothing that is denied.
 
+mod inner;
 mod shell;
 
 pub use shell::{Unclear, commands};
 
+use inner::{STARTERS, line_of_reader, line_of_shell, program, program_of, reads_commands};
 use longhaul_proto as proto;
 use proto::{Answer, QuestionKind};
 
@@ -66,15 +68,6 @@ pub struct CommandPolicy {
     /// What people decided about what is asked.
     decided: Vec<(Vec<String>, Decision)>,
 }
-
-/// Programs whose arguments hold another command.
-const STARTERS: &[&str] = &[
-    "busybox", "chroot", "command", "doas", "env", "exec", "find", "flock", "ionice", "nice", "nohup", "nsenter",
-    "parallel", "script", "setsid", "stdbuf", "sudo", "time", "timeout", "unshare", "watch", "xargs",
-];
-
-/// Programs that read a shell line after `-c`.
-const SHELLS: &[&str] = &["ash", "bash", "dash", "ksh", "sh", "zsh"];
 
 /// Shell lines within shell lines that are followed.
 const DEPTH_MAX: usize = 4;
@@ -155,10 +148,25 @@ impl CommandPolicy {
         let inner = (1..argv.len()).filter_map(|at| {
             let rest = &argv[at..];
             let line = line_of_shell(program_of(rest), rest).map(|line| self.judge_line(line, depth));
-            let verdict = strictest(self.by_rules(rest).into_iter().chain(line))?;
+            let read = line_of_reader(program, &argv[at]).map(|line| self.judge_line(line, depth));
+            let evaluated = (argv[at] == "eval").then(|| self.judge_line(&argv[at + 1..].join(" "), depth));
+            let completed = (program == "xargs" && self.may_become(rest))
+                .then(|| self.unclear(&argv.join(" "), "xargs reads the rest of it"));
+            let inner = [line, read, evaluated, completed].into_iter().flatten();
+            let verdict = strictest(self.by_rules(rest).into_iter().chain(inner))?;
             (verdict.decision > Decision::Allow).then_some(verdict)
         });
         inner.fold(own.unwrap_or_else(|| self.fallback(argv)), stricter)
+    }
+
+    /// Whether more words make it one that a rule denies or asks about.
+    fn may_become(&self, argv: &[String]) -> bool {
+        let words: Vec<&str> = argv.iter().map(String::as_str).filter(|word| !word.starts_with('-')).collect();
+        let Some((name, words)) = words.split_first() else { return false };
+        self.rules.iter().filter(|rule| rule.decision > Decision::Allow).any(|rule| {
+            let Some((first, rest)) = rule.prefix.split_first() else { return false };
+            program(name) == program(first) && words.len() < rest.len() && rest.iter().zip(words).all(|(one, two)| one == two)
+        })
     }
 
     /// The longest rule that matches; of several the strictest.
@@ -232,62 +240,6 @@ fn follows(words: &[String], arguments: &[String]) -> bool {
     false
 }
 
-/// The name of a program without its folder.
-fn program(word: &str) -> &str {
-    word.rsplit('/').next().unwrap_or(word)
-}
-
-fn program_of(argv: &[String]) -> &str {
-    argv.first().map_or("", |word| program(word))
-}
-
-/// The line a shell is given: the word after the options that hold a `c`.
-fn line_of_shell<'a>(program: &str, argv: &'a [String]) -> Option<&'a str> {
-    if !SHELLS.contains(&program) {
-        return None;
-    }
-    let is_command = |word: &String| word.starts_with('-') && !word.starts_with("--") && word.contains('c');
-    let at = argv.iter().skip(1).position(is_command)? + 2;
-    argv.get(at).map(String::as_str)
-}
-
-/// Whether a shell is started that reads what it runs: no script, and no line behind `-c`.
-fn reads_commands(argv: &[String]) -> bool {
-    let at = |at: usize| is_bare_shell(&argv[at..]);
-    match program_of(argv) {
-        // They name programs and start none of them.
-        "command" if argv.get(1).is_some_and(|word| matches!(word.as_str(), "-v" | "-V")) => false,
-        "find" => {
-            let starts = |word: &String| matches!(word.as_str(), "-exec" | "-execdir" | "-ok" | "-okdir");
-            argv.iter().position(starts).is_some_and(|starts| is_bare_shell(&argv[starts + 1..]))
-        }
-        name if STARTERS.contains(&name) => (1..argv.len()).any(at),
-        _ => is_bare_shell(argv),
-    }
-}
-
-fn is_bare_shell(argv: &[String]) -> bool {
-    if !SHELLS.contains(&program_of(argv)) || line_of_shell(program_of(argv), argv).is_some() {
-        return false;
-    }
-    let mut words = argv.iter().skip(1);
-    while let Some(word) = words.next() {
-        match word.as_str() {
-            "--version" | "--help" => return false,
-            "-" | "-s" | "/dev/stdin" | "/proc/self/fd/0" => return true,
-            "--rcfile" | "--init-file" => drop(words.next()),
-            // `-euo pipefail`
-            option if option.starts_with(['-', '+']) => {
-                if !option.starts_with("--") && option.ends_with(['o', 'O']) {
-                    words.next();
-                }
-            }
-            _ => return false,
-        }
-    }
-    true
-}
-
 fn strictest(verdicts: impl IntoIterator<Item = Verdict>) -> Option<Verdict> {
     verdicts.into_iter().reduce(stricter)
 }
@@ -353,6 +305,22 @@ mod tests {
             ("sudo sh -c 'rm x'", Decision::Ask),
             ("sh -c 'sh -c \"git push\"'", Decision::Deny),
             ("sh -c 'git status'", Decision::Allow),
+            ("sh -c -- 'git push'", Decision::Deny),
+            ("bash -c -e 'git push'", Decision::Deny),
+            ("bash -co errexit 'git push'", Decision::Deny),
+            ("bash -c -o pipefail 'git push'", Decision::Deny),
+            ("env -S 'git push'", Decision::Deny),
+            ("env '-Sgit push'", Decision::Deny),
+            ("watch -n 5 'git push'", Decision::Deny),
+            ("script -c 'git push' /dev/null", Decision::Deny),
+            ("flock lock --command='git push'", Decision::Deny),
+            ("env MESSAGE='git push' make", Decision::Allow),
+            ("command eval 'git push'", Decision::Deny),
+            ("time eval git push", Decision::Deny),
+            ("echo push | xargs git", Decision::Ask),
+            ("echo push | xargs -n 1 git -q", Decision::Ask),
+            ("ls | xargs git add", Decision::Allow),
+            ("ls | xargs grep push", Decision::Allow),
         ];
         for (line, expected) in cases {
             assert_eq!(policy().shell(line).decision, expected, "{line}");
@@ -370,6 +338,8 @@ mod tests {
             "cat x | xargs -n1 /bin/sh",
             "env A=b bash",
             "bash -i",
+            "printf 'git push' | bash -xs a",
+            "cat x | sh /dev/fd/0",
             "sh -c 'cat x | sh'",
             "find . -exec sh ;",
         ] {

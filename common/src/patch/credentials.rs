@@ -60,7 +60,7 @@ const PLACEHOLDERS: &[&str] = &[
 ];
 
 /// A name that says secret, and a quoted or bare value of at least 20 characters.
-const NAMED: &str = r#"(?i)(?:secret|token|passwd|password|api_?key|access_?key|private_?key)["']?\s*(?:[:=]|=>)\s*["']?([0-9A-Za-z+/_=.-]{20,})"#;
+const NAMED: &str = r#"(?i)(?:secret|token|passwd|password|api_?key|access_?key|private_?key)(?:_?key)?["'\]]?(?:\s*:\s*&?(?:'[a-z]+\s+)?[a-z]\w{0,30})?\s*(?::=|=>|[:=])\s*["'`]?([0-9A-Za-z+/_=.-]{20,})"#;
 
 /// A place that looks like a credential.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -154,7 +154,15 @@ fn is_password(value: &[u8], host: &[u8]) -> bool {
     let host = String::from_utf8_lossy(host).to_lowercase();
     let own = ["localhost", "127.", "[::1]", "0.0.0.0"].iter().any(|start| host.starts_with(start));
     let hollow = text.chars().all(|c| text.starts_with(c)) || PLACEHOLDERS.contains(&letters.as_str());
-    !own && !hollow && !host.contains("example") && !text.contains(['*', '%', '…'])
+    !own && !hollow && !host.contains("example") && !text.contains(['*', '…']) && !has_slot(&text)
+}
+
+/// Whether something is to be put in: a `%` that encodes no byte.
+fn has_slot(text: &str) -> bool {
+    text.split('%').skip(1).any(|rest| {
+        let bytes = rest.as_bytes();
+        bytes.len() < 2 || !bytes[..2].iter().all(u8::is_ascii_hexdigit)
+    })
 }
 
 /// Letters and digits mixed as no word is.
@@ -205,6 +213,12 @@ mod tests {
             (format!("url = postgres://app:{}@db.internal:5432/app", &random[..12]), "a URL with a password"),
             (key("eyJ", &format!("hbGciOiJIUzI1NiJ9.eyJ{random}.{random}")), "a JSON web token"),
             (format!("api_key: \"{}\"", &random[..24]), "a random value with the name of a secret"),
+            (format!("SECRET_KEY = \"{}\"", &random[..24]), "a random value with the name of a secret"),
+            (format!("const API_KEY: &str = \"{}\";", &random[..24]), "a random value with the name of a secret"),
+            (format!("apiKey := \"{}\"", &random[..24]), "a random value with the name of a secret"),
+            (format!("let token: string = `{}`", &random[..24]), "a random value with the name of a secret"),
+            (format!("os.environ['API_KEY'] = '{}'", &random[..24]), "a random value with the name of a secret"),
+            ("url = postgres://app:S3c%40t9fK2@db.internal/x".to_owned(), "a URL with a password"),
         ];
         for (text, kind) in cases {
             assert_eq!(kinds(&text), [kind], "{text}");
@@ -222,6 +236,9 @@ mod tests {
             "-----BEGIN PUBLIC KEY-----",
             "-----BEGIN PRIVATE KEY-----\\n…",
             "postgres://user:password@db:5432/app",
+            "postgres://app:%(password)s@db.internal/x",
+            "f\"postgres://app:%s_%s@db.internal/x\"",
+            "token: Option<SomeVeryLongTypeName123Of4Words5>",
             "redis://:${REDIS_PASSWORD}@cache:6379",
             "https://ada:hunter2hunter2@localhost:8080/",
             "http://me:hunter2hunter2@example.org/",

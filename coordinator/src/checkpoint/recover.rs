@@ -82,7 +82,10 @@ fn read(layout: &JobLayout) -> Result<(Recovered, Tail), CheckpointError> {
     let mut replayed = 0;
     let folder = layout.journal();
     if let Some(first) = journal::first_seq(&folder)?.filter(|&first| first > snapshot_seq + 1) {
-        let cause = format!("its oldest records are retired up to {first}, and no good snapshot reaches that far");
+        let cause = format!(
+            "its oldest records are retired up to {first}, and no snapshot that this version can read reaches that far: \
+             open the job with the version that wrote it, or restore a backup"
+        );
         return Err(CheckpointError::Damaged { path: layout.snapshots(), offset: 0, cause });
     }
     let tail = journal::read(&folder, snapshot_seq, |record| {

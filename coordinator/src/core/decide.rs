@@ -78,7 +78,9 @@ fn unenforced(state: &State, id: u64, report: &pb::Finished) -> Option<Event> {
         return None;
     }
     let worker = state.attempts.get(&AttemptId(id)).map(|live| &live.worker);
-    let worker = worker.or_else(|| state.landing.gates.get(&GateId(id)).map(|run| &run.worker))?.clone();
+    let worker = worker.or_else(|| state.landing.gates.get(&GateId(id)).map(|run| &run.worker));
+    // One whose lease was lost may land all the same.
+    let worker = worker.or_else(|| state.lost.get(&AttemptId(id)).map(|lost| &lost.worker))?.clone();
     let said = (worker, clip_head(&report.unenforced, UNENFORCED_BYTES_MAX).to_owned());
     let is_new = !state.unenforced.contains(&said);
     let (worker, what) = said;

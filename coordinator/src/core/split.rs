@@ -77,8 +77,13 @@ pub(super) fn split(
         let left = limit.saturating_sub(before.saturating_add(now));
         if limit == 0 { 0 } else { (left / (parts.len() as u64 + 1)).max(1) }
     };
-    let tokens = share(task.tokens_max, subtask.tokens, used.tokens);
-    let usd_micros = share(task.usd_micros_max, subtask.usd_micros, used.usd_micros);
+    let doubted = state.spend.doubts_of(&parent.id);
+    let timing = report.timing.unwrap_or_default();
+    let limits = Limits {
+        tokens: share(task.tokens_max, subtask.tokens.saturating_add(doubted.tokens), used.tokens),
+        usd_micros: share(task.usd_micros_max, subtask.usd_micros.saturating_add(doubted.usd_micros), used.usd_micros),
+        wall_ms: share(task.wall_ms_max, subtask.spent_ms, timing.total_ms.saturating_sub(timing.asked_ms)),
+    };
     for part in parts {
         let id = format!("{}-{}", parent.id, part.name);
         if part.name.is_empty() || !part.name.chars().all(id_char) || id.len() > ID_BYTES_MAX {
@@ -91,7 +96,7 @@ pub(super) fn split(
             return Err(format!("the part {} needs instructions of at most {TEXT_BYTES_MAX} bytes", part.name));
         }
         let paths = paths_of(state, node, part)?;
-        made.tasks.push(Task { tokens_max: tokens, usd_micros_max: usd_micros, ..paths.task });
+        made.tasks.push(limits.of(paths.task));
         made.nodes.push(Node {
             id: id.clone(),
             parent: parent.id.clone(),
@@ -111,12 +116,32 @@ pub(super) fn split(
     // Its own limit shrinks by what its parts may use.
     let rest =
         |limit: u64, share: u64| if limit == 0 { 0 } else { limit.saturating_sub(share * parts.len() as u64).max(1) };
-    made.tasks.push(Task {
-        tokens_max: rest(task.tokens_max, tokens),
-        usd_micros_max: rest(task.usd_micros_max, usd_micros),
-        ..task.clone()
-    });
+    let rests = Limits {
+        tokens: rest(task.tokens_max, limits.tokens),
+        usd_micros: rest(task.usd_micros_max, limits.usd_micros),
+        wall_ms: rest(task.wall_ms_max, limits.wall_ms),
+    };
+    made.tasks.push(rests.of(task.clone()));
     Ok(made)
+}
+
+/// What a subtask of its own may use; 0 is no limit.
+#[derive(Clone, Copy)]
+struct Limits {
+    tokens: u64,
+    usd_micros: u64,
+    wall_ms: u64,
+}
+
+impl Limits {
+    fn from(task: &Task) -> Self {
+        Self { tokens: task.tokens_max, usd_micros: task.usd_micros_max, wall_ms: task.wall_ms_max }
+    }
+
+    /// The task with these.
+    fn of(self, task: Task) -> Task {
+        Task { tokens_max: self.tokens, usd_micros_max: self.usd_micros, wall_ms_max: self.wall_ms, ..task }
+    }
 }
 
 struct Paths {
@@ -203,17 +228,15 @@ pub fn with_parts(open: &Plan, mut plan: Plan) -> Plan {
             continue;
         };
         let own = plan.tasks[plan.nodes[node].task as usize].clone();
-        let limits = |task: &Task| (task.tokens_max, task.usd_micros_max);
-        let rest = limits(&open.tasks[old.task as usize]);
+        let rest = Limits::from(&open.tasks[old.task as usize]);
         let tasks: Vec<Task> = parts
             .iter()
             .map(|part| {
                 let task = &open.tasks[part.task as usize];
-                let (tokens_max, usd_micros_max) = limits(task);
                 let (write, whole_repository) = (task.write.clone(), task.whole_repository);
-                Task { tokens_max, usd_micros_max, write, whole_repository, ..own.clone() }
+                Limits::from(task).of(Task { write, whole_repository, ..own.clone() })
             })
-            .chain([Task { tokens_max: rest.0, usd_micros_max: rest.1, ..own.clone() }])
+            .chain([rest.of(own.clone())])
             .collect();
         add(&mut plan, node, &tasks, parts);
     }

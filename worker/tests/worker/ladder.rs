@@ -79,6 +79,11 @@ async fn an_agent_that_changed_nothing_is_believed_only_where_something_else_say
     let patch = world.patch(vec![command("true"), command(told)]).await;
     assert_eq!(patch.files, ["a.rs"]);
     assert!(matches!(world.run(vec![codemod(SWAP)]).await, finished::Outcome::Unchanged(_)), "a codemod");
+    world.commit(&[("a.rs", "fn main() {}\n\0")]);
+    let failure = world.failure(vec![codemod(SWAP)]).await;
+    assert_eq!(failure.sign, "claimed-without-change", "a codemod that could not read it");
+    assert!(failure.message.contains("passed over files"), "{}", failure.message);
+    world.commit(&[("a.rs", "fn main() {}\n")]);
     world.task.left = "old".into();
     assert!(matches!(world.run(vec![command("true")]).await, finished::Outcome::Unchanged(_)), "nothing is left");
     world.files.clear();
@@ -88,14 +93,16 @@ async fn an_agent_that_changed_nothing_is_believed_only_where_something_else_say
 
 #[tokio::test]
 async fn a_program_that_is_not_there_is_the_set_up_s_fault_and_named() {
-    let mut world = World::new(&[("a", "1\n")]);
+    let mut world = World::new(&[("a", "1\n"), ("inner.sh", "no-such-program\n")]);
     for program in ["no-such-program --fast", "./scripts/missing.sh"] {
         let failure = world.failure(vec![command(program)]).await;
         assert_eq!((failure.class(), failure.sign.as_str()), (FailureClass::Setup, "not-started"), "{program}");
         assert!(failure.message.contains(program.split(' ').next().expect("a word")), "{}", failure.message);
     }
-    let failure = world.failure(vec![command("test -f a && exit 127")]).await;
-    assert_eq!((failure.class(), failure.sign.as_str()), (FailureClass::Agent, "died"));
+    for line in ["test -f a && exit 127", "sh inner.sh"] {
+        let failure = world.failure(vec![command(line)]).await;
+        assert_eq!((failure.class(), failure.sign.as_str()), (FailureClass::Agent, "died"), "{line}");
+    }
 }
 
 #[tokio::test]

@@ -68,6 +68,8 @@ impl State {
         self.shift(node, Move::Lose, Phase::Ready)?;
         self.spend.doubt(attempt);
         if let Some(live) = self.end_live(attempt) {
+            // Its time is gone, whether it is heard of again or not.
+            self.subtasks[node.index()].spent_ms += u64::try_from(self.now_ms - live.since_ms).unwrap_or(0);
             self.fleet.lost(event.attempt, &live.worker, self.now_ms);
             self.lost.insert(attempt, LostAttempt { node, worker: live.worker, base: live.base });
         }

@@ -244,6 +244,18 @@ fn a_subtask_that_takes_its_workers_down_is_parked_in_the_end() {
 }
 
 #[test]
+fn the_time_of_a_lost_attempt_is_used_up() {
+    let mut own = plan(&[("a", &[])]);
+    own.tasks[0].wall_ms_max = 100_000;
+    let mut bench = Bench::fleet(own, "w1", &[]);
+    bench.expect("assigned");
+    bench.now += 31_000;
+    bench.hear("w2", &[], "");
+    bench.expect_all(&["lease_expired", "assigned"]);
+    assert_eq!(crate::core::wall_ms(&bench.state, NodeId(0)), 69_000);
+}
+
+#[test]
 fn a_worker_that_falls_silent_is_not_sick() {
     let names = ["a", "b", "c", "d", "e", "f", "g"];
     let nodes: Vec<(&'static str, &[u32])> = names.iter().map(|&name| (name, &[][..])).collect();
@@ -308,6 +320,6 @@ fn what_a_sandbox_does_not_enforce_is_recorded_once_and_said_when_its_worker_is_
     assert_eq!(bench.state.unenforced().len(), 1);
     let long_after = bench.now + 3_600_000;
     let warnings = job_status(&bench.state, long_after, &ProgressMap::new(), true).warnings;
-    let said = "the sandbox of w1 does not enforce landlock (none): files";
+    let said = "the sandbox of w1 did not enforce landlock (none): files";
     assert!(warnings.iter().any(|line| line == said), "{warnings:?}");
 }

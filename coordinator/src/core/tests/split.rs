@@ -103,7 +103,7 @@ fn parts_get_nothing_that_the_whole_has_not() {
 #[test]
 fn parts_share_what_is_left_of_the_budget_and_depth_ends() {
     let mut plan = splittable();
-    plan.tasks[0].tokens_max = 100;
+    (plan.tasks[0].tokens_max, plan.tasks[0].wall_ms_max) = (100, 100);
     plan.budget = Some(Budget { parallel: 1, ..Budget::default() });
     let mut bench = Bench::new(plan);
     let (attempt, _) = bench.assigned();
@@ -111,6 +111,8 @@ fn parts_share_what_is_left_of_the_budget_and_depth_ends() {
     bench.expect("split");
     let limit = |bench: &Bench, node| bench.state.task(NodeId(node)).tokens_max;
     assert_eq!([2, 3, 0].map(|node| limit(&bench, node)), [30, 30, 40], "10 are used");
+    let time = |bench: &Bench, node| bench.state.task(NodeId(node)).wall_ms_max;
+    assert_eq!([2, 3, 0].map(|node| time(&bench, node)), [33, 33, 34]);
     let (attempt, node) = bench.assigned();
     ask(&mut bench, attempt, vec![part("1", &[]), part("2", &[])], 0);
     bench.expect("split");
