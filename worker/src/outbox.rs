@@ -311,7 +311,9 @@ mod tests {
         let in_the_way = dir.path().join("outbox/.staging-a-2/report.pb");
         fs::create_dir(&in_the_way).expect("made");
         let outbox = Outbox::open(dir.path(), &Scope::All, "w").expect("opened all the same");
-        let keys = |outbox: &Outbox| outbox.sealed(&Scope::All).expect("listed").into_iter().map(|key| key.id).collect::<Vec<_>>();
+        let keys = |outbox: &Outbox| {
+            outbox.sealed(&Scope::All).expect("listed").into_iter().map(|key| key.id).collect::<Vec<_>>()
+        };
         assert_eq!(keys(&outbox), [1]);
         fs::remove_dir(&in_the_way).expect("removed");
         let outbox = Outbox::open(dir.path(), &Scope::All, "w").expect("opened again");

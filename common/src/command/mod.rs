@@ -165,7 +165,9 @@ impl CommandPolicy {
         let Some((name, words)) = words.split_first() else { return false };
         self.rules.iter().filter(|rule| rule.decision > Decision::Allow).any(|rule| {
             let Some((first, rest)) = rule.prefix.split_first() else { return false };
-            program(name) == program(first) && words.len() < rest.len() && rest.iter().zip(words).all(|(one, two)| one == two)
+            program(name) == program(first)
+                && words.len() < rest.len()
+                && rest.iter().zip(words).all(|(one, two)| one == two)
         })
     }
 
