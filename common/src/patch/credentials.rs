@@ -60,7 +60,7 @@ const PLACEHOLDERS: &[&str] = &[
 ];
 
 /// A name that says secret, and a quoted or bare value of at least 20 characters.
-const NAMED: &str = r#"(?i)(?:secret|token|passwd|password|api_?key|access_?key|private_?key)(?:_?key)?["'\]]?(?:\s*:\s*&?(?:'[a-z]+\s+)?[a-z]\w{0,30})?\s*(?::=|=>|[:=])\s*["'`]?([0-9A-Za-z+/_=.-]{20,})"#;
+const NAMED: &str = r#"(?i)(?:secret|token|passwd|password|api_?key|access_?key|private_?key)(?:_?key)?["'\]]{0,2}(?:\s*:\s*&?(?:'[a-z]+\s+)?[a-z]\w{0,30})?\s*(?::=|=>|[:=])\s*["'`]?([0-9A-Za-z+/_=.-]{20,})"#;
 
 /// A place that looks like a credential.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
