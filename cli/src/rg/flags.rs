@@ -1,5 +1,6 @@
 //! What can be asked of the stand-in for ripgrep, in ripgrep's words.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Parser};
@@ -18,7 +19,7 @@ use clap::{ArgAction, Parser};
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Flags {
     /// The pattern, unless -e or -f gives it, and where to look: files, folders, or `-`
-    pub words: Vec<PathBuf>,
+    pub words: Vec<OsString>,
     /// A pattern; several may be given
     #[arg(short = 'e', long = "regexp", value_name = "PATTERN", allow_hyphen_values = true)]
     pub patterns: Vec<String>,

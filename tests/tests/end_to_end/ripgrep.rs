@@ -86,7 +86,9 @@ fn a_flag_it_has_not_and_an_unknown_type_are_refused_in_words() {
         assert_eq!((out.status.code(), said.contains(words)), (Some(2), true), "{args:?}: {said}");
     }
     let help = rg(dir.path(), &["--help"]);
-    assert!(help.status.success() && String::from_utf8_lossy(&help.stdout).contains("Flags mean what they mean in ripgrep"));
+    assert!(
+        help.status.success() && String::from_utf8_lossy(&help.stdout).contains("Flags mean what they mean in ripgrep")
+    );
 }
 
 /// It is the last on their PATH, behind one that is installed.
