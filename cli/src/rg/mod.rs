@@ -74,6 +74,7 @@ fn run(flags: &Flags) -> Result<End, String> {
 
 /// The patterns and the paths: the first word is a pattern unless there are others.
 fn words(flags: &Flags) -> Result<(Vec<String>, Vec<PathBuf>), String> {
+    let paths = |words: &[OsString]| words.iter().map(PathBuf::from).collect();
     let mut patterns = flags.patterns.clone();
     for path in &flags.pattern_files {
         let more =
@@ -81,12 +82,11 @@ fn words(flags: &Flags) -> Result<(Vec<String>, Vec<PathBuf>), String> {
         patterns.extend(more.map_err(|error| error.to_string())?);
     }
     if flags.files || !flags.patterns.is_empty() || !flags.pattern_files.is_empty() {
-        return Ok((patterns, flags.words.clone()));
+        return Ok((patterns, paths(&flags.words)));
     }
-    let (first, paths) =
-        flags.words.split_first().ok_or("a pattern is missing: `rg PATTERN [PATH...]`, `rg --help`")?;
-    let pattern = grep_cli::pattern_from_os(first.as_os_str()).map_err(|error| error.to_string())?;
-    Ok((vec![pattern.to_owned()], paths.to_vec()))
+    let (first, rest) = flags.words.split_first().ok_or("a pattern is missing: `rg PATTERN [PATH...]`, `rg --help`")?;
+    let pattern = grep_cli::pattern_from_os(first).map_err(|error| error.to_string())?;
+    Ok((vec![pattern.to_owned()], paths(rest)))
 }
 
 fn matcher(flags: &Flags, patterns: &[String]) -> Result<RegexMatcher, String> {
