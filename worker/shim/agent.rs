@@ -91,6 +91,10 @@ impl Agent {
             }
             "session/new" => self.result(id, json!({"sessionId": "s"})),
             "session/prompt" if self.fault(id) => {}
+            "session/prompt" if matches!(self.scenario.as_str(), "wanders" | "swings") => {
+                self.pending = Some(id.clone());
+                circle(self.scenario == "swings");
+            }
             "session/prompt" => {
                 self.prompts += 1;
                 let text = message["params"]["prompt"][0]["text"].as_str().unwrap_or_default();
@@ -174,4 +178,21 @@ impl Agent {
             self.result(&id, json!({"stopReason": reason, "usage": usage}));
         }
     }
+}
+
+/// Uses tools without end, none like the other: they change nothing, or the same file back and forth.
+fn circle(swings: bool) {
+    std::thread::spawn(move || {
+        for number in 0_u64.. {
+            if swings {
+                drop(std::fs::write("a", format!("{}\n", number % 2)));
+            }
+            let command = format!("try {number}");
+            let update = json!({"sessionUpdate": "tool_call", "toolCallId": command, "title": command, "kind": "execute",
+                "status": "completed", "rawInput": {"command": command}});
+            let params = json!({"sessionId": "s", "update": update});
+            say(format!("{}\n", json!({"jsonrpc": "2.0", "method": "session/update", "params": params})).as_bytes());
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    });
 }

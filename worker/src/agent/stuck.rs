@@ -103,7 +103,7 @@ impl std::fmt::Display for Stuck {
             Self::SameError(error, times) => write!(f, "the same error {times} times in a row: {error}"),
             Self::AlternatingEdits(path, times) => write!(f, "{path} went back {times} times to what it was before"),
             Self::Monologue(turns) => write!(f, "{turns} turns in a row without a call of a tool"),
-            Self::NoDiff(turns) => write!(f, "{turns} turns without a change of any file"),
+            Self::NoDiff(turns) => write!(f, "{turns} turns or uses of tools without a change of any file"),
         }
     }
 }

@@ -2,10 +2,12 @@
 //! conversation, and what is kept of it.
 
 mod both;
+mod circles;
 mod judge;
 mod keeper;
 mod prepare;
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 
 use longhaul_proto::{Agent, Failure, FailureClass, agent};
@@ -132,16 +134,27 @@ impl Attempt {
             ran
         };
         let talking = Talking { setting, kind: session.kind, kept: session.kept, talk, stop };
+        let (uses, leave) = (witness.uses(), stop.clone());
+        let mut circles = None;
         let (said, process, stopped) = {
-            let both = talking.until_both_end(process, &kill, &mut witness);
-            tokio::select! {
-                biased;
-                finished = both => finished,
-                () = self.saver.watch(self.rung) => return Err(crate::execution::cancelled()),
-                () = Keeper::keep_on(keeper) => return Err(crate::execution::cancelled()),
+            let mut both = pin!(talking.until_both_end(process, &kill, &mut witness));
+            let mut saving = pin!(self.saver.watch(self.rung));
+            let mut keeping = pin!(Keeper::keep_on(keeper));
+            let mut looking = pin!(circles::found(&execution, uses));
+            loop {
+                tokio::select! {
+                    biased;
+                    finished = &mut both => break finished,
+                    () = &mut saving => return Err(crate::execution::cancelled()),
+                    () = &mut keeping => return Err(crate::execution::cancelled()),
+                    stuck = &mut looking, if circles.is_none() => {
+                        circles = Some(stuck);
+                        leave.cancel();
+                    }
+                }
             }
         };
-        let (used, stuck) = (witness.used(), witness.stuck());
+        let (used, stuck) = (witness.used(), witness.stuck().or(circles));
         record::keep(&execution, &agent.name, log, witness, calls).await;
         let process = process.map_err(|error| Box::new(Failure::from(error)))?;
         Ok(Ended { said, process, stopped, used, stuck })

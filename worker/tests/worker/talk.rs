@@ -285,3 +285,13 @@ async fn cancelled_it_ends_within_two_seconds() {
         assert!(asked.elapsed() < CANCEL_MAX, "{scenario}: {:?}", asked.elapsed());
     }
 }
+
+#[tokio::test]
+async fn circles_that_no_call_shows_are_seen_in_the_workspace() {
+    for (scenario, sign) in [("wanders", "no-diff"), ("swings", "alternating-edits")] {
+        let mut world = World::new(&[("a", "1\n")]);
+        let failure = world.failure(vec![talker("acp", scenario, "allow")]).await;
+        assert_eq!((failure.class(), failure.sign.as_str()), (FailureClass::Agent, sign), "{}", failure.message);
+        assert!(failure.message.contains(&format!("stuck ({sign})")), "{}", failure.message);
+    }
+}

@@ -25,7 +25,7 @@ pub use policy::{Answer, Asked, Policy, Ruled};
 pub use prompt::prompt;
 pub use turn::TurnEnd;
 pub use usage::Totals;
-pub use witness::{OnProgress, Progress, Witness};
+pub use witness::{OnProgress, Progress, Uses, Witness};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

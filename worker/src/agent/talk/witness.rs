@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use longhaul_common::price::Tokens;
 use serde_json::Value;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::event::AgentEvent;
+use super::event::{AgentEvent, ToolKind};
 use crate::agent::stuck::{Seen, Stuck, Verdict, Watch};
 use crate::process::OnLine;
 use crate::trace::Trace;
@@ -28,6 +29,16 @@ pub struct Witness {
     session: String,
     on_progress: OnProgress,
     circles: Option<Circles>,
+    uses: watch::Sender<Uses>,
+}
+
+/// Uses of tools that came to an end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Uses {
+    /// All.
+    pub all: u64,
+    /// Those that may have changed something.
+    pub changing: u64,
 }
 
 /// Told when there is something new worth saving: the session, and what it used here.
@@ -88,13 +99,19 @@ impl Witness {
     /// Of a session that begins.
     pub fn new(trace: Trace, on_line: OnLine, on_progress: OnProgress) -> Self {
         let (heard, used, session) = (Instant::now(), Tokens::default(), String::new());
-        Self { trace, on_line, heard, used, session, on_progress, circles: None }
+        let uses = watch::Sender::default();
+        Self { trace, on_line, heard, used, session, on_progress, circles: None, uses }
     }
 
     /// Ends the session by this token when it goes in circles.
     pub fn watching(mut self, stop: CancellationToken) -> Self {
         self.circles = Some(Circles { watch: Watch::default(), open: BTreeMap::new(), stop, stuck: None });
         self
+    }
+
+    /// How often tools were used, as it grows.
+    pub fn uses(&self) -> watch::Receiver<Uses> {
+        self.uses.subscribe()
     }
 
     /// How it went in circles, if it was ended for that.
@@ -108,7 +125,13 @@ impl Witness {
         match event {
             AgentEvent::Usage(used) => self.used = self.used.plus(*used),
             AgentEvent::Session { id, .. } => self.session.clone_from(id),
-            AgentEvent::ToolEnded { .. } => (self.on_progress)(Progress::Tool, &self.session, self.used),
+            AgentEvent::ToolStarted { kind: ToolKind::Edit | ToolKind::Execute | ToolKind::Other, .. } => {
+                self.uses.send_modify(|uses| uses.changing += 1);
+            }
+            AgentEvent::ToolEnded { .. } => {
+                self.uses.send_modify(|uses| uses.all += 1);
+                (self.on_progress)(Progress::Tool, &self.session, self.used);
+            }
             AgentEvent::TurnEnded { .. } => (self.on_progress)(Progress::Turn, &self.session, self.used),
             _ => {}
         }
@@ -164,7 +187,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::agent::talk::ToolKind;
 
     fn uses(witness: &mut Witness, times: usize, input: impl Fn(usize) -> Value) {
         for n in 0..times {
