@@ -133,8 +133,8 @@ impl Attempt {
             ended.cancel();
             ran
         };
-        let talking = Talking { setting, kind: session.kind, kept: session.kept, talk, stop };
         let (uses, leave) = (witness.uses(), stop.clone());
+        let talking = Talking { setting, kind: session.kind, kept: session.kept, talk, stop };
         let mut circles = None;
         let (said, process, stopped) = {
             let mut both = pin!(talking.until_both_end(process, &kill, &mut witness));

@@ -80,7 +80,8 @@ pub(super) async fn found(execution: &Arc<Execution>, mut uses: watch::Receiver<
         }
         tokio::time::sleep(began.elapsed() * PAUSE_FACTOR).await;
         let due = circles.due();
-        let next = uses.wait_for(|now| now.changing > looked.changing || (now.all >= due && now.all > looked.all)).await;
+        let next =
+            uses.wait_for(|now| now.changing > looked.changing || (now.all >= due && now.all > looked.all)).await;
         looked = match next {
             Ok(now) => *now,
             // Nobody uses any more.
