@@ -80,13 +80,13 @@ pub(super) async fn found(execution: &Arc<Execution>, mut uses: watch::Receiver<
         }
         tokio::time::sleep(began.elapsed() * PAUSE_FACTOR).await;
         let due = circles.due();
-        let next =
-            uses.wait_for(|now| now.changing > looked.changing || (now.all >= due && now.all > looked.all)).await;
-        looked = match next {
-            Ok(now) => *now,
+        let moved = |now: &Uses| now.changing > looked.changing || (now.all >= due && now.all > looked.all);
+        let next = uses.wait_for(moved).await.ok().map(|now| *now);
+        let Some(next) = next else {
             // Nobody uses any more.
-            Err(_) => return std::future::pending().await,
+            return std::future::pending().await;
         };
+        looked = next;
     }
 }
 
