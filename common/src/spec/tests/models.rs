@@ -61,6 +61,18 @@ fn what_is_wrong_about_an_agent_around_a_model() {
 }
 
 #[test]
+fn what_a_format_has_no_word_for_is_refused() {
+    let tables = "[provider.a]\napi = 'anthropic-messages'\nurl = 'http://localhost/v1'\n\
+        [agent.m]\nkind = 'model'\nmodel = 'claude'\nprovider = 'a'\nverbosity = 'low'\n";
+    check(
+        &format!("{HEAD}{tables}{TASK}"),
+        &[
+            "18:13: `verbosity` means nothing over anthropic-messages (help: remove it; say in `instructions` how much it is to say)",
+        ],
+    );
+}
+
+#[test]
 fn an_agent_around_a_model_needs_little() {
     let tables = "[provider.a]\napi = 'openai-chat'\nurl = 'http://localhost/v1'\n\
         [agent.m]\nkind = 'model'\nmodel = 'gpt-5.5'\nprovider = 'a'\neffort = 'high'\ntimeout = '5m'\n";

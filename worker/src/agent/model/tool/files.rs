@@ -1,5 +1,6 @@
 //! Reading a part of a file, and replacing a text in one.
 
+use longhaul_common::text::clip_head;
 use serde::Deserialize;
 
 use super::place::Place;
@@ -9,6 +10,17 @@ const LINES_MAX: usize = 2_000;
 
 /// Longest line given, in bytes.
 const LINE_BYTES_MAX: usize = 2_000;
+
+/// Lines of a file that are shown where an edit does not fit, and their bytes.
+const SHOWN_LINES_MAX: usize = 12;
+const SHOWN_BYTES_MAX: usize = 1_000;
+
+/// How alike two lines are that may be meant for one another, from 0 to 1.
+const ALIKE_MIN: f64 = 0.6;
+
+/// Lines that are compared, and their bytes.
+const ALIKE_LINES_MAX: usize = 20_000;
+const ALIKE_BYTES_MAX: usize = 300;
 
 /// Entries of a folder that are listed.
 const ENTRIES_MAX: usize = 500;
@@ -47,7 +59,7 @@ pub fn numbered(place: &Place, path: &str, first: usize, last: usize) -> Result<
     let last = last.min(first.saturating_add(LINES_MAX - 1)).min(total);
     let mut out = String::new();
     for (number, line) in (1..).zip(text.lines()).skip(first - 1).take((last + 1).saturating_sub(first)) {
-        let shown = longhaul_common::text::clip_head(line, LINE_BYTES_MAX);
+        let shown = clip_head(line, LINE_BYTES_MAX);
         let cut = if shown.len() < line.len() { " [the line goes on]" } else { "" };
         out.push_str(&format!("{number:>6}\t{shown}{cut}\n"));
     }
@@ -122,7 +134,8 @@ fn line_of(text: &str, at: usize) -> usize {
     text[..at].matches('\n').count() + 1
 }
 
-/// Where it would be there if spaces did not matter.
+/// Where it would be there if spaces did not matter, or what is most like it, with the lines that are there to be
+/// copied.
 fn nearest(text: &str, old: &str) -> String {
     let wanted: Vec<&str> = old.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
@@ -132,13 +145,22 @@ fn nearest(text: &str, old: &str) -> String {
             == wanted.len()
     };
     let starts = || (0..lines.len()).filter(|&at| lines[at] == *first);
-    if let Some(at) = starts().find(|&at| whole(at)) {
-        return format!("; line {} has it with other spaces", at + 1);
-    }
-    match starts().next() {
-        Some(at) => format!("; line {} is its first line, what follows is different", at + 1),
-        None => "; read the file again".to_owned(),
-    }
+    let (at, what) = match (starts().find(|&at| whole(at)), starts().next(), most_alike(&lines, first)) {
+        (Some(at), ..) => (at, "has it with other spaces"),
+        (None, Some(at), _) => (at, "is its first line, what follows is different"),
+        (None, None, Some(at)) => (at, "is the most like its first line"),
+        (None, None, None) => return "; read the file again".to_owned(),
+    };
+    let there: Vec<&str> = text.lines().skip(at).take(wanted.len().min(SHOWN_LINES_MAX)).collect();
+    format!("; line {} {what}. It is written there:\n{}", at + 1, clip_head(&there.join("\n"), SHOWN_BYTES_MAX))
+}
+
+/// The line most like this one, if one is.
+fn most_alike(lines: &[&str], wanted: &str) -> Option<usize> {
+    let lines = lines.iter().take(ALIKE_LINES_MAX).enumerate().filter(|(_, line)| line.len() <= ALIKE_BYTES_MAX);
+    let alike = lines.map(|(at, line)| (strsim::normalized_levenshtein(line, wanted), at));
+    let best = alike.filter(|(alike, _)| *alike >= ALIKE_MIN).max_by(|one, two| one.0.total_cmp(&two.0))?;
+    Some(best.1)
 }
 
 #[cfg(test)]
@@ -172,11 +194,11 @@ mod tests {
 
     #[test]
     fn edits_say_why_they_are_refused() {
-        let (_dir, place) = place("a\n  b\nc\na\n");
+        let (_dir, place) = place("a\n  b\nc\na\n    return super(Field, self).validate(form)\n");
         let edit = |path: &str, old: &str, new: &str| {
             edited(&place, &Edit { path: path.into(), old: old.into(), new: new.into() })
         };
-        assert_eq!(edit("f", "  b\nc", "x").as_deref(), Ok("a\nx\na\n"));
+        assert_eq!(edit("f", "  b\nc", "x").as_deref(), Ok("a\nx\na\n    return super(Field, self).validate(form)\n"));
         assert_eq!(edit("new", "", "x").as_deref(), Ok("x"));
         for (old, new, words) in [
             ("a\n", "x", "there 2 times, in lines 1, 4"),
@@ -184,6 +206,11 @@ mod tests {
             ("    b\n    c", "x", "line 2 has it with other spaces"),
             ("c\nz", "x", "line 3 is its first line"),
             ("zzz", "x", "read the file again"),
+            (
+                "        return super(Field, self).validate(form, extra)",
+                "x",
+                "line 5 is the most like its first line. It is written there:\n    return super(Field, self).validate(form)",
+            ),
             ("", "x", "there already"),
         ] {
             let error = edit("f", old, new).expect_err("refused");
