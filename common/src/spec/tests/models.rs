@@ -67,7 +67,7 @@ fn what_a_format_has_no_word_for_is_refused() {
     check(
         &format!("{HEAD}{tables}{TASK}"),
         &[
-            "18:13: `verbosity` means nothing over anthropic-messages (help: remove it; say in `instructions` how much it is to say)",
+            "16:13: `verbosity` means nothing over anthropic-messages (help: remove it; say in `instructions` how much it is to say)",
         ],
     );
 }
