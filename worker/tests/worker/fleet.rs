@@ -1,6 +1,7 @@
 //! A fleet's worker: all jobs, its own folder, and how it leaves.
 
-use longhaul_proto::{Drain, Failure, FailureClass, Gate, Hello, Refusal, Verdict, finished, to_worker};
+use longhaul_proto::{Askers, Drain, Failure, FailureClass, Gate, Hello, Refusal, Verdict, finished, to_worker};
+use longhaul_worker::gateway::{RateShare, Rates};
 use longhaul_worker::{DiskLimits, Scope, Shutdown, Weight, Weights, WorkerConfig, WorkerError};
 
 use crate::world::{World, command, job, sh, shim};
@@ -25,6 +26,24 @@ async fn it_says_what_it_is_and_answers_a_hello() {
     world.stop().await;
     world.start();
     world.present(|found| found.incarnation != first).await;
+}
+
+#[tokio::test]
+async fn it_keeps_to_its_part_of_a_providers_limits() {
+    let mut world = World::new(&[("a", "1\n")]);
+    let rates = Rates::default();
+    let shared = rates.clone();
+    world.as_fleet(move |config| config.rates = shared.clone()).await;
+    world.present(|_| true).await;
+    let limit = RateShare { requests_per_minute: 10, tokens_per_minute: 1_000 };
+    let limiter = rates.of("https://models.example.com/v1", "KEY", limit);
+    assert_eq!(limiter.share(), limit);
+    world.send(to_worker::Message::Askers(Askers { workers: 5 })).await;
+    let part = RateShare { requests_per_minute: 2, tokens_per_minute: 200 };
+    // What it says next may have been said before it heard that.
+    while limiter.share() != part {
+        world.present(|_| true).await;
+    }
 }
 
 #[tokio::test]
