@@ -8,7 +8,7 @@ use ast_grep_language::SupportLang;
 
 use super::assertion::is_assertion;
 use super::language::{Test, TestLanguage};
-use super::module::{Module, is_in_tests, module};
+use super::module::{Module, is_test_module, module};
 use super::skip::{Skip, skip};
 
 /// A node of a parsed file.
@@ -48,7 +48,7 @@ pub(super) fn cases(language: TestLanguage, path: &str, text: &str) -> Cases {
     let of_tests = language.is_of_tests(path);
     let (mut found, mut skips) = (Vec::<(Range<usize>, Case)>::new(), Vec::<Skip>::new());
     let mut cases = Cases::default();
-    let mut assertions: Vec<(usize, bool)> = Vec::new();
+    let (mut assertions, mut for_tests) = (Vec::<(usize, bool)>::new(), Vec::<Range<usize>>::new());
     let root = tree.root();
     for node in root.dfs() {
         if let Some(test) = language.test(&node) {
@@ -59,10 +59,12 @@ pub(super) fn cases(language: TestLanguage, path: &str, text: &str) -> Cases {
         skips.extend(skip(language, &node));
         if is_assertion(language, &node) {
             // What is delivered may assert what it likes.
-            assertions.push((node.range().start, of_tests || is_in_tests(language, &node)));
+            let at = node.range().start;
+            assertions.push((at, of_tests || for_tests.iter().any(|module| module.contains(&at))));
         }
-        if language == TestLanguage::Rust {
+        if language == TestLanguage::Rust && node.kind() == "mod_item" {
             cases.modules.extend(module(&node, of_tests));
+            for_tests.extend(is_test_module(&node).then(|| node.range()));
         }
     }
     for (at, of_tests) in assertions {

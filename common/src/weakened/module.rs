@@ -2,7 +2,18 @@
 
 use super::SourceChange;
 use super::cases::{Cases, Tree};
-use super::language::{TestLanguage, attributes, field, is_for_tests};
+use super::language::{attributes, field, is_for_tests, is_never};
+
+/// Whether a module is part of a build of the tests.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Built {
+    /// Of none.
+    Never,
+    /// On a condition.
+    AtTimes,
+    /// Of every one.
+    Always,
+}
 
 /// `mod name;`
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -11,8 +22,8 @@ pub(super) struct Module {
     pub name: String,
     /// Whether it is there for tests.
     pub is_of_tests: bool,
-    /// Whether it is part of every build of the tests.
-    pub is_built: bool,
+    /// When there is something of it.
+    pub built: Built,
 }
 
 /// The module that a node declares without its text.
@@ -22,24 +33,25 @@ pub(super) fn module(node: &Tree<'_>, of_tests: bool) -> Option<Module> {
     }
     let conditions: Vec<String> = attributes(node).into_iter().filter(|text| text.starts_with("#[cfg(")).collect();
     let is_of_tests = of_tests || conditions.iter().any(|text| is_for_tests(text));
-    let is_built = conditions.iter().all(|text| text == "#[cfg(test)]");
-    Some(Module { name: field(node, "name"), is_of_tests, is_built })
+    let built = match &*conditions {
+        all if all.iter().any(|text| is_never(text)) => Built::Never,
+        all if all.iter().all(|text| text == "#[cfg(test)]") => Built::Always,
+        _ => Built::AtTimes,
+    };
+    Some(Module { name: field(node, "name"), is_of_tests, built })
 }
 
-/// Whether a node stands in a module for tests.
-pub(super) fn is_in_tests(language: TestLanguage, node: &Tree<'_>) -> bool {
-    let is_for_them =
-        |above: Tree<'_>| above.kind() == "mod_item" && attributes(&above).iter().any(|text| is_for_tests(text));
-    language == TestLanguage::Rust && node.ancestors().any(is_for_them)
+/// Whether what is in a node is there for tests.
+pub(super) fn is_test_module(node: &Tree<'_>) -> bool {
+    node.kind() == "mod_item" && attributes(node).iter().any(|text| is_for_tests(text))
 }
 
-/// For each file whether a module of tests in it is not built any more, though the file of the
-/// module is still there. One that came elsewhere may be the same.
+/// For each file whether a module of tests in it is not built any more, or not always, though the
+/// file of the module is still there. One of its name that came elsewhere is the same.
 pub(super) fn left_out(parsed: &[(&SourceChange, Cases, Cases)]) -> Vec<bool> {
-    let mut arrived: usize = 0;
+    let mut arrived: Vec<&Module> = Vec::new();
     for (_, before, after) in parsed {
-        let is_new = |module: &&Module| module.is_built && before.modules.iter().all(|old| old.name != module.name);
-        arrived += after.modules.iter().filter(is_new).count();
+        arrived.extend(after.modules.iter().filter(|module| before.modules.iter().all(|old| old.name != module.name)));
     }
     let is_gone = |module: &Module| {
         let files = [format!("{}.rs", module.name), format!("{}/mod.rs", module.name)];
@@ -51,15 +63,16 @@ pub(super) fn left_out(parsed: &[(&SourceChange, Cases, Cases)]) -> Vec<bool> {
     let mut lost = Vec::new();
     for (_, before, after) in parsed {
         let mut is_lost = false;
-        for module in before.modules.iter().filter(|module| module.is_of_tests && module.is_built) {
-            match after.modules.iter().find(|now| now.name == module.name) {
-                Some(now) => is_lost |= !now.is_built,
-                None if is_gone(module) => {}
-                None => match arrived.checked_sub(1) {
-                    Some(less) => arrived = less,
-                    None => is_lost = true,
-                },
-            }
+        for module in before.modules.iter().filter(|module| module.is_of_tests) {
+            let same = after.modules.iter().find(|now| now.name == module.name);
+            let same = same.or_else(|| {
+                let at = arrived.iter().position(|came| came.name == module.name)?;
+                Some(arrived.swap_remove(at))
+            });
+            is_lost |= match same {
+                Some(now) => now.built < module.built,
+                None => module.built > Built::Never && !is_gone(module),
+            };
         }
         lost.push(is_lost);
     }

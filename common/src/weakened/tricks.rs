@@ -170,6 +170,9 @@ const TRICKS: &[Trick] = &[
     ("a_test.go", GO_LINUX, "linux", "linux,never", "some tests are not collected now"),
     ("src/lib.rs", RUST_APART, "#[cfg(test)]\nmod tests;", "", "some tests are not collected now"),
     ("src/lib.rs", RUST_APART, "cfg(test)", "cfg(all(test, windows))", "some tests are not collected now"),
+    ("src/lib.rs", RUST_APART, "cfg(test)", "cfg(any())", "some tests are not collected now"),
+    ("src/lib.rs", RUST_APART, "#[cfg(test)]\nmod tests;", "mod other;", "some tests are not collected now"),
+    ("src/lib.rs", "#[cfg(all(test, unix))]\nmod tests;\n", "mod tests;", "", "some tests are not collected now"),
     ("tests/it/main.rs", "mod gates;\nmod plans;\n", "mod plans;\n", "", "some tests are not collected now"),
     ("src/a.rs", RUST_HELPER, "assert!(x > 1);", "", "code outside of tests has 0 assertions where it had 1"),
 ];
@@ -215,7 +218,6 @@ fn what_says_as_much_as_before_is_no_finding() {
         ("a.test.js", SCRIPT_ROWS, "it.each(rows)", "it.each([1, 2])"),
         ("a.test.js", SCRIPT_ROWS, "'adds', (a", "'adds it', (a"),
         ("a_test.go", GO_LINUX, "// +build linux", "//go:build linux"),
-        ("src/lib.rs", RUST_APART, "mod tests;", "mod suite;"),
         ("src/lib.rs", RUST_APART, "#[cfg(test)]\nmod tests;", "mod tests;"),
         // What is delivered has no tests to lose.
         ("src/sys.go", "// +build linux\n\npackage a\n", "// +build linux", "//go:build linux && !race"),
@@ -249,6 +251,12 @@ fn a_module_of_tests_may_move_with_its_file() {
     let inside = format!("#[cfg(test)]\nmod tests {{\n{text}}}\n");
     let inlined = [change("src/lib.rs", Some(RUST_APART), Some(&inside)), change("src/tests.rs", Some(text), None)];
     assert_eq!(weakened(&inlined), []);
+    let renamed = [
+        change("src/lib.rs", Some(RUST_APART), Some(&RUST_APART.replace("mod tests", "mod suite"))),
+        change("src/tests.rs", Some(text), None),
+        change("src/suite.rs", None, Some(text)),
+    ];
+    assert_eq!(weakened(&renamed), []);
 }
 
 #[test]
