@@ -32,7 +32,8 @@ pub(super) fn judging(file: &JobFile, base: &Base) -> Vec<String> {
         lines.flat_map(|line| of_line(&line, has, is_folder)).collect()
     };
     let mut found = of(commands);
-    found.extend(of(before(file)).into_iter().filter(|path| !is_package(path)));
+    // A set-up installs what `package.json` lists, and to add to that is ordinary work.
+    found.extend(of(before(file)).into_iter().filter(|path| path.rsplit('/').next() != Some(PACKAGE)));
     found.into_iter().collect()
 }
 
@@ -46,12 +47,6 @@ fn before(file: &JobFile) -> Vec<&CommandLine> {
         }
     }
     commands
-}
-
-/// A set-up that installs what `package.json` lists does not go by its scripts to judge: to add a
-/// dependency is ordinary work.
-fn is_package(path: &str) -> bool {
-    path.rsplit('/').next() == Some(PACKAGE)
 }
 
 /// What the next word of a command is.
@@ -283,7 +278,6 @@ mod tests {
             ("! grep -q todo src/a.txt", &[]),
             ("test -s main.rs", &[]),
             ("cat check.sh", &[]),
-            ("sh {job_dir}/check.sh", &[]),
             ("sh {job_dir}/check.sh src/a.txt", &[]),
         ];
         for (line, expected) in cases {
@@ -311,6 +305,8 @@ mod tests {
             ("uv run --with requests --python 3.12 tools/x.py", &["tools/x.py"]),
             ("uv run --frozen python tools/x.py", &["tools/x.py"]),
             ("uv run -m tools.x", &["tools/x.py"]),
+            ("uv run --script tools/x.py src/a.txt", &["tools/x.py"]),
+            ("pwsh -ExecutionPolicy Bypass -File check.sh src/a.txt", &["check.sh"]),
             ("poetry -C web run python3 tools/x.py", &["tools/x.py"]),
             ("npx tsx x.ts", &["package.json", "x.ts"]),
             ("npx -p tsx -c 'sh check.sh'", &["check.sh", "package.json"]),

@@ -145,11 +145,8 @@ const LOADED: &[(&[&str], &[&str])] = &[
     (&["ash", "bash", "dash", "ksh", "sh", "zsh"], &["--rcfile", "--init-file"]),
     (&["node", "tsx", "ts-node"], &["-r", "--require", "--import", "--loader", "--experimental-loader"]),
     (&["ruby"], &["-r"]),
-    (&["php"], &["-f"]),
-    (&["pwsh"], &["-File"]),
     (&["coverage"], &["--rcfile"]),
     (&["bun", "deno"], &["-c", "--config", "-r", "--preload"]),
-    (&["uv"], &["-s", "--script"]),
 ];
 
 /// Options whose value is the file that a runner reads.
