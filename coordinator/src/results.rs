@@ -127,6 +127,33 @@ fn without_objects(delivery: &Delivery) -> Option<Input> {
     Some(Input::Finished { id, finished: Box::new(finished.clone()) })
 }
 
+/// What a delivery is to the core whose reading ended in a defect of ours.
+struct Unread {
+    id: u64,
+    wip: bool,
+}
+
+fn unread(report: &Report) -> Unread {
+    Unread { id: report.id, wip: matches!(report.body, Some(report::Body::Wip(_))) }
+}
+
+impl Unread {
+    /// A failure that is nobody's; of work in progress nothing.
+    fn told(self) -> Input {
+        tracing::error!(id = self.id, "a result could not be read, which is a defect of Longhaul");
+        if self.wip {
+            return Input::Wip { id: 0, wip: Box::default() };
+        }
+        let failure = Failure {
+            class: FailureClass::Infrastructure.into(),
+            message: "its result could not be read, which is a defect of Longhaul".to_owned(),
+            ..Failure::default()
+        };
+        let finished = Finished { outcome: Some(finished::Outcome::Failure(failure)), ..Finished::default() };
+        Input::Finished { id: self.id, finished: Box::new(finished) }
+    }
+}
+
 struct Importer {
     job: String,
     layout: JobLayout,
@@ -145,10 +172,10 @@ fn import_all(waiting: &Receiver<Waiting>, importer: &Importer) {
         let results: Vec<_> = group
             .into_iter()
             .map(|Waiting { delivery, reply }| {
-                // A defect in reading one result must not end the import of all.
+                let unread = unread(&delivery.report);
+                // A defect in reading one result must not end the import of all, nor bring it again for ever.
                 let taken = catch_unwind(AssertUnwindSafe(|| importer.take(delivery)));
-                let result = taken.unwrap_or_else(|_| Err(DeliverError::Store("reading it failed".to_owned())));
-                (reply, result)
+                (reply, taken.unwrap_or_else(|_| Ok(unread.told())))
             })
             .collect();
         let synced = match brings_files {
@@ -288,5 +315,21 @@ impl Oids {
             tree: Oid::from_bytes(tree).ok()?,
             base: Oid::from_bytes(base).ok()?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_that_cannot_be_read_is_told_and_does_not_come_for_ever() {
+        let report = |body| Report { id: 7, body: Some(body), ..Report::default() };
+        let finished = unread(&report(report::Body::Finished(Finished::default()))).told();
+        let Input::Finished { id: 7, finished } = finished else { panic!("{finished:?}") };
+        let Some(finished::Outcome::Failure(failure)) = &finished.outcome else { panic!("{finished:?}") };
+        assert_eq!(failure.class(), FailureClass::Infrastructure);
+        let wip = unread(&report(report::Body::Wip(Wip::default()))).told();
+        assert!(matches!(wip, Input::Wip { id: 0, .. }), "{wip:?}");
     }
 }

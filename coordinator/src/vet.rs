@@ -4,6 +4,8 @@
 //! does change, and a patch that breaks footprint, protection or shape is a failed attempt, however
 //! it was reported.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use longhaul_common::git::{Store, StoreError};
 use longhaul_common::patch::{
     Credential, Declared, FileChange, MODE_GITLINK, MODE_SYMLINK, PathSet, credentials, lines_changed, validate,
@@ -156,15 +158,26 @@ fn look(store: &Store, task: &Task, policy: &Policy, changes: &[FileChange]) -> 
         let (added, removed) = lines_changed(old, new);
         looked.lines = (looked.lines.0 + added, looked.lines.1 + removed);
         let place = |found: &Credential| format!("{}:{}: looks like {}", change.path, found.line, found.kind);
-        looked.find(Sign::Credential, credentials(old, new).iter().map(place));
+        let what = format!("{}: credentials", change.path);
+        looked.find(Sign::Credential, searched(&what, || credentials(old, new).iter().map(place).collect()));
         if TestLanguage::of(&change.path).is_some() && !task.tests_may_change {
             sources.push(SourceChange { path: change.path.clone(), before: text(before), after: text(after) });
         }
     }
-    looked.find(Sign::WeakenedTests, weakened(&sources).iter().map(ToString::to_string));
+    let says_less = || weakened(&sources).iter().map(ToString::to_string).collect();
+    looked.find(Sign::WeakenedTests, searched("tests that say less", says_less));
     let lines = looked.lines.0 + looked.lines.1;
     looked.find(Sign::LargeDiff, too_large(lines, changes.len(), policy));
     Ok(looked)
+}
+
+/// What a search of the changed files finds. Where a defect of ours ends it, a person looks instead:
+/// the next search of the same result would end there, too.
+fn searched(what: &str, search: impl FnOnce() -> Vec<String>) -> Vec<String> {
+    catch_unwind(AssertUnwindSafe(search)).unwrap_or_else(|_| {
+        tracing::warn!(what, "a result could not be searched, which is a defect of Longhaul: a person is asked");
+        vec![format!("{what} could not be looked for, so that a person has to")]
+    })
 }
 
 /// Where it is larger than the policy lets land unseen.
@@ -182,5 +195,17 @@ fn not_derived(path: &str) -> Failure {
         class: FailureClass::Infrastructure.into(),
         message: format!("the gate's worker changed {path}, which is no derived file"),
         ..Failure::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_that_fails_has_a_person_look() {
+        assert_eq!(searched("x", || vec!["a".to_owned()]), ["a"]);
+        let found = searched("a.js: credentials", || panic!("a defect"));
+        assert_eq!(found, ["a.js: credentials could not be looked for, so that a person has to"]);
     }
 }

@@ -8,6 +8,7 @@ mod credentials;
 mod lines;
 mod paths;
 mod rules;
+mod stand_in;
 
 pub use change::{FileChange, MODE_GITLINK, MODE_SYMLINK};
 pub use credentials::{Credential, credentials};

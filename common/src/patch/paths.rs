@@ -22,7 +22,13 @@ impl PathSet {
     pub fn new<S: AsRef<str>>(patterns: impl IntoIterator<Item = S>) -> Result<Self, BadGlob> {
         let mut globs = GlobSetBuilder::new();
         for pattern in patterns {
-            globs.add(GlobBuilder::new(pattern.as_ref()).literal_separator(true).backslash_escape(true).build()?);
+            globs.add(
+                GlobBuilder::new(pattern.as_ref())
+                    .literal_separator(true)
+                    .backslash_escape(true)
+                    .empty_alternates(true)
+                    .build()?,
+            );
         }
         Ok(Self { globs: globs.build()?, names: BTreeSet::new() })
     }
@@ -51,11 +57,19 @@ mod tests {
     #[test]
     fn stars_stay_within_a_folder() {
         let names = ["app/[id].tsx".to_owned()];
-        let set = PathSet::new(["src/*.rs", "**/Cargo.toml", "docs/**", "Cargo.lock", "[ab].txt"])
+        let set = PathSet::new(["src/*.rs", "**/Cargo.toml", "docs/**", "Cargo.lock", "[ab].txt", "Rakefile{,.rb}"])
             .expect("valid")
             .with_names(&names);
-        for inside in ["src/a.rs", "Cargo.toml", "x/y/Cargo.toml", "docs/a/b.md", "Cargo.lock", "a.txt", "app/[id].tsx"]
-        {
+        for inside in [
+            "src/a.rs",
+            "Cargo.toml",
+            "x/y/Cargo.toml",
+            "docs/a/b.md",
+            "Cargo.lock",
+            "a.txt",
+            "app/[id].tsx",
+            "Rakefile",
+        ] {
             assert!(set.contains(inside), "{inside}");
         }
         for outside in ["src/a/b.rs", "docsx/a", "x/Cargo.lock", "Cargo.lock2", "c.txt", "app/i.tsx"] {

@@ -6,9 +6,9 @@ use longhaul_proto::{Failure, FailureClass, Policy, Task};
 
 use super::change::{FileChange, MODE_GITLINK, MODE_SYMLINK};
 use super::paths::{BadGlob, PathSet};
+use super::stand_in::{stand_ins, written_out};
 use crate::git::{Store, StoreError};
 use crate::sign::Sign;
-use crate::spec::is_glob;
 
 /// Most paths named in one failure.
 const PATHS_MAX: usize = 200;
@@ -19,7 +19,8 @@ const MARKER_BYTES_MAX: u64 = 4 << 20;
 /// What a subtask said it would write, and what of it is kept from it all the same.
 ///
 /// What is protected has to be named: written out, one of a map's files, or meant by a wildcard that
-/// stands for nothing else (`tests/**`). What judges the change is not to be had by any wildcard.
+/// stands for nothing else (`tests/**`). What judges the change is not to be had by any wildcard of
+/// `write`; a map that was pointed at it by its `files` is about nothing else, and is held for a yes.
 #[derive(Clone, Debug)]
 pub struct Declared {
     covered: PathSet,
@@ -36,16 +37,19 @@ impl Declared {
     /// From the subtask and the policy.
     pub fn new(task: &Task, files: &[String], claims: &[String], policy: &Policy) -> Result<Self, BadGlob> {
         let protected = PathSet::new(&policy.protect)?;
-        let (globs, literals): (Vec<&String>, Vec<&String>) = task.write.iter().partition(|pattern| is_glob(pattern));
+        let (globs, literals): (Vec<&String>, Vec<&String>) =
+            task.write.iter().partition(|pattern| written_out(pattern).is_none());
+        let literals: Vec<String> = literals.into_iter().filter_map(|path| written_out(path)).collect();
         let is_meant = |glob: &&&String| {
             // One that adds tests writes wherever tests are, whatever else is protected.
-            task.additive || policy.protect.contains(**glob) || protected.contains(&stands_for(glob))
+            let all_protected = || stand_ins(glob).iter().all(|path| protected.contains(path));
+            task.additive || policy.protect.contains(**glob) || all_protected()
         };
         Ok(Self {
             covered: PathSet::new(&task.write)?.with_names(files).with_names(claims),
             whole_repository: task.whole_repository,
             judging: PathSet::new(&policy.judging)?,
-            named: PathSet::new(literals)?.with_names(files),
+            named: PathSet::default().with_names(&literals).with_names(files),
             meant: PathSet::new(globs.iter().filter(is_meant))?,
             protected,
         })
@@ -61,10 +65,18 @@ impl Declared {
         self.judging.contains(path)
     }
 
-    /// Whether a path or glob is protected, and the subtask does not name it.
+    /// Whether a path or glob is protected, or a part of it, and the subtask does not name it.
     pub fn withholds(&self, pattern: &str) -> bool {
-        let path = if is_glob(pattern) { stands_for(pattern) } else { pattern.to_owned() };
-        self.is_protected(&path) && !self.names(&path)
+        stand_ins(pattern).iter().any(|path| self.withholds_path(path))
+    }
+
+    /// Whether nothing that a path or glob covers may be written.
+    pub fn withholds_all(&self, pattern: &str) -> bool {
+        stand_ins(pattern).iter().all(|path| self.withholds_path(path))
+    }
+
+    fn withholds_path(&self, path: &str) -> bool {
+        self.is_protected(path) && !self.names(path)
     }
 
     fn is_protected(&self, path: &str) -> bool {
@@ -74,16 +86,6 @@ impl Declared {
     fn names(&self, path: &str) -> bool {
         self.named.contains(path) || self.meant.contains(path) && !self.judges(path)
     }
-}
-
-/// A path that a glob matches and nobody would think of: what holds for it holds for all of them.
-fn stands_for(glob: &str) -> String {
-    // Where there are choices, the folder before them has to do.
-    let plain = match glob.find(['{', '[']) {
-        Some(at) => format!("{}*", &glob[..glob[..at].rfind('/').map_or(0, |slash| slash + 1)]),
-        None => glob.to_owned(),
-    };
-    plain.replace("**", "*").replace(['*', '?'], "\u{1}")
 }
 
 /// Checks a difference; gives the protected paths it touches as declared. Blocks on objects.
@@ -289,8 +291,13 @@ mod tests {
             ("tests/*", "tests/t.rs"),
             ("src/*_test.go", "src/a_test.go"),
             ("**/*_test.go", "a_test.go"),
-            ("Makefile", "Makefile"),
             ("tests/run.sh", "tests/run.sh"),
+            ("src/{a,b}_test.go", "src/b_test.go"),
+            ("tests/**/*.{test,spec}.ts", "tests/a/b.spec.ts"),
+            ("{src/**/*_test.go,tests/**}", "tests/a.rs"),
+            ("tests/[a-z]*.rs", "tests/t.rs"),
+            (r"tests/\[id\].rs", "tests/[id].rs"),
+            ("Makefile", "Makefile"),
         ] {
             assert!(touched(&[write], path), "{write} {path}");
         }
@@ -301,11 +308,28 @@ mod tests {
             ("*", "Makefile"),
             ("Make*", "Makefile"),
             ("tests/**", "tests/run.sh"),
+            ("{src,tests}/**", "tests/a.rs"),
+            ("{Makefile,src/a.rs}", "Makefile"),
+            ("src/[a-z]*.go", "src/a_test.go"),
+            (r"tests/\[id\].rs", "tests/i.rs"),
         ] {
             assert!(!touched(&[write], path), "{write} {path}");
         }
         let whole = declared(&["tests/t.rs"], true);
         assert!(whole.withholds("tests/**") && whole.withholds("tests/a.rs") && whole.withholds("Makefile"));
         assert!(!whole.withholds("tests/t.rs") && !whole.withholds("src/**") && !whole.withholds("**"));
+    }
+
+    #[test]
+    fn a_pattern_is_withheld_whole_only_where_each_of_its_choices_is() {
+        let none = declared(&[], false);
+        for (pattern, some, all) in [
+            ("{Makefile,tests/run.sh}", true, true),
+            ("{Makefile,src/a.rs}", true, false),
+            ("src/**", false, false),
+            ("Makefile", true, true),
+        ] {
+            assert_eq!((none.withholds(pattern), none.withholds_all(pattern)), (some, all), "{pattern}");
+        }
     }
 }

@@ -13,9 +13,14 @@ pub fn is_glob(text: &str) -> bool {
 /// A glob of paths inside the repository; the error is cause and next step.
 pub fn path_glob(text: &str) -> Result<Glob, (String, String)> {
     inside(text)?;
-    GlobBuilder::new(text).literal_separator(true).backslash_escape(true).build().map_err(|error| {
-        (format!("not a glob: {text:?}: {}", error.kind()), "see the brackets, e.g. \"src/**/*.{js,ts}\"".to_owned())
-    })
+    GlobBuilder::new(text).literal_separator(true).backslash_escape(true).empty_alternates(true).build().map_err(
+        |error| {
+            (
+                format!("not a glob: {text:?}: {}", error.kind()),
+                "see the brackets, e.g. \"src/**/*.{js,ts}\"".to_owned(),
+            )
+        },
+    )
 }
 
 /// A glob of paths inside the job file's folder; the error is cause and next step.

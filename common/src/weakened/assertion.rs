@@ -109,17 +109,21 @@ fn is_followed(node: &Tree<'_>, by: &str) -> bool {
     node.parent().is_some_and(|parent| parent.kind() == by && parent.range().start == node.range().start)
 }
 
-/// What a call is given, from its text without white space, behind the first `open`.
+/// What a call is given, from its text without white space, behind the first `open`; `!` is that of
+/// a macro of Rust.
 fn arguments(text: &str, open: char) -> Vec<String> {
     let Some((_, rest)) = text.split_once(open) else { return Vec::new() };
     let rest = rest.strip_prefix(['(', '[', '{']).filter(|_| open == '!').unwrap_or(rest);
-    let (mut depth, mut given, mut quote, mut before) = (0_usize, vec![String::new()], None, ' ');
-    for c in rest.chars() {
+    let (mut depth, mut given, mut quote, mut escaped) = (0_usize, vec![String::new()], None, false);
+    for (at, c) in rest.char_indices() {
         match (quote, c) {
-            (Some(end), _) if c == end && before != '\\' => quote = None,
-            (Some(_), _) => {}
-            // A lifetime is no quote, and a character that is one is short.
-            (None, '"' | '`') => quote = Some(c),
+            (Some(end), _) => {
+                quote = quote.filter(|_| escaped || c != end);
+                escaped = c == '\\' && !escaped;
+            }
+            // In Rust it may begin a lifetime, which does not end.
+            (None, '\'') if open == '!' && !is_character(&rest[at..]) => {}
+            (None, '"' | '`' | '\'') => quote = Some(c),
             (None, '(' | '[' | '{') => depth += 1,
             (None, ')' | ']' | '}') => match depth.checked_sub(1) {
                 Some(less) => depth = less,
@@ -127,18 +131,22 @@ fn arguments(text: &str, open: char) -> Vec<String> {
             },
             (None, ',') if depth == 0 => {
                 given.push(String::new());
-                before = c;
                 continue;
             }
             _ => {}
         }
-        before = c;
         if let Some(last) = given.last_mut() {
             last.push(c);
         }
     }
     given.retain(|argument| !argument.is_empty());
     given
+}
+
+/// Whether a character of Rust begins with this quote: `'a'` or `'\n'`.
+fn is_character(text: &str) -> bool {
+    let mut inner = text.chars().skip(1);
+    inner.next() == Some('\\') || inner.next() == Some('\'')
 }
 
 /// Whether an assertion cannot fail: of what is always true, or that something equals itself.
@@ -168,7 +176,45 @@ fn is_always(condition: &str, or: &str) -> bool {
 
 /// Whether a text is a number, a string or a word of the language.
 fn is_literal(text: &str) -> bool {
+    let is_quoted = |quote: char| {
+        let inner = text.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
+        inner.is_some_and(|inner| !inner.contains(quote))
+    };
     matches!(text, "true" | "false" | "null" | "undefined")
         || text.parse::<f64>().is_ok()
-        || text.starts_with(['"', '\'']) && text.len() > 1 && !text[1..text.len() - 1].contains(['"', '\''])
+        || is_quoted('"')
+        || is_quoted('\'')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_told_apart_whatever_their_quotes_hold() {
+        let cases: &[(&str, char, &[&str])] = &[
+            ("expect('café,x')", '(', &["'café,x'"]),
+            ("expect('你好,世界').toBe(1)", '(', &["'你好,世界'"]),
+            ("f('a\\',b',1)", '(', &["'a\\',b'", "1"]),
+            ("f(\"a\\\\\",b)", '(', &["\"a\\\\\"", "b"]),
+            ("f(`a,${b(1,2)}`,')')", '(', &["`a,${b(1,2)}`", "')'"]),
+            ("assert_eq!(f::<'a>(x),')')", '!', &["f::<'a>(x)", "')'"]),
+            ("assert_eq!(c,'\\'',\"é,\")", '!', &["c", "'\\''", "\"é,\""]),
+            ("f('é", '(', &["'é"]),
+            ("f", '(', &[]),
+        ];
+        for (text, open, expected) in cases {
+            assert_eq!(arguments(text, *open), *expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn texts_of_any_length_and_script_are_literals_or_not() {
+        for literal in ["'café,x'", "'你好'", "\"it's\"", "''", "1.5", "true"] {
+            assert!(is_literal(literal), "{literal}");
+        }
+        for other in ["'", "\"", "'é", "'a'+b+'c'", "é", "x", ""] {
+            assert!(!is_literal(other), "{other}");
+        }
+    }
 }

@@ -7,7 +7,8 @@ use ast_grep_core::tree_sitter::{LanguageExt as _, StrDoc};
 use ast_grep_language::SupportLang;
 
 use super::assertion::is_assertion;
-use super::language::TestLanguage;
+use super::language::{Test, TestLanguage};
+use super::module::{Module, is_test_module, module};
 use super::skip::{Skip, skip};
 
 /// A node of a parsed file.
@@ -22,43 +23,54 @@ pub(super) struct Case {
     pub assertions: usize,
     /// Whether it is marked not to run.
     pub is_skipped: bool,
-    /// Places in it that end it early, perhaps only at times.
+    /// Places in it that end it early, perhaps only at times, and conditions that it runs on.
     pub skips: usize,
+    /// Whether a runner looks for it where it stands in its file.
+    pub is_collected: bool,
     /// What it does, without white space: what stays the same when it is moved.
     pub body: String,
 }
 
-/// The tests of a file in order, and the assertions outside of them.
+/// The tests of a file in order, and the assertions of tests outside of them.
 #[derive(Clone, Default, Debug)]
 pub(super) struct Cases {
     pub tests: Vec<Case>,
     pub outside: usize,
     /// What keeps tests from being looked for.
     pub uncollected: Vec<String>,
+    /// Modules of Rust whose text is in another file.
+    pub modules: Vec<Module>,
 }
 
 /// Reads a file. What does not parse holds no tests.
-pub(super) fn cases(language: TestLanguage, text: &str) -> Cases {
+pub(super) fn cases(language: TestLanguage, path: &str, text: &str) -> Cases {
     let tree = language.grammar().ast_grep(text);
+    let of_tests = language.is_of_tests(path);
     let (mut found, mut skips) = (Vec::<(Range<usize>, Case)>::new(), Vec::<Skip>::new());
-    let mut assertions: Vec<usize> = Vec::new();
+    let mut cases = Cases::default();
+    let (mut assertions, mut for_tests) = (Vec::<(usize, bool)>::new(), Vec::<Range<usize>>::new());
     let root = tree.root();
     for node in root.dfs() {
         if let Some(test) = language.test(&node) {
             let body: String = test.body.chars().filter(|c| !c.is_whitespace()).collect();
-            let (name, is_skipped) = (test.name, test.is_skipped);
-            found.push((node.range(), Case { name, assertions: test.asserts, is_skipped, skips: 0, body }));
+            let Test { name, is_skipped, is_collected, asserts: assertions, .. } = test;
+            found.push((node.range(), Case { name, assertions, is_skipped, skips: 0, is_collected, body }));
         }
         skips.extend(skip(language, &node));
         if is_assertion(language, &node) {
-            assertions.push(node.range().start);
+            // What is delivered may assert what it likes.
+            let at = node.range().start;
+            assertions.push((at, of_tests || for_tests.iter().any(|module| module.contains(&at))));
+        }
+        if language == TestLanguage::Rust && node.kind() == "mod_item" {
+            cases.modules.extend(module(&node, of_tests));
+            for_tests.extend(is_test_module(&node).then(|| node.range()));
         }
     }
-    let mut cases = Cases::default();
-    for at in assertions {
+    for (at, of_tests) in assertions {
         match innermost(&found, at) {
             Some(index) => found[index].1.assertions += 1,
-            None => cases.outside += 1,
+            None => cases.outside += usize::from(of_tests),
         }
     }
     cases.uncollected = kept_from(&mut found, skips);

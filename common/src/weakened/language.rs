@@ -30,6 +30,8 @@ pub(super) struct Test {
     pub is_skipped: bool,
     /// What its marks assert: that it panics.
     pub asserts: usize,
+    /// Whether a runner looks for it where it stands in its file.
+    pub is_collected: bool,
 }
 
 impl TestLanguage {
@@ -72,8 +74,7 @@ impl TestLanguage {
 
     /// Whether the usual runner of tests looks into a file of this name.
     pub(super) fn collects(self, path: &str) -> bool {
-        let name = path.rsplit('/').next().unwrap_or(path);
-        let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+        let stem = stem(path);
         match self {
             Self::Rust => true,
             Self::Python => stem.starts_with("test") || stem.ends_with("_test") || stem == "tests",
@@ -88,6 +89,24 @@ impl TestLanguage {
             }
         }
     }
+
+    /// Whether a file of this name holds tests and what helps them, and nothing that is delivered.
+    pub(super) fn is_of_tests(self, path: &str) -> bool {
+        let stem = stem(path);
+        let by_name = match self {
+            Self::Rust => matches!(stem, "test" | "tests") || stem.ends_with("_test") || stem.ends_with("_tests"),
+            Self::Python => stem == "conftest" || self.collects(path),
+            _ => self.collects(path),
+        };
+        let folders = path.rsplit_once('/').map_or("", |(folders, _)| folders);
+        by_name || folders.split('/').any(|name| matches!(name, "test" | "tests" | "__tests__" | "spec" | "specs"))
+    }
+}
+
+/// A file's name without its last ending.
+fn stem(path: &str) -> &str {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    name.rsplit_once('.').map_or(name, |(stem, _)| stem)
 }
 
 pub(super) fn field(node: &Tree<'_>, name: &str) -> String {
@@ -123,6 +142,12 @@ pub(super) fn is_never(attribute: &str) -> bool {
     matches!(attribute, "#[cfg(any())]" | "#[cfg(false)]" | "#[cfg(not(test))]" | "#[cfg(not(all()))]")
 }
 
+/// A condition that holds in a build of tests and, perhaps, nowhere else.
+pub(super) fn is_for_tests(attribute: &str) -> bool {
+    let mut words = attribute.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    attribute.starts_with("#[cfg(") && !is_never(attribute) && words.any(|word| word == "test")
+}
+
 fn rust_test(node: &Tree<'_>) -> Option<Test> {
     if node.kind() != "function_item" {
         return None;
@@ -137,13 +162,25 @@ fn rust_test(node: &Tree<'_>) -> Option<Test> {
         names.iter().any(|name| name == "test" || name == "rstest" || name == "test_case" || name == "proptest");
     let is_skipped = names.iter().any(|name| name == "ignore") || attributes.iter().any(|text| is_never(text));
     let asserts = names.iter().filter(|name| *name == "should_panic").count();
-    is_test.then(|| Test { name: field(node, "name"), body: field(node, "body"), is_skipped, asserts })
+    let test = || named(node, field(node, "name"));
+    is_test.then(|| Test { is_skipped, asserts, ..test() })
 }
 
 fn python_test(node: &Tree<'_>) -> Option<Test> {
     let name = field(node, "name");
     let is_test = node.kind() == "function_definition" && name.starts_with("test");
-    is_test.then(|| Test { name, body: field(node, "body"), is_skipped: false, asserts: 0 })
+    // pytest looks into classes called so, and into those of unittest, whose bases may be anywhere.
+    let is_looked_into = |class: Tree<'_>| {
+        let bases = squeezed(&field(&class, "superclasses"));
+        field(&class, "name").starts_with("Test") || !matches!(bases.as_str(), "" | "()" | "(object)")
+    };
+    let is_collected = || node.ancestors().filter(|above| above.kind() == "class_definition").all(is_looked_into);
+    is_test.then(|| Test { is_collected: is_collected(), ..named(node, name) })
+}
+
+/// A declaration that is a test and runs.
+fn named(node: &Tree<'_>, name: String) -> Test {
+    Test { name, body: field(node, "body"), is_skipped: false, asserts: 0, is_collected: true }
 }
 
 pub(super) fn is_suite(name: &str) -> bool {
@@ -154,29 +191,33 @@ pub(super) fn is_script_test(name: &str) -> bool {
     matches!(name, "it" | "test" | "specify" | "xit" | "xtest" | "fit")
 }
 
+/// Whether a call only makes what is called next: `it.each(rows)` of `it.each(rows)('adds', …)`.
+pub(super) fn is_maker(node: &Tree<'_>) -> bool {
+    let called = called(node);
+    let is_known = called.split_once('.').is_some_and(|(first, _)| is_script_test(first) || is_suite(first));
+    let is_called = |by: Tree<'_>| by.kind() == "call_expression" && by.range().start == node.range().start;
+    is_known && node.parent().is_some_and(is_called)
+}
+
 fn script_test(node: &Tree<'_>) -> Option<Test> {
-    if node.kind() != "call_expression" {
+    if node.kind() != "call_expression" || is_maker(node) {
         return None;
     }
-    let called = called(node);
+    let maker = node.field("function").filter(|of| of.kind() == "call_expression" && is_maker(of));
+    let called = called(maker.as_ref().unwrap_or(node));
     let is_test = !called.contains('(') && is_script_test(called.split('.').next().unwrap_or_default());
     let arguments = node.field("arguments").filter(|_| is_test)?;
     let mut parts = arguments.children().filter(|child| child.is_named());
     let name = parts.next()?.text().trim_matches(['\'', '"', '`']).to_owned();
     let body = parts.map(|part| part.text().into_owned()).collect();
-    Some(Test { name, body, is_skipped: false, asserts: 0 })
+    Some(Test { body, ..named(node, name) })
 }
 
 fn go_test(node: &Tree<'_>) -> Option<Test> {
     let name = field(node, "name");
     let is_test =
         ["Test", "Fuzz"].iter().any(|start| name.starts_with(start)) && field(node, "parameters").contains("testing.");
-    (node.kind() == "function_declaration" && is_test).then(|| Test {
-        name,
-        body: field(node, "body"),
-        is_skipped: false,
-        asserts: 0,
-    })
+    (node.kind() == "function_declaration" && is_test).then(|| named(node, name))
 }
 
 /// Names of a declaration's annotations.
@@ -197,10 +238,5 @@ fn java_test(node: &Tree<'_>) -> Option<Test> {
     let is_method = node.kind() == "method_declaration";
     let is_test =
         |name: &String| matches!(name.as_str(), "Test" | "ParameterizedTest" | "RepeatedTest" | "TestFactory");
-    (is_method && annotations(node).iter().any(is_test)).then(|| Test {
-        name: field(node, "name"),
-        body: field(node, "body"),
-        is_skipped: false,
-        asserts: 0,
-    })
+    (is_method && annotations(node).iter().any(is_test)).then(|| named(node, field(node, "name")))
 }

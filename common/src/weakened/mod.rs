@@ -8,6 +8,8 @@
 mod assertion;
 mod cases;
 mod language;
+mod mark;
+mod module;
 mod skip;
 #[cfg(test)]
 mod tricks;
@@ -85,7 +87,7 @@ pub fn weakened(changes: &[SourceChange]) -> Vec<Finding> {
         .filter_map(|change| {
             let language = TestLanguage::of(&change.path)?;
             let read = |text: &Option<String>| match text {
-                Some(text) if text.len() <= FILE_BYTES_MAX => cases::cases(language, text),
+                Some(text) if text.len() <= FILE_BYTES_MAX => cases::cases(language, &change.path, text),
                 _ => Cases::default(),
             };
             Some((change, read(&change.before), read(&change.after)))
@@ -101,27 +103,27 @@ pub fn weakened(changes: &[SourceChange]) -> Vec<Finding> {
             let number = seen.entry(&case.name).or_default();
             *number += 1;
             if *number > known.get(case.name.as_str()).copied().unwrap_or_default() {
-                arrived.push((case, collected));
+                arrived.push((case, collected && case.is_collected));
             }
         }
     }
     let mut findings = Vec::new();
-    for (change, before, after) in &parsed {
+    for ((change, before, after), is_left_out) in parsed.iter().zip(module::left_out(&parsed)) {
         let mut still: BTreeMap<&str, Vec<&Case>> = BTreeMap::new();
         after.tests.iter().rev().for_each(|case| still.entry(&case.name).or_default().push(case));
+        let is_looked_into = TestLanguage::of(&change.path).is_some_and(|language| language.collects(&change.path));
         for case in &before.tests {
             let same = still.get_mut(case.name.as_str()).and_then(Vec::pop);
-            let was_collected = TestLanguage::of(&change.path).is_some_and(|language| language.collects(&change.path));
-            let now = same.map(|same| (same, was_collected)).or_else(|| moved(case, &mut arrived));
+            let was_collected = is_looked_into && case.is_collected;
+            let now = same.map(|same| (same, is_looked_into && same.is_collected));
+            let now = now.or_else(|| moved(case, &mut arrived));
             let finding = |what| Finding { path: change.path.clone(), test: case.name.clone(), what };
             let lost = now.is_some_and(|(_, collected)| was_collected && !collected && !case.is_skipped);
             let what = if lost { Some(Weakening::Skipped) } else { compare(case, now.map(|(now, _)| now)) };
             findings.extend(what.map(finding));
         }
         let is_new = |text: &String| !before.uncollected.contains(text);
-        // A new file may have its own conditions: nothing ran there before.
-        let had_tests = change.before.is_some() || change.path.ends_with("conftest.py");
-        if had_tests && after.uncollected.iter().any(is_new) {
+        if is_left_out || says_what_runs(change, before) && after.uncollected.iter().any(is_new) {
             findings.push(Finding { path: change.path.clone(), test: String::new(), what: Weakening::Uncollected });
         }
         let total = |cases: &Cases| cases.outside + cases.tests.iter().map(|case| case.assertions).sum::<usize>();
@@ -132,6 +134,17 @@ pub fn weakened(changes: &[SourceChange]) -> Vec<Finding> {
     }
     findings.truncate(FINDINGS_MAX);
     findings
+}
+
+/// Whether what keeps tests from being looked for has any to keep: a condition on a file only where it
+/// had tests, a setting wherever settings were.
+fn says_what_runs(change: &SourceChange, before: &Cases) -> bool {
+    match TestLanguage::of(&change.path) {
+        Some(TestLanguage::Rust | TestLanguage::Go) => {
+            !before.tests.is_empty() || before.modules.iter().any(|module| module.is_of_tests)
+        }
+        _ => change.before.is_some() || change.path.ends_with("conftest.py"),
+    }
 }
 
 fn counted(cases: &Cases) -> BTreeMap<&str, usize> {
@@ -152,7 +165,7 @@ fn compare(before: &Case, now: Option<&Case>) -> Option<Weakening> {
         // Nothing was said by it.
         None if before.is_skipped => None,
         None => Some(Weakening::Deleted),
-        Some(now) if (now.is_skipped && !before.is_skipped) || now.skips > before.skips => Some(Weakening::Skipped),
+        Some(now) if !before.is_skipped && (now.is_skipped || now.skips > before.skips) => Some(Weakening::Skipped),
         Some(now) if now.assertions < before.assertions => {
             Some(Weakening::Assertions { before: before.assertions, after: now.assertions })
         }

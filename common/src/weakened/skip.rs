@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use super::cases::Tree;
 use super::language::{
-    TestLanguage, annotations, attributes, called, field, is_never, is_script_test, is_suite, squeezed,
+    TestLanguage, annotations, attributes, called, field, is_maker, is_never, is_script_test, is_suite, squeezed,
 };
+use super::mark::{Kept, decorator, marks};
 
 /// A place that keeps tests from running.
 pub(super) enum Skip {
@@ -32,7 +33,7 @@ pub(super) fn skip(language: TestLanguage, node: &Tree<'_>) -> Option<Skip> {
         TestLanguage::Go => {
             let text = node.text();
             if node.kind() == "comment" && (text.starts_with("//go:build") || text.starts_with("// +build")) {
-                return Some(Skip::Uncollected(squeezed(&text)));
+                return Some(Skip::Uncollected(constraint(&text)));
             }
             let called = called(node);
             let skips = matches!(called.rsplit('.').next(), Some("Skip" | "SkipNow" | "Skipf"));
@@ -40,11 +41,28 @@ pub(super) fn skip(language: TestLanguage, node: &Tree<'_>) -> Option<Skip> {
         }
         TestLanguage::Java => {
             let is_declared = matches!(&*node.kind(), "class_declaration" | "method_declaration");
-            let disabled =
-                |name: &String| name.starts_with("Disabled") || name.starts_with("Enabled") || name == "Ignore";
-            (is_declared && annotations(node).iter().any(disabled)).then_some(Skip::Here(range))
+            let names = if is_declared { annotations(node) } else { Vec::new() };
+            let says = |is_said: fn(&str) -> bool| names.iter().any(|name| is_said(name));
+            if says(|name| matches!(name, "Disabled" | "Ignore")) {
+                Some(Skip::Here(range))
+            } else {
+                // `@DisabledOnOs`, `@EnabledIf`
+                let at_times = says(|name| name.starts_with("Disabled") || name.starts_with("Enabled"));
+                at_times.then_some(Skip::Sometimes(range))
+            }
         }
     }
+}
+
+/// A constraint of Go's builds in the newer form: `// +build linux,amd64 darwin` is `(linux && amd64) || darwin`.
+fn constraint(comment: &str) -> String {
+    let Some(old) = comment.strip_prefix("// +build") else {
+        return squeezed(comment.trim_start_matches("//go:build"));
+    };
+    let all: Vec<String> = old.split_whitespace().map(|one| one.replace(',', "&&")).collect();
+    let is_alone = all.len() == 1;
+    let in_brackets = |one: String| if is_alone || !one.contains('&') { one } else { format!("({one})") };
+    all.into_iter().map(in_brackets).collect::<Vec<_>>().join("||")
 }
 
 fn rust(node: &Tree<'_>) -> Option<Skip> {
@@ -82,19 +100,31 @@ fn python(node: &Tree<'_>) -> Option<Skip> {
             let in_module =
                 || !node.ancestors().any(|above| matches!(&*above.kind(), "function_definition" | "decorator"));
             let whole = || node.ancestors().last().map_or(node.range(), |root| root.range());
-            skips.then(|| Skip::Here(if in_module() { whole() } else { node.range() }))
+            let is_condition = |above: Tree<'_>| matches!(&*above.kind(), "if_statement" | "try_statement");
+            let at_times = || called == "pytest.importorskip" || node.ancestors().any(is_condition);
+            skips.then(|| match (in_module(), at_times()) {
+                (true, true) => Skip::Sometimes(whole()),
+                (true, false) => Skip::Here(whole()),
+                (false, _) => Skip::Here(node.range()),
+            })
         }
         "decorated_definition" => {
-            let skips = |text: &str| ["skip", "xfail", "expectedFailure"].iter().any(|word| text.contains(word));
-            let marked = node.children().any(|child| child.kind() == "decorator" && skips(&child.text()));
-            marked.then(|| Skip::Here(node.range()))
+            let decorators = node.children().filter(|child| child.kind() == "decorator");
+            let kept = decorators.filter_map(|child| decorator(&squeezed(&child.text()))).max();
+            kept.map(|kept| skipped(kept, node.range()))
+        }
+        // A row of `parametrize`.
+        "keyword_argument" if field(node, "name") == "marks" => {
+            marks(&squeezed(&field(node, "value")))?;
+            let test = node.ancestors().find(|above| above.kind() == "decorated_definition")?;
+            Some(Skip::Sometimes(test.range()))
         }
         "assignment" => {
             let (name, value) = (field(node, "left"), squeezed(&field(node, "right")));
             // Of the module or the class that it stands in.
             let around = || node.parent().and_then(|line| line.parent()).map_or(node.range(), |block| block.range());
             match name.as_str() {
-                "pytestmark" if value.contains("skip") || value.contains("xfail") => Some(Skip::Here(around())),
+                "pytestmark" => marks(&value).map(|kept| skipped(kept, around())),
                 "__test__" if value == "False" => Some(Skip::Here(around())),
                 "collect_ignore" | "collect_ignore_glob" => Some(Skip::Uncollected(squeezed(&node.text()))),
                 _ => None,
@@ -109,20 +139,31 @@ fn python(node: &Tree<'_>) -> Option<Skip> {
     }
 }
 
+fn skipped(kept: Kept, range: Range<usize>) -> Skip {
+    match kept {
+        Kept::Always => Skip::Here(range),
+        Kept::AtTimes => Skip::Sometimes(range),
+    }
+}
+
 fn script(node: &Tree<'_>) -> Option<Skip> {
     let range = node.range();
     match &*node.kind() {
+        // What it makes says the same of itself.
+        "call_expression" if is_maker(node) => None,
         "call_expression" => {
             let called = called(node);
-            let mut parts = called.split('.');
+            let mut parts = called.split('(').next().unwrap_or_default().split('.');
             let first = parts.next().unwrap_or_default();
             let is_test = is_suite(first) || is_script_test(first);
             let members: Vec<&str> = parts.collect();
-            let skips =
-                |member: &&str| ["skip", "todo", "fails", "failing"].iter().any(|word| member.starts_with(word));
-            if matches!(first, "xdescribe" | "xit" | "xtest" | "xcontext") || is_test && members.iter().any(skips) {
+            let has = |words: &[&str]| is_test && members.iter().any(|member| words.contains(member));
+            if matches!(first, "xdescribe" | "xit" | "xtest" | "xcontext") || has(&["skip", "todo", "fails", "failing"])
+            {
                 Some(Skip::Here(range))
-            } else if matches!(first, "fit" | "fdescribe" | "fcontext") || is_test && members.contains(&"only") {
+            } else if has(&["skipIf", "runIf"]) {
+                Some(Skip::Sometimes(range))
+            } else if matches!(first, "fit" | "fdescribe" | "fcontext") || has(&["only"]) {
                 Some(Skip::Only(range))
             } else {
                 None

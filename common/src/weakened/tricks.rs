@@ -8,6 +8,17 @@ fn findings(path: &str, before: &str, after: &str) -> Vec<String> {
     found.iter().map(|finding| finding.to_string().replace(&format!("{path}: "), "")).collect()
 }
 
+const JAVA_AT_TIMES: &str =
+    "class ATest {\n  @DisabledOnOs(OS.WINDOWS)\n  @Test\n  void adds() {\n    assertEquals(3, add(1, 2));\n  }\n}\n";
+const PYTHON_AT_TIMES: &str =
+    "@pytest.mark.skipif(sys.platform == \"win32\", reason=\"x\")\ndef test_adds():\n    assert add(1, 2) == 3\n";
+const PYTHON_ROWS: &str = "class TestRows:\n    @pytest.mark.parametrize(\"skip_blank, x\", [(1, 2), (2, 3)])\n    def test_rows(self, skip_blank, x):\n        assert rows(skip_blank) == x\n";
+const SCRIPT_ROWS: &str = "it.each(rows)('adds', (a, b) => {\n  expect(add(a)).toBe(b);\n});\nit.skipIf(slow)('takes', () => {\n  expect(take()).toBe(1);\n});\n";
+const GO_LINUX: &str =
+    "// +build linux\n\npackage a\n\nfunc TestAdds(t *testing.T) {\n\trequire.Equal(t, 3, add(1, 2))\n}\n";
+const RUST_APART: &str = "pub fn add() {}\n\n#[cfg(test)]\nmod tests;\n";
+const RUST_HELPER: &str = "fn f(x: u8) {\n    assert!(x > 0);\n}\n#[cfg(test)]\nmod tests {\n    fn check(x: u8) {\n        assert!(x > 1);\n    }\n}\n";
+
 /// A file, a part of it, what takes its place, and what is found.
 type Trick = (&'static str, &'static str, &'static str, &'static str, &'static str);
 
@@ -131,6 +142,39 @@ const TRICKS: &[Trick] = &[
     ("ATest.java", JAVA, ".isEqualTo(3)", "", "the test adds has 1 assertions where it had 2"),
     ("ATest.java", JAVA, "assertEquals(3, x)", "assertEquals(x, x)", "the test adds has 1 assertions where it had 2"),
     ("ATest.java", JAVA, "@Test", "@Test @DisabledOnOs(OS.LINUX)", "the test adds is skipped now"),
+    ("ATest.java", JAVA_AT_TIMES, "@DisabledOnOs(OS.WINDOWS)", "@Disabled", "the test adds is skipped now"),
+    ("ATest.java", JAVA_AT_TIMES, "  @Test\n  void", "  void", "the test adds was deleted"),
+    ("test_a.py", PYTHON_AT_TIMES, "skipif(sys.platform == \"win32\",", "skip(", "the test test_adds is skipped now"),
+    ("test_a.py", PYTHON_AT_TIMES, "sys.platform == \"win32\"", "True", "the test test_adds is skipped now"),
+    ("test_a.py", PYTHON_AT_TIMES, "def test_adds", "def adds", "the test test_adds was deleted"),
+    ("test_a.py", PYTHON_ROWS, "def test_rows", "def rows", "the test test_rows was deleted"),
+    (
+        "test_a.py",
+        PYTHON_ROWS,
+        "(2, 3)",
+        "pytest.param(2, 3, marks=pytest.mark.skip)",
+        "the test test_rows is skipped now",
+    ),
+    ("test_a.py", PYTHON_ROWS, "class TestRows", "class Rows", "the test test_rows is skipped now"),
+    (
+        "test_a.py",
+        PYTHON,
+        "import pytest\n",
+        "import pytest\nif os.name:\n    pytest.skip('x', allow_module_level=True)\n",
+        "the test test_adds is skipped now",
+    ),
+    ("a.test.js", SCRIPT, "it('takes'", "it.runIf(process.env.CI)('takes'", "the test takes is skipped now"),
+    ("a.test.js", SCRIPT_ROWS, "it.skipIf(slow)", "it.skip", "the test takes is skipped now"),
+    ("a.test.js", SCRIPT_ROWS, "it.each(rows)", "it.skip.each(rows)", "the test adds is skipped now"),
+    ("a.test.js", SCRIPT_ROWS, "expect(add(a)).toBe(b)", "add(a)", "the test adds has 0 assertions where it had 1"),
+    ("a_test.go", GO_LINUX, "linux", "linux,never", "some tests are not collected now"),
+    ("src/lib.rs", RUST_APART, "#[cfg(test)]\nmod tests;", "", "some tests are not collected now"),
+    ("src/lib.rs", RUST_APART, "cfg(test)", "cfg(all(test, windows))", "some tests are not collected now"),
+    ("src/lib.rs", RUST_APART, "cfg(test)", "cfg(any())", "some tests are not collected now"),
+    ("src/lib.rs", RUST_APART, "#[cfg(test)]\nmod tests;", "mod other;", "some tests are not collected now"),
+    ("src/lib.rs", "#[cfg(all(test, unix))]\nmod tests;\n", "mod tests;", "", "some tests are not collected now"),
+    ("tests/it/main.rs", "mod gates;\nmod plans;\n", "mod plans;\n", "", "some tests are not collected now"),
+    ("src/a.rs", RUST_HELPER, "assert!(x > 1);", "", "code outside of tests has 0 assertions where it had 1"),
 ];
 
 #[test]
@@ -168,9 +212,57 @@ fn what_says_as_much_as_before_is_no_finding() {
         ("a.test.js", SCRIPT, ".toBe(3)", ".to.be.ok"),
         ("a_test.go", GO, "require.Equal(t, 3, x)", "assert.NotNil(t, x)"),
         ("ATest.java", JAVA, "assertThat(x).isEqualTo(3)", "assertThat(x, is(3))"),
+        ("ATest.java", JAVA_AT_TIMES, "  @DisabledOnOs(OS.WINDOWS)\n", ""),
+        ("test_a.py", PYTHON_ROWS, "class TestRows", "class Rows(TestCase)"),
+        ("test_a.py", PYTHON_ROWS, "skip_blank, x", "skip_blank, y"),
+        ("a.test.js", SCRIPT_ROWS, "it.each(rows)", "it.each([1, 2])"),
+        ("a.test.js", SCRIPT_ROWS, "'adds', (a", "'adds it', (a"),
+        ("a_test.go", GO_LINUX, "// +build linux", "//go:build linux"),
+        ("src/lib.rs", RUST_APART, "#[cfg(test)]\nmod tests;", "mod tests;"),
+        // What is delivered has no tests to lose.
+        ("src/sys.go", "// +build linux\n\npackage a\n", "// +build linux", "//go:build linux && !race"),
+        ("src/sys.rs", "fn f() {}\n", "fn f", "#![cfg(unix)]\nfn f"),
+        ("src/lib.rs", "mod a;\nmod b;\n", "mod b;\n", ""),
+        ("src/a.rs", RUST_HELPER, "    assert!(x > 0);\n", ""),
+        ("src/Order.java", "class Order {\n  void f() {\n    verifySignature(x);\n  }\n}\n", "verifySignature(x);", ""),
+        (
+            "src/app.py",
+            "def f(x):\n    assert_owner(x)\n    assert x\n",
+            "    assert_owner(x)\n    assert x\n",
+            "    pass\n",
+        ),
     ];
     for (path, file, from, to) in same {
         assert!(file.contains(from), "{path}: {from}");
         assert_eq!(findings(path, file, &file.replacen(from, to, 1)), [""; 0], "{path}: {from} to {to}");
+    }
+}
+
+#[test]
+fn a_module_of_tests_may_move_with_its_file() {
+    let change = |path: &str, before: Option<&str>, after: Option<&str>| {
+        let (before, after) = (before.map(str::to_owned), after.map(str::to_owned));
+        SourceChange { path: path.to_owned(), before, after }
+    };
+    let moved =
+        [change("src/lib.rs", Some(RUST_APART), Some("mod add;\n")), change("src/add.rs", None, Some(RUST_APART))];
+    assert_eq!(weakened(&moved), []);
+    let text = "#[test]\nfn adds() {\n    assert_eq!(add(1), 2);\n}\n";
+    let inside = format!("#[cfg(test)]\nmod tests {{\n{text}}}\n");
+    let inlined = [change("src/lib.rs", Some(RUST_APART), Some(&inside)), change("src/tests.rs", Some(text), None)];
+    assert_eq!(weakened(&inlined), []);
+    let renamed = [
+        change("src/lib.rs", Some(RUST_APART), Some(&RUST_APART.replace("mod tests", "mod suite"))),
+        change("src/tests.rs", Some(text), None),
+        change("src/suite.rs", None, Some(text)),
+    ];
+    assert_eq!(weakened(&renamed), []);
+}
+
+#[test]
+fn text_of_any_script_in_an_assertion_is_read() {
+    for said in ["'café, x'", "'你好,世界'", "`é, x`", "\"it's, é\""] {
+        let after = SCRIPT.replacen("add(1, 2)", said, 1);
+        assert_eq!(findings("a.test.ts", SCRIPT, &after).len(), usize::from(!said.starts_with('`')), "{said}");
     }
 }

@@ -12,7 +12,7 @@ use super::after::{self, Order};
 use super::base::Base;
 use super::draft::{self, Draft, Drafts};
 use super::key::{self, Common};
-use super::{agents, carry, characterise, models, settings, trust};
+use super::{agents, carry, characterise, models, settings, trust, withheld};
 
 /// Author of commits when the user's git knows none.
 const AUTHOR: (&str, &str) = ("Longhaul", "longhaul@localhost");
@@ -52,6 +52,8 @@ pub fn expand(file: &JobFile, options: &ExpandOptions) -> Result<proto::Plan, Pr
     let Some(order) = after::resolve(file, &drafts, &mut problems) else { return Err(Problems::new(problems)) };
 
     let tasks: Vec<proto::Task> = file.tables().into_iter().map(|table| settings::task(table, &agents)).collect();
+    let policy = settings::policy(file, &base);
+    withheld::check(file, &tasks, &policy, &mut problems);
     let trusted = trust::trusted(file, &base, &mut problems);
     let repo = settings::repo(file, &base, options.host.as_deref(), trusted);
     let common = Common { file, base: &base, repo: &repo, agents: &agents };
@@ -72,7 +74,7 @@ pub fn expand(file: &JobFile, options: &ExpandOptions) -> Result<proto::Plan, Pr
         goal: file.goal.value.clone(),
         gate: Some(settings::gate(file)),
         budget: Some(settings::budget(file, options.host.is_some())),
-        policy: Some(settings::policy(file, &base)),
+        policy: Some(policy),
         providers: models::providers(file),
         prices: models::prices(file),
         author_name: author.name,

@@ -22,9 +22,11 @@ mod map;
 mod models;
 mod pilot;
 mod render;
+mod runners;
 mod scan;
 mod settings;
 mod trust;
+mod withheld;
 
 #[cfg(test)]
 mod tests;

@@ -185,3 +185,18 @@ fn too_many_edges() {
         ],
     );
 }
+
+#[test]
+fn a_write_that_could_only_be_refused_is_told() {
+    let world = sources();
+    let head = HEAD.replace("[gate]\nrun = \"true\"", "[gate]\nrun = 'npx jest'");
+    let of = |write: &str| format!("{head}{}", task("t", &format!("write = {write}")));
+    for write in ["['jest.config.*']", "['{package,package}.json']", "['src/**', '{package.json,jest.config.*}']"] {
+        let problems = world.problems(&of(write));
+        assert_eq!(problems.len(), 1, "{write}: {problems:?}");
+        assert!(problems[0].contains("covers only what the gate or a check goes by"), "{problems:?}");
+    }
+    for write in ["['src/**']", "['*']", "['package.json']", "['jest.config.js']", "['{src/*,package.json}']"] {
+        world.plan(&of(write));
+    }
+}

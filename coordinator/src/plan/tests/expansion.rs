@@ -158,6 +158,16 @@ fn defaults_and_settings() {
 }
 
 #[test]
+fn what_runs_before_a_gate_judges_as_well() {
+    let world = World::new(&[("scripts/setup.sh", "true"), ("scripts/db.sh", "true"), ("a", "x")]);
+    let env = "[repo.env]\nsetup = 'npm ci && make deps && bash -eu scripts/setup.sh'\n";
+    let service = "[[repo.env.services]]\nname = 'db'\nstart = 'sh scripts/db.sh'\n";
+    let text = job(&task("t", "")).replace("path = \".\"\n", &format!("path = \".\"\n{env}{service}"));
+    let judging = world.plan(&text).policy.expect("a policy").judging;
+    assert_eq!(judging, ["GNUmakefile", "Makefile", "makefile", "scripts/db.sh", "scripts/setup.sh"]);
+}
+
+#[test]
 fn a_large_repository() {
     let files: Vec<(String, String)> = (0..2_000).map(|n| (format!("d{}/f{n}.txt", n % 50), format!("{n}"))).collect();
     let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
