@@ -161,9 +161,12 @@ pub fn outcome_name(outcome: i32) -> &'static str {
     }
 }
 
+/// By class, without what somebody wanted so: work that a worker gave back, and work that was ended.
 fn failures(state: &State) -> BTreeMap<String, u32> {
     let class = |number: i32| FailureClass::try_from(number).unwrap_or_default();
-    state.failures().iter().map(|(&number, &count)| (class_name(class(number)).to_owned(), count)).collect()
+    let all = state.failures().iter().map(|(&number, &count)| (class(number), count));
+    let failed = all.filter(|(class, _)| !matches!(class, FailureClass::HandedBack | FailureClass::Cancelled));
+    failed.map(|(class, count)| (class_name(class).to_owned(), count)).collect()
 }
 
 /// Mean time of an attempt so far, in milliseconds.

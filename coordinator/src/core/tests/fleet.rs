@@ -189,6 +189,8 @@ fn what_a_leaving_worker_hands_back_costs_nothing_and_waits_for_nothing() {
     let subtask = bench.state.subtask(NodeId(0));
     assert_eq!((subtask.tries, subtask.infra), (0, 0));
     assert!(bench.state.infirmary.of("w1").is_some_and(|health| health.streak == 0), "no failure of the worker");
+    let status = job_status(&bench.state, bench.now, &ProgressMap::new(), true);
+    assert!(status.failures.is_empty(), "nor one for a person: {:?}", status.failures);
 }
 
 #[test]
