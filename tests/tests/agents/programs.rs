@@ -235,3 +235,18 @@ fn opencode_searches_without_a_network() {
     assert!(ended[0].contains("main.rs") && ended[0].contains("fn main() {}"), "{events:?}");
     assert!(ended[1].contains("main.rs"), "{events:?}");
 }
+
+/// Its model says that the window is full: it asks for a summary, and goes on from that.
+#[test]
+fn codex_compacts_a_full_history_and_goes_on() {
+    let first = json!({"tool": "exec_command", "args": {"cmd": "echo one > one.txt"}, "usage": [255_000, 10]});
+    let second = json!({"tool": "exec_command", "args": {"cmd": "echo two > two.txt"}, "usage": [1_000, 10]});
+    let script = json!({"steps": [first, {"text": "never said"}],
+        "cases": [{"when": "compacted by the script", "steps": [second, {"text": "done", "usage": [1_100, 10]}]}]});
+    let Some(rig) = Rig::new(&CODEX, &script.to_string()) else { return };
+    rig.run();
+    assert_eq!((rig.landed("one.txt"), rig.landed("two.txt")), ("one".to_owned(), "two".to_owned()));
+    let events = rig.events();
+    assert!(!of(&events, "compacted").is_empty(), "{events:?}");
+    assert_eq!(of(&events, "turn_ended").len(), 1, "{events:?}");
+}
