@@ -73,6 +73,36 @@ async fn a_session_arrives_as_spans_over_grpc_and_http() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn agents_without_a_session_arrive_as_spans_too() {
+    let collector = Collector::grpc().await;
+    let variables =
+        [("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url.clone()), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc".to_owned())];
+    let world = World::new(&[("a.rs", "fn main() { old(1); }\n"), ("b.txt", "hello\n")]);
+    let rules = "id: swap\nlanguage: rust\nrule: { pattern: old($A) }\nfix: new($A)\n";
+    std::fs::write(world.folder().join("rules.yml"), rules).expect("written");
+    world.job(
+        "goal = 'x'\nname = 'both'\n[[repo]]\nname = 'app'\npath = 'repo'\nbase = 'main'\n[gate]\nrun = 'true'\n\
+        [agent.rules]\nkind = 'codemod'\nrules = 'rules.yml'\n\
+        [agent.fixer]\nkind = 'command'\nrun = 'sed -i s/hello/goodbye/ b.txt'\n\
+        [[task]]\nid = 'one'\nwrite = ['a.rs']\nladder = ['rules']\n[[task]]\nid = 'two'\nwrite = ['b.txt']\n\
+        ladder = ['fixer']\ninstructions = 'Say goodbye'\n",
+    );
+    let ran = tokio::task::spawn_blocking(move || {
+        let out = world.command(&["run"]).envs(variables).output().expect("it starts");
+        assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
+    });
+    ran.await.expect("it does not panic");
+    let spans = collector.spans();
+    for (agent, subtask) in [("rules", "one"), ("fixer", "two")] {
+        let whole = spans.iter().find(|span| span.name == format!("invoke_agent {agent}"));
+        let whole = whole.unwrap_or_else(|| panic!("{agent}: {spans:?}"));
+        assert_eq!(attribute(whole, "longhaul.subtask"), subtask);
+        let within = spans.iter().filter(|span| span.parent_span_id == whole.span_id).collect::<Vec<_>>();
+        assert!(within.len() == 1 && within[0].name.starts_with("execute_tool"), "{agent}: {within:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_is_not_there_costs_nothing_but_its_spans() {
     let gone = Collector::http().await;
     let url = gone.url.clone();
