@@ -5,6 +5,7 @@ use longhaul_common::bus::{Bus, Link, Subject, Subscription};
 use longhaul_tests::nats::NatsServer;
 use std::collections::BTreeSet;
 
+
 use crate::rig::{Rig, config, connect, incoming, message, say, soon, taken, up_to, w1};
 
 /// A client of the server as its operator has.
