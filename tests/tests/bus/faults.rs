@@ -1,10 +1,10 @@
 //! What a bus over NATS comes back from by itself.
 
+use std::collections::BTreeSet;
+
 use longhaul_common::bus::nats::{NatsBus, NatsError, NatsRole};
 use longhaul_common::bus::{Bus, Link, Subject, Subscription};
 use longhaul_tests::nats::NatsServer;
-use std::collections::BTreeSet;
-
 
 use crate::rig::{Rig, config, connect, incoming, message, say, soon, taken, up_to, w1};
 
