@@ -70,20 +70,7 @@ pub(super) fn split(
         usage: report.usage,
         ..pb::Split::default()
     };
-    let used = report.usage.unwrap_or_default();
-    let subtask = state.subtask(node);
-    let share = |limit: u64, before: u64, now: u64| {
-        // What is left, in as many shares as there are parts and one for what they leave.
-        let left = limit.saturating_sub(before.saturating_add(now));
-        if limit == 0 { 0 } else { (left / (parts.len() as u64 + 1)).max(1) }
-    };
-    let doubted = state.spend.doubts_of(&parent.id);
-    let timing = report.timing.unwrap_or_default();
-    let limits = Limits {
-        tokens: share(task.tokens_max, subtask.tokens.saturating_add(doubted.tokens), used.tokens),
-        usd_micros: share(task.usd_micros_max, subtask.usd_micros.saturating_add(doubted.usd_micros), used.usd_micros),
-        wall_ms: share(task.wall_ms_max, subtask.spent_ms, timing.total_ms.saturating_sub(timing.asked_ms)),
-    };
+    let (limits, rest) = shares(state, node, report, parts.len() as u64);
     for part in parts {
         let id = format!("{}-{}", parent.id, part.name);
         if part.name.is_empty() || !part.name.chars().all(id_char) || id.len() > ID_BYTES_MAX {
@@ -113,16 +100,33 @@ pub(super) fn split(
             ..parent.clone()
         });
     }
-    // Its own limit shrinks by what its parts may use.
-    let rest =
-        |limit: u64, share: u64| if limit == 0 { 0 } else { limit.saturating_sub(share * parts.len() as u64).max(1) };
-    let rests = Limits {
-        tokens: rest(task.tokens_max, limits.tokens),
-        usd_micros: rest(task.usd_micros_max, limits.usd_micros),
-        wall_ms: rest(task.wall_ms_max, limits.wall_ms),
-    };
-    made.tasks.push(rests.of(task.clone()));
+    made.tasks.push(rest.of(task.clone()));
     Ok(made)
+}
+
+/// What each of so many parts may use, and what the whole may together with what it used so far.
+fn shares(state: &State, node: NodeId, report: &pb::Finished, parts: u64) -> (Limits, Limits) {
+    let (task, subtask) = (state.task(node), state.subtask(node));
+    let (doubted, used) = (state.spend.doubts_of(&state.node(node).id), report.usage.unwrap_or_default());
+    let timing = report.timing.unwrap_or_default();
+    let share = |limit: u64, before: u64, now: u64| {
+        // What is left, in as many shares as there are parts and one for what they leave.
+        let left = limit.saturating_sub(before.saturating_add(now));
+        if limit == 0 { 0 } else { (left / (parts + 1)).max(1) }
+    };
+    let each = Limits {
+        tokens: share(task.tokens_max, subtask.tokens.saturating_add(doubted.tokens), used.tokens),
+        usd_micros: share(task.usd_micros_max, subtask.usd_micros.saturating_add(doubted.usd_micros), used.usd_micros),
+        wall_ms: share(task.wall_ms_max, subtask.spent_ms, timing.total_ms.saturating_sub(timing.asked_ms)),
+    };
+    // Its own limit shrinks by what its parts may use.
+    let rest = |limit: u64, share: u64| if limit == 0 { 0 } else { limit.saturating_sub(share * parts).max(1) };
+    let whole = Limits {
+        tokens: rest(task.tokens_max, each.tokens),
+        usd_micros: rest(task.usd_micros_max, each.usd_micros),
+        wall_ms: rest(task.wall_ms_max, each.wall_ms),
+    };
+    (each, whole)
 }
 
 /// What a subtask of its own may use; 0 is no limit.

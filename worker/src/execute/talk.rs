@@ -116,16 +116,7 @@ impl Attempt {
             agent: agent.name.clone(),
             mcp: session.mcp.clone(),
         };
-        let program = Program {
-            name: agent.name.clone(),
-            argv: session.argv.clone(),
-            logins: session.logins.clone(),
-            env: session.env.clone(),
-            stdin: Some(talk.stdin.clone()),
-            stdout: Some(talk.stdout.clone()),
-            timeout: session.timeout,
-            ..Program::default()
-        };
+        let program = program_of(agent, &session, &talk);
         let kill = CancellationToken::new();
         let ended = talk.ended.clone();
         let process = async {
@@ -171,5 +162,19 @@ impl Attempt {
             before: session.kept.as_ref().map(|kept| kept.used).unwrap_or_default(),
             last: Mutex::default(),
         }))
+    }
+}
+
+/// The program of a session, with its input and output where it is talked with.
+fn program_of(agent: &Agent, session: &Session, talk: &Talk) -> Program {
+    Program {
+        name: agent.name.clone(),
+        argv: session.argv.clone(),
+        logins: session.logins.clone(),
+        env: session.env.clone(),
+        stdin: Some(talk.stdin.clone()),
+        stdout: Some(talk.stdout.clone()),
+        timeout: session.timeout,
+        ..Program::default()
     }
 }
